@@ -1,0 +1,1 @@
+//! The agent role: runs tasks as processes and reports on them.

@@ -1,0 +1,1 @@
+//! Typed client of the Marathon, Mesos and zddcluster APIs.

@@ -1,0 +1,128 @@
+//! The tree of groups and apps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::app::App;
+use crate::id::AppId;
+use crate::time::Timestamp;
+
+/// A group: apps and groups below one path. The whole cluster is the root group.
+///
+/// Shared by `Arc`: a change copies only the groups on the path to what changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The group's path.
+    pub id: AppId,
+    /// Its own apps, by full id.
+    pub apps: BTreeMap<AppId, Arc<App>>,
+    /// The groups directly below, by full id.
+    pub groups: BTreeMap<AppId, Arc<Self>>,
+    /// What every app below depends on.
+    pub dependencies: BTreeSet<AppId>,
+    /// When anything below was last changed by a request.
+    pub version: Timestamp,
+}
+
+impl Group {
+    /// A group without apps, groups or dependencies.
+    pub const fn empty(id: AppId, version: Timestamp) -> Self {
+        Self { id, apps: BTreeMap::new(), groups: BTreeMap::new(), dependencies: BTreeSet::new(), version }
+    }
+
+    /// The app with this full id, anywhere below.
+    pub fn app(&self, id: &AppId) -> Option<&Arc<App>> {
+        self.group(&id.parent())?.apps.get(id)
+    }
+
+    /// The group with this full id: itself or any below.
+    pub fn group(&self, id: &AppId) -> Option<&Self> {
+        if *id == self.id {
+            return Some(self);
+        }
+        self.groups.values().find(|group| id.is_within(&group.id))?.group(id)
+    }
+
+    /// All apps below, in the order of their ids within each group, groups after apps.
+    pub fn transitive_apps(&self) -> Vec<&Arc<App>> {
+        let mut apps: Vec<&Arc<App>> = self.apps.values().collect();
+        for group in self.groups.values() {
+            apps.extend(group.transitive_apps());
+        }
+        apps
+    }
+
+    /// This tree with `app` put in its place; missing groups on the way are made, all on the way get `version`.
+    #[must_use]
+    pub fn with_app(&self, app: Arc<App>, version: Timestamp) -> Self {
+        let parent = app.id.parent();
+        self.edit(&parent, version, &mut |group| {
+            group.apps.insert(app.id.clone(), Arc::clone(&app));
+        })
+    }
+
+    /// This tree without that app; its group stays, all groups on the way get `version`.
+    #[must_use]
+    pub fn without_app(&self, id: &AppId, version: Timestamp) -> Self {
+        self.edit(&id.parent(), version, &mut |group| {
+            group.apps.remove(id);
+        })
+    }
+
+    fn edit(&self, at: &AppId, version: Timestamp, change: &mut dyn FnMut(&mut Self)) -> Self {
+        let mut copy = self.clone();
+        copy.version = version;
+        if *at == self.id {
+            change(&mut copy);
+            return copy;
+        }
+        let depth = self.id.segments().count();
+        let Some(segment) = at.segments().nth(depth) else {
+            return copy;
+        };
+        let child_id = self.id.child(segment);
+        let child = match copy.groups.get(&child_id) {
+            Some(child) => child.edit(at, version, change),
+            None => Self::empty(child_id.clone(), version).edit(at, version, change),
+        };
+        copy.groups.insert(child_id, Arc::new(child));
+        copy
+    }
+}
+
+impl Serialize for Group {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, apps, groups, dependencies, version } = self;
+        let mut group = serializer.serialize_struct("Group", 5)?;
+        group.serialize_field("id", id)?;
+        group.serialize_field("apps", &apps.values().collect::<Vec<_>>())?;
+        group.serialize_field("groups", &groups.values().collect::<Vec<_>>())?;
+        group.serialize_field("dependencies", dependencies)?;
+        group.serialize_field("version", version)?;
+        group.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Group {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            id: AppId,
+            apps: Vec<Arc<App>>,
+            groups: Vec<Arc<Group>>,
+            dependencies: BTreeSet<AppId>,
+            version: Timestamp,
+        }
+        let Wire { id, apps, groups, dependencies, version } = Wire::deserialize(deserializer)?;
+        Ok(Self {
+            id,
+            apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+            groups: groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
+            dependencies,
+            version,
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! The built-in packages: what `dcos package install` turns into an app.

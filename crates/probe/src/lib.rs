@@ -1,0 +1,1 @@
+//! A client that hammers an address and keeps account of every request.

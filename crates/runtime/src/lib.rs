@@ -1,0 +1,1 @@
+//! What every role stands on: supervised tasks, guarded HTTP listeners, retry back-off.

@@ -1,0 +1,1 @@
+//! Durable state behind a trait: sled on disk, memory in tests.
