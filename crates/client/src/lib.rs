@@ -1,1 +1,7 @@
 //! Typed client of the Marathon, Mesos and zddcluster APIs.
+
+mod http;
+mod lines;
+
+pub use self::http::{HttpClient, HttpError};
+pub use self::lines::Lines;

@@ -1,1 +1,16 @@
 //! What every role stands on: supervised tasks, guarded HTTP listeners, retry back-off.
+//!
+//! - [`Tasks`]: every spawned future has a name, an owner that waits for it, and a rule for what its failure means.
+//! - [`Guard`]: no web page may drive or read the cluster: `Host` is checked on every request, `Origin` on writes.
+//! - [`serve()`]: an HTTP/1 server on a listener that is already bound, with limits and a graceful end.
+//! - [`Backoff`]: the pauses between attempts, growing, capped and jittered.
+
+mod backoff;
+mod guard;
+mod serve;
+mod supervise;
+
+pub use backoff::Backoff;
+pub use guard::Guard;
+pub use serve::serve;
+pub use supervise::{Cause, Error, Failure, OnFailure, StillRunning, Tasks};
