@@ -2,7 +2,15 @@
 //!
 //! Source: contract marathon §1; Marathon 1.3.
 
+mod checks;
+mod container;
+mod definition;
+mod merge;
+mod networks;
+mod parts;
 mod print;
+mod read;
+mod rules;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +21,7 @@ use crate::id::AppId;
 use crate::number::whole_or_shortest;
 use crate::time::Timestamp;
 
-pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors};
+pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors, validate};
 
 /// A whole app definition with every default filled in, as it is stored and printed.
 ///
@@ -91,8 +99,15 @@ impl App {
     /// The service ports, in order: those of the port mappings if there are any, else of the port definitions.
     pub fn service_ports(&self) -> Vec<u16> {
         match self.port_mappings() {
-            Some(mappings) => mappings.iter().map(|mapping| mapping.service_port).collect(),
-            None => self.port_definitions.iter().map(|definition| definition.port).collect(),
+            Some(mappings) => mappings
+                .iter()
+                .map(|mapping| mapping.service_port)
+                .collect(),
+            None => self
+                .port_definitions
+                .iter()
+                .map(|definition| definition.port)
+                .collect(),
         }
     }
 
@@ -121,7 +136,8 @@ impl App {
 
     /// The version under which back-off and constraints count, `lastConfigChangeAt`.
     pub fn config_version(&self) -> Timestamp {
-        self.version_info.map_or(self.version, |info| info.last_config_change_at)
+        self.version_info
+            .map_or(self.version, |info| info.last_config_change_at)
     }
 }
 

@@ -55,6 +55,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the plan acts on this app.
+    pub fn affects(&self, app_id: &AppId) -> bool {
+        self.steps
+            .iter()
+            .any(|step| step.actions.iter().any(|action| action.app == *app_id))
+    }
+
     /// The apps the plan acts on, sorted; each once.
     pub fn affected_apps(&self) -> Vec<AppId> {
         let mut apps: Vec<AppId> = self

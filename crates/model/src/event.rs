@@ -22,10 +22,17 @@ pub struct Event {
 
 /// The events of Marathon's catalogue that the cluster produces.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the fields are the wire's keys, described in the contract")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the wire's keys, described in the contract"
+)]
 pub enum EventKind {
     /// `api_post_event`: a definition was written by POST or single PUT.
-    ApiPost { client_ip: String, uri: String, app: Arc<App> },
+    ApiPost {
+        client_ip: String,
+        uri: String,
+        app: Arc<App>,
+    },
     /// `status_update_event`: a task changed state.
     StatusUpdate {
         slave_id: AgentId,
@@ -39,13 +46,26 @@ pub enum EventKind {
         version: Timestamp,
     },
     /// `add_health_check_event`: a check starts for an app version.
-    AddHealthCheck { app_id: AppId, version: Timestamp, health_check: HealthCheck },
+    AddHealthCheck {
+        app_id: AppId,
+        version: Timestamp,
+        health_check: HealthCheck,
+    },
     /// `remove_health_check_event`: an app's check ends with the app.
     RemoveHealthCheck { app_id: AppId },
     /// `failed_health_check_event`: a counted failure.
-    FailedHealthCheck { app_id: AppId, task_id: TaskId, health_check: HealthCheck },
+    FailedHealthCheck {
+        app_id: AppId,
+        task_id: TaskId,
+        health_check: HealthCheck,
+    },
     /// `health_status_changed_event`: a check's `alive` flipped.
-    HealthStatusChanged { app_id: AppId, task_id: TaskId, version: Timestamp, alive: bool },
+    HealthStatusChanged {
+        app_id: AppId,
+        task_id: TaskId,
+        version: Timestamp,
+        alive: bool,
+    },
     /// `unhealthy_task_kill_event`: a task is killed for its health.
     UnhealthyTaskKill {
         app_id: AppId,
@@ -59,7 +79,11 @@ pub enum EventKind {
     /// `group_change_success`.
     GroupChangeSuccess { group_id: AppId, version: Timestamp },
     /// `group_change_failed`.
-    GroupChangeFailed { group_id: AppId, version: Timestamp, reason: String },
+    GroupChangeFailed {
+        group_id: AppId,
+        version: Timestamp,
+        reason: String,
+    },
     /// `deployment_info`: a step starts.
     DeploymentInfo { plan: Arc<Plan>, current_step: Step },
     /// `deployment_step_success`.

@@ -30,7 +30,13 @@ pub struct Group {
 impl Group {
     /// A group without apps, groups or dependencies.
     pub const fn empty(id: AppId, version: Timestamp) -> Self {
-        Self { id, apps: BTreeMap::new(), groups: BTreeMap::new(), dependencies: BTreeSet::new(), version }
+        Self {
+            id,
+            apps: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            dependencies: BTreeSet::new(),
+            version,
+        }
     }
 
     /// The app with this full id, anywhere below.
@@ -43,7 +49,10 @@ impl Group {
         if *id == self.id {
             return Some(self);
         }
-        self.groups.values().find(|group| id.is_within(&group.id))?.group(id)
+        self.groups
+            .values()
+            .find(|group| id.is_within(&group.id))?
+            .group(id)
     }
 
     /// All apps below, in the order of their ids within each group, groups after apps.
@@ -95,7 +104,13 @@ impl Group {
 
 impl Serialize for Group {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { id, apps, groups, dependencies, version } = self;
+        let Self {
+            id,
+            apps,
+            groups,
+            dependencies,
+            version,
+        } = self;
         let mut group = serializer.serialize_struct("Group", 5)?;
         group.serialize_field("id", id)?;
         group.serialize_field("apps", &apps.values().collect::<Vec<_>>())?;
@@ -116,11 +131,20 @@ impl<'de> Deserialize<'de> for Group {
             dependencies: BTreeSet<AppId>,
             version: Timestamp,
         }
-        let Wire { id, apps, groups, dependencies, version } = Wire::deserialize(deserializer)?;
+        let Wire {
+            id,
+            apps,
+            groups,
+            dependencies,
+            version,
+        } = Wire::deserialize(deserializer)?;
         Ok(Self {
             id,
             apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
-            groups: groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
+            groups: groups
+                .into_iter()
+                .map(|group| (group.id.clone(), group))
+                .collect(),
             dependencies,
             version,
         })

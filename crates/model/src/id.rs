@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What Marathon says about a segment that breaks the naming rule (contract marathon §1.3).
+pub const SEGMENT_FAULT: &str = r"must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$'";
+
 /// An absolute path of an app or group: `/zdd/base`; the root group is `/`.
 ///
 /// Always normalised: one leading slash, no trailing slash, no empty segments, no `.` or `..`. Whether the segments
@@ -81,7 +84,10 @@ impl AppId {
     pub fn is_within(&self, ancestor: &Self) -> bool {
         ancestor.is_root()
             || self.0 == ancestor.0
-            || self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| rest.starts_with('/'))
+            || self
+                .0
+                .strip_prefix(&*ancestor.0)
+                .is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Segments joined by `_`, as in task ids and the text listing: `zdd_base`.
@@ -98,7 +104,9 @@ impl AppId {
     ///
     /// A segment is lower-case letters, digits, inner hyphens, labels joined by dots (contract marathon §1.3).
     pub fn segment_faults(&self) -> Vec<&str> {
-        self.segments().filter(|segment| !is_legal_segment(segment)).collect()
+        self.segments()
+            .filter(|segment| !is_legal_segment(segment))
+            .collect()
     }
 }
 
@@ -107,7 +115,9 @@ fn is_legal_segment(segment: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     })
 }
 

@@ -84,7 +84,9 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -96,7 +98,10 @@ mod tests {
     fn prints_three_digits_always() {
         let check = |millis: i64, text: &str| {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
-            assert_eq!(text.parse::<Timestamp>().unwrap(), Timestamp::from_millis(millis));
+            assert_eq!(
+                text.parse::<Timestamp>().unwrap(),
+                Timestamp::from_millis(millis)
+            );
         };
         check(1_476_272_336_845, "2016-10-12T11:38:56.845Z");
         check(1_476_272_336_000, "2016-10-12T11:38:56.000Z");

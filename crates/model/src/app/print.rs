@@ -41,7 +41,10 @@ impl Serialize for App {
         app.serialize_field("gpus", &self.gpus)?;
         app.serialize_field("executor", &self.executor)?;
         app.serialize_field("constraints", &self.constraints)?;
-        app.serialize_field("uris", &self.fetch.iter().map(|f| &f.uri).collect::<Vec<_>>())?;
+        app.serialize_field(
+            "uris",
+            &self.fetch.iter().map(|f| &f.uri).collect::<Vec<_>>(),
+        )?;
         app.serialize_field("fetch", &self.fetch)?;
         app.serialize_field("storeUrls", &self.store_urls)?;
         app.serialize_field("backoffSeconds", &self.backoff_seconds)?;
@@ -58,7 +61,10 @@ impl Serialize for App {
         app.serialize_field("version", &self.version)?;
         app.serialize_field("residency", &self.residency)?;
         app.serialize_field("secrets", &self.secrets)?;
-        app.serialize_field("taskKillGracePeriodSeconds", &self.task_kill_grace_period_seconds)?;
+        app.serialize_field(
+            "taskKillGracePeriodSeconds",
+            &self.task_kill_grace_period_seconds,
+        )?;
         if self.ip_address.is_none() {
             app.serialize_field("ports", &self.service_ports())?;
             app.serialize_field("portDefinitions", &self.port_definitions)?;
@@ -164,9 +170,13 @@ impl<'de> Deserialize<'de> for Docker {
         // `network` is printed by the DOCKER form only, there always.
         let value = serde_json::Value::deserialize(deserializer)?;
         if value.get("network").is_some() {
-            serde_json::from_value(value).map(Self::Engine).map_err(D::Error::custom)
+            serde_json::from_value(value)
+                .map(Self::Engine)
+                .map_err(D::Error::custom)
         } else {
-            serde_json::from_value(value).map(Self::Image).map_err(D::Error::custom)
+            serde_json::from_value(value)
+                .map(Self::Image)
+                .map_err(D::Error::custom)
         }
     }
 }
@@ -193,15 +203,26 @@ impl Operator {
 
     /// Reads the word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Unique, Self::Like, Self::Cluster, Self::GroupBy, Self::Unlike, Self::MaxPer]
-            .into_iter()
-            .find(|operator| operator.as_str() == word)
+        [
+            Self::Unique,
+            Self::Like,
+            Self::Cluster,
+            Self::GroupBy,
+            Self::Unlike,
+            Self::MaxPer,
+        ]
+        .into_iter()
+        .find(|operator| operator.as_str() == word)
     }
 }
 
 impl Serialize for Constraint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { field, operator, value } = self;
+        let Self {
+            field,
+            operator,
+            value,
+        } = self;
         match value {
             Some(value) => (field, operator.as_str(), value).serialize(serializer),
             None => (field, operator.as_str()).serialize(serializer),
@@ -213,10 +234,16 @@ impl<'de> Deserialize<'de> for Constraint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut words = Vec::<String>::deserialize(deserializer)?.into_iter();
         let (Some(field), Some(operator)) = (words.next(), words.next()) else {
-            return Err(D::Error::custom("a constraint needs a field and an operator"));
+            return Err(D::Error::custom(
+                "a constraint needs a field and an operator",
+            ));
         };
         let operator = Operator::parse(&operator)
             .ok_or_else(|| D::Error::custom(format!("unknown operator {operator}")))?;
-        Ok(Self { field, operator, value: words.next() })
+        Ok(Self {
+            field,
+            operator,
+            value: words.next(),
+        })
     }
 }
