@@ -3,6 +3,8 @@
 //! The engine publishes [`Event`]s; the master renders them as Marathon's JSON (contract marathon §5.3) once, and only if
 //! somebody listens. Plans and apps are shared, never copied.
 
+mod print;
+
 use std::sync::Arc;
 
 use crate::app::{App, HealthCheck};
