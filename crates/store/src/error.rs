@@ -38,9 +38,9 @@ pub enum StoreError {
         /// The directory of the store.
         path: PathBuf,
     },
-    /// The database is damaged. Nothing was changed.
+    /// The database is damaged. Nothing was written into it by us, and its snapshot is as it was.
     #[error(
-        "the store in {} is damaged and was left as it is ({cause}); hint: move that directory away and start \
+        "the store in {} is damaged ({cause}); hint: move that directory away and start \
          again{}",
         path.display(),
         restore_hint(snapshot.as_deref())

@@ -157,7 +157,11 @@ impl Open {
     fn new(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("db");
         let snapshot = Snapshot::read(&SledStore::snapshot_path(dir))?;
-        check_header(dir, &path)?;
+        check_files(
+            dir,
+            &path,
+            snapshot.as_ref().map_or(0, |snapshot| snapshot.commit),
+        )?;
         let db = open_sled(dir, &path)?;
         let data = File::options()
             .read(true)
@@ -368,15 +372,16 @@ fn make_dir(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// sled takes an existing data file without its `conf` for a new database and would write over what it cannot read.
-fn check_header(dir: &Path, path: &Path) -> Result<(), StoreError> {
+/// sled takes an existing data file without its `conf`, or a lost data file, for a new database and would write over what is
+/// left; that is found before sled sees it.
+fn check_files(dir: &Path, path: &Path, snapshot_commit: u64) -> Result<(), StoreError> {
     let has_data = fs::metadata(path.join("db")).is_ok_and(|metadata| metadata.len() > 0);
     // sled's own measure of an empty or broken one.
     let has_conf = fs::metadata(path.join("conf")).is_ok_and(|metadata| metadata.len() > 8);
-    if has_data && !has_conf {
-        Err(corrupt(dir, "its configuration file is missing"))
-    } else {
-        Ok(())
+    match (has_data, has_conf) {
+        (true, false) => Err(corrupt(dir, "its configuration file is missing")),
+        (false, _) if snapshot_commit > 0 => Err(corrupt(dir, "its data file is missing")),
+        (true, true) | (false, _) => Ok(()),
     }
 }
 
