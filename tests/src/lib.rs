@@ -1,1 +1,15 @@
-//! Drives the real binary from whole-system tests.
+//! Whole-system tests that start the real binary.
+//!
+//! [`ClusterSandbox`] is one cluster: `zddcluster up` in a loopback /24 of its own, with a temporary data directory, so that
+//! tests run side by side with the usual ports. Its log is printed when the test fails. Nothing here sleeps and then asserts:
+//! [`eventually`] waits for a predicate and says what it last saw.
+
+mod binary;
+mod net;
+mod sandbox;
+mod wait;
+
+pub use binary::zddcluster;
+pub use net::Net;
+pub use sandbox::{ClusterSandbox, Options};
+pub use wait::{LIMIT, eventually};
