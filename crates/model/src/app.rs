@@ -21,6 +21,7 @@ use crate::id::AppId;
 use crate::number::whole_or_shortest;
 use crate::time::Timestamp;
 
+pub(crate) use read::merge as merge_faults;
 pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors, validate};
 
 /// A whole app definition with every default filled in, as it is stored and printed.
@@ -172,7 +173,7 @@ pub struct Secret {
 }
 
 /// `[field, OPERATOR]` or `[field, OPERATOR, value]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Constraint {
     /// `hostname` or an agent attribute.
     pub field: String,
@@ -183,7 +184,7 @@ pub struct Constraint {
 }
 
 /// A constraint's operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// No two tasks with the same value.
     Unique,
@@ -427,7 +428,7 @@ pub struct ExternalVolume {
 }
 
 /// A health check: `path?, protocol, portIndex?, command?, gracePeriodSeconds, …, port?` (contract marathon §1.8).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
     /// Request path; `/` is asked if absent.
@@ -457,14 +458,14 @@ pub struct HealthCheck {
 }
 
 /// The command of a COMMAND check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CommandCheck {
     /// `/bin/sh -c` text.
     pub value: String,
 }
 
 /// How a health check asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum HealthProtocol {

@@ -1,5 +1,7 @@
 //! The tree of groups and apps.
 
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::app::App;
 use crate::id::AppId;
 use crate::time::Timestamp;
+
+pub use tree::{check_tree, levels};
 
 /// A group: apps and groups below one path. The whole cluster is the root group.
 ///

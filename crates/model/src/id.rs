@@ -108,6 +108,13 @@ impl AppId {
             .filter(|segment| !is_legal_segment(segment))
             .collect()
     }
+
+    /// True if the last segment breaks the naming rule; the root has none.
+    pub(crate) fn last_segment_is_illegal(&self) -> bool {
+        self.segments()
+            .next_back()
+            .is_some_and(|segment| !is_legal_segment(segment))
+    }
 }
 
 fn is_legal_segment(segment: &str) -> bool {

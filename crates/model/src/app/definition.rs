@@ -10,7 +10,7 @@ use super::checks::{read_health_checks, read_readiness_check};
 use super::container::{
     GivenContainer, GivenNetwork, read_container, read_ip_address, read_network,
 };
-use super::read::{Faults, Object, int, port, string};
+use super::read::{Faults, Object, int, port, string, without_duplicates};
 use super::{
     AppIpAddress, Constraint, EnvValue, Fetch, Form, HealthCheck, Operator, PortDefinition,
     ReadinessCheck, Residency, Secret, UpgradeStrategy,
@@ -105,17 +105,6 @@ pub(super) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faults) -> P
         port_definitions,
         require_ports: body.boolean("requirePorts", faults),
     }
-}
-
-/// The items in their order, each once: how Marathon's sets look in a list.
-fn without_duplicates<T: PartialEq>(items: Vec<T>) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::with_capacity(items.len());
-    for item in items {
-        if !kept.contains(&item) {
-            kept.push(item);
-        }
-    }
-    kept
 }
 
 fn read_env_value(value: &Value, path: &str, faults: &mut Faults) -> Option<EnvValue> {

@@ -4,7 +4,8 @@
 //! members are the same, so that an update that changes nothing gives an equal app. Source: contract marathon §1.2,
 //! §1.5, §2.3.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 
 use super::definition::Parts;
 use super::networks::{settle_networks, settle_ports};
@@ -197,10 +198,10 @@ fn replace<T>(current: &mut T, given: Option<T>) {
 }
 
 /// Replaces a list without duplicates unless it has the same members.
-fn replace_set<T: PartialEq>(current: &mut Vec<T>, given: Option<Vec<T>>) {
+fn replace_set<T: Eq + Hash>(current: &mut Vec<T>, given: Option<Vec<T>>) {
     if let Some(given) = given {
-        let is_same =
-            given.len() == current.len() && given.iter().all(|item| current.contains(item));
+        let is_same = given.len() == current.len()
+            && given.iter().collect::<HashSet<_>>() == current.iter().collect();
         if !is_same {
             *current = given;
         }

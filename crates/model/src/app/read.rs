@@ -4,7 +4,8 @@
 //! (422) for values that are of the right type but cannot be held by our own types, such as negative counts.
 //! Source: contract marathon §1.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 
 use serde_json::{Map, Value};
 
@@ -45,19 +46,31 @@ impl Faults {
 /// One entry for each path, each error once, in the order of first mention.
 pub(crate) fn merge(faults: Vec<Fault>) -> Vec<Fault> {
     let mut merged: Vec<Fault> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for Fault { path, errors } in faults {
-        match merged.iter_mut().find(|fault| fault.path == path) {
-            Some(fault) => {
-                for error in errors {
-                    if !fault.errors.contains(&error) {
-                        fault.errors.push(error);
-                    }
-                }
+        let place = *places.entry(path).or_insert_with_key(|path| {
+            merged.push(Fault {
+                path: path.clone(),
+                errors: Vec::new(),
+            });
+            merged.len() - 1
+        });
+        for error in errors {
+            if !merged[place].errors.contains(&error) {
+                merged[place].errors.push(error);
             }
-            None => merged.push(Fault { path, errors }),
         }
     }
     merged
+}
+
+/// The items in their order, each once: how Marathon's sets look in a list.
+pub(super) fn without_duplicates<T: Eq + Hash + Clone>(items: Vec<T>) -> Vec<T> {
+    let mut seen = HashSet::with_capacity(items.len());
+    items
+        .into_iter()
+        .filter(|item| seen.insert(item.clone()))
+        .collect()
 }
 
 /// A JSON object and where it stands in the body.

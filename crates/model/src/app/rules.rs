@@ -13,6 +13,12 @@ use crate::id::SEGMENT_FAULT;
 
 pub(super) use checks::BAD_PORT_INDEX;
 
+/// Groups nest as deep as ids have segments, and JSON readers give up at about 60 groups (a nesting of 128).
+const MAX_SEGMENTS: usize = 32;
+
+/// A task id (`<safe name>.<UUID>`) names a directory, and file systems allow 255 bytes; the rest is room for suffixes.
+const MAX_ID_LENGTH: usize = 200;
+
 /// The broken rules of an app.
 #[derive(Default)]
 struct Broken(Vec<Fault>);
@@ -56,6 +62,15 @@ fn check_ids(app: &App, broken: &mut Broken) {
     }
     for _ in app.id.segment_faults() {
         broken.add("/id", SEGMENT_FAULT);
+    }
+    if app.id.segments().count() > MAX_SEGMENTS {
+        broken.add("/id", format!("must have at most {MAX_SEGMENTS} segments"));
+    }
+    if app.id.as_str().len() > MAX_ID_LENGTH {
+        broken.add(
+            "/id",
+            format!("must be at most {MAX_ID_LENGTH} characters long"),
+        );
     }
     for (idx, dependency) in app.dependencies.iter().enumerate() {
         for _ in dependency.segment_faults() {
