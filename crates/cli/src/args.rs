@@ -1,0 +1,572 @@
+//! The grammar of `zddcluster`; what the words mean is decided elsewhere.
+//!
+//! Settings come from flags, else from the environment (`ZDD_…`), else from the defaults shown in the help.
+
+mod dcos;
+mod value;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::exit::ExitStatus;
+use crate::verbs::{ClientVerb, Verb as ClientVerbs};
+
+pub(crate) use self::dcos::{
+    AppVerb, DcosArgs, DcosVerb, DeploymentVerb, MarathonTaskVerb, MarathonVerb, PackageVerb,
+    TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
+};
+pub use self::value::{LoopbackNet, ResourceSpec};
+
+/// The most public agents a cluster may have: its /24 keeps .2 to .10 for them.
+const MAX_PUBLIC_AGENTS: i64 = 9;
+/// The most private agents a cluster may have: its /24 keeps .11 to .254 for them.
+const MAX_AGENTS: i64 = 244;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no cluster runs, 64 wrong settings,
+141 the reader of the output went away. A dcos command that fails ends with 1, whatever the reason.";
+
+/// Zero downtime deployments on a DC/OS in miniature.
+#[derive(Debug, Parser)]
+#[command(name = "zddcluster", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The grammar when the binary is called `dcos`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dcos",
+    about = "The commands of the DC/OS client that a zddcluster understands.",
+    disable_version_flag = true,
+    max_term_width = 100
+)]
+struct DcosCli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    dcos: DcosArgs,
+}
+
+/// What holds for every verb.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// How data is printed
+    #[arg(long, global = true, value_enum, env = "ZDD_OUTPUT", default_value_t = Format::Table, help_heading = "Output")]
+    pub output: Format,
+    /// Print only data and errors
+    #[arg(long, global = true, env = "ZDD_QUIET", help_heading = "Output")]
+    pub quiet: bool,
+    /// Whether to colour what is printed
+    #[arg(long, global = true, value_enum, env = "ZDD_COLOR", default_value_t = ColorWhen::Auto, help_heading = "Output")]
+    pub color: ColorWhen,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Whether to colour what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start a cluster and keep it running until Ctrl-C
+    Up(UpArgs),
+    /// Stop the cluster and all its tasks; `up` brings the apps back
+    Down(DownArgs),
+    /// Show where everything is and how the apps are
+    Status(DataDirArgs),
+    /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
+    Env(EnvArgs),
+    /// Send a steady load to a URL and account for every request
+    Probe(ProbeArgs),
+    /// Speak to the cluster as the dcos client does
+    #[command(disable_version_flag = true)]
+    Dcos(DcosArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Run a master alone
+    Master(MasterArgs),
+    /// Run an agent alone
+    Agent(AgentArgs),
+    /// Run the DNS server alone
+    Dns(DnsArgs),
+    /// Run the edge proxy, with the arguments of marathon-lb
+    Edge(EdgeArgs),
+    /// Run the lab's test service, set up by its environment (PORT0, SIMPLE_SERVICE_VERSION, HEALTH_MIN, HEALTH_MAX)
+    Simpleservice(SimpleserviceArgs),
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once, at the start of the process"
+)]
+pub enum Invocation {
+    /// Start a cluster.
+    Up(UpArgs),
+    /// Stop a cluster.
+    Down(DownArgs),
+    /// A master alone.
+    Master(MasterArgs),
+    /// An agent alone.
+    Agent(AgentArgs),
+    /// A DNS server alone.
+    Dns(DnsArgs),
+    /// An edge.
+    Edge(EdgeArgs),
+    /// The test service.
+    Simpleservice(SimpleserviceArgs),
+    /// A verb that only speaks to a cluster: [`run_client`](crate::run_client).
+    Client(ClientVerb),
+}
+
+/// A command line that was understood.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What holds for every verb.
+    pub globals: Globals,
+    /// What is asked for.
+    pub invocation: Invocation,
+}
+
+/// The settings of `up`.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// Private agents
+    #[arg(long, env = "ZDD_AGENTS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=MAX_AGENTS))]
+    pub agents: u16,
+    /// Public agents
+    #[arg(long, env = "ZDD_PUBLIC_AGENTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=MAX_PUBLIC_AGENTS))]
+    pub public_agents: u16,
+    /// Install a package at the first start; may be given more than once
+    #[arg(
+        long = "with",
+        env = "ZDD_WITH",
+        value_name = "PACKAGE",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub with: Vec<Package>,
+    /// What runs the tasks; `auto` takes Docker when an engine answers, else plain processes
+    #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
+    pub containerizer: Containerizer,
+    /// The loopback /24 the cluster lives in; another one for each cluster that runs side by side
+    #[arg(long, env = "ZDD_NET", value_name = "NET", default_value_t = LoopbackNet::DEFAULT)]
+    pub net: LoopbackNet,
+    /// What each agent offers, whatever the host has [default: cpus:4;mem:14861;disk:35577]
+    #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
+    pub resources: ResourceSpec,
+    #[command(flatten)]
+    data_dir: DataDirArgs,
+    /// Fill a new data directory from the snapshot.json of a damaged one
+    #[arg(long, env = "ZDD_RESTORE", value_name = "FILE")]
+    pub restore: Option<PathBuf>,
+    /// Divide the control plane's times by N: health intervals, grace, back-off
+    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
+    pub speed: f64,
+    /// Return when the cluster is ready and leave it running
+    #[arg(long, env = "ZDD_DETACH")]
+    pub detach: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Send SIGTERM without waiting for the edges to drain the task
+    #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
+    pub no_drain: bool,
+    /// Shift the cluster's clock, for tests of clocks that jump
+    #[arg(
+        long,
+        env = "ZDD_CLOCK_OFFSET_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        hide = true
+    )]
+    pub clock_offset_seconds: i64,
+}
+
+impl UpArgs {
+    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.get()
+    }
+}
+
+/// What is logged; the log itself goes to stderr.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// What to log: a level or a filter such as `warn,zddcluster_edge=debug`
+    #[arg(
+        long = "log",
+        env = "ZDD_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub filter: String,
+}
+
+/// The settings of `down`.
+#[derive(Clone, Debug, Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    data_dir: DataDirArgs,
+    /// How long the tasks may take to end before they are killed
+    #[arg(
+        long,
+        env = "ZDD_DOWN_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    pub timeout: u64,
+}
+
+impl DownArgs {
+    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.get()
+    }
+}
+
+/// Which cluster is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct DataDirArgs {
+    /// The cluster's directory [default: zddcluster in $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long = "data-dir", env = "ZDD_DATA_DIR", value_name = "DIR")]
+    path: Option<PathBuf>,
+}
+
+impl DataDirArgs {
+    pub(crate) fn get(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+        }
+    }
+}
+
+/// The settings of `env`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EnvArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// For which shell [default: the one $SHELL names]
+    #[arg(long, value_enum)]
+    pub(crate) shell: Option<Shell>,
+}
+
+/// The settings of `probe`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// Where to send the requests
+    pub(crate) url: String,
+    /// Requests a second
+    #[arg(
+        long,
+        env = "ZDD_PROBE_RATE",
+        value_name = "N",
+        default_value_t = 100.0
+    )]
+    pub(crate) rate: f64,
+    /// How long, in seconds; without it until Ctrl-C
+    #[arg(long, env = "ZDD_PROBE_DURATION", value_name = "SECONDS", value_parser = value::seconds)]
+    pub(crate) duration: Option<f64>,
+    /// Requests that may be in flight at once
+    #[arg(long, env = "ZDD_PROBE_CONCURRENCY", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) concurrency: u16,
+    /// A new connection for each request
+    #[arg(long, group = "connections")]
+    pub(crate) fresh: bool,
+    /// Connections that are kept
+    #[arg(long, group = "connections")]
+    pub(crate) keep_alive: bool,
+    /// Half of the requests each way [default]
+    #[arg(long, group = "connections")]
+    pub(crate) both: bool,
+}
+
+/// The settings of `completions`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+    /// For which command
+    #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = CompletedCommand::Zddcluster)]
+    pub(crate) command: CompletedCommand,
+}
+
+/// The two names this binary goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletedCommand {
+    Zddcluster,
+    Dcos,
+}
+
+/// A shell we can write for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// A built-in package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Package {
+    /// The edge proxy on the public agents.
+    MarathonLb,
+}
+
+impl Package {
+    /// The package's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MarathonLb => "marathon-lb",
+        }
+    }
+}
+
+/// What runs the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Containerizer {
+    /// Docker when an engine answers, else processes.
+    Auto,
+    /// Plain processes.
+    Process,
+    /// Docker.
+    Docker,
+}
+
+/// The settings of `master`.
+#[derive(Clone, Debug, Args)]
+pub struct MasterArgs {
+    /// Where the Marathon API and everything else for users listens
+    #[arg(long, env = "ZDD_FRONT", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8080), value_parser = value::loopback)]
+    pub front: SocketAddr,
+    /// Where the Mesos master API listens
+    #[arg(long, env = "ZDD_MESOS", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 5050), value_parser = value::loopback)]
+    pub mesos: SocketAddr,
+    #[command(flatten)]
+    data_dir: DataDirArgs,
+    /// Divide the control plane's times by N
+    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
+    pub speed: f64,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Send SIGTERM without waiting for the edges to drain the task
+    #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
+    pub no_drain: bool,
+}
+
+impl MasterArgs {
+    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.get()
+    }
+}
+
+/// The settings of `agent`.
+#[derive(Clone, Debug, Args)]
+pub struct AgentArgs {
+    /// The master's front door
+    #[arg(
+        long,
+        env = "ZDD_MASTER_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub master: String,
+    /// The address of the agent and its tasks
+    #[arg(long, env = "ZDD_HOSTNAME", value_name = "ADDRESS", default_value_t = Ipv4Addr::new(127, 0, 0, 11), value_parser = value::loopback_ip)]
+    pub hostname: Ipv4Addr,
+    /// The port of the agent's API
+    #[arg(long, env = "ZDD_AGENT_PORT", default_value_t = 5051)]
+    pub port: u16,
+    /// Offer the resources for public apps
+    #[arg(long, env = "ZDD_PUBLIC")]
+    pub public: bool,
+    /// What the agent offers [default: cpus:4;mem:14861;disk:35577]
+    #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
+    pub resources: ResourceSpec,
+    /// Where sandboxes are kept
+    #[arg(long, env = "ZDD_WORK_DIR", value_name = "DIR")]
+    pub work_dir: PathBuf,
+    /// What runs the tasks
+    #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
+    pub containerizer: Containerizer,
+    /// Divide the control plane's times by N; must be the master's
+    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
+    pub speed: f64,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The settings of `dns`.
+#[derive(Clone, Debug, Args)]
+pub struct DnsArgs {
+    /// The Mesos master to follow
+    #[arg(
+        long,
+        env = "ZDD_MESOS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:5050"
+    )]
+    pub master: String,
+    /// Where queries are answered, UDP and TCP
+    #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053), value_parser = value::loopback)]
+    pub listen: SocketAddr,
+    /// The domain of all names
+    #[arg(long, env = "ZDD_DNS_DOMAIN", default_value = "mesos")]
+    pub domain: String,
+    /// Seconds an answer may be kept
+    #[arg(
+        long,
+        env = "ZDD_DNS_TTL",
+        value_name = "SECONDS",
+        default_value_t = 60
+    )]
+    pub ttl: u32,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The settings of `edge`: marathon-lb's own command line, which the edge reads itself.
+#[derive(Clone, Debug, Args)]
+pub struct EdgeArgs {
+    /// As for marathon-lb, for instance: sse -m http://master.mesos:8080 --group external
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub args: Vec<OsString>,
+}
+
+/// The test service has no flags: it is set up by its environment, as in the lab.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SimpleserviceArgs {}
+
+/// An address of the default cluster.
+const fn loopback(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), port)
+}
+
+/// A command line that was not understood, or asked for help.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct UsageError {
+    error: clap::Error,
+    /// The original `dcos` ends with 1 whatever is wrong.
+    as_dcos: bool,
+}
+
+impl UsageError {
+    /// Prints what is to be said (help on stdout, faults on stderr) and tells how the process ends.
+    pub fn report(&self) -> ExitStatus {
+        // A closed stdout or stderr leaves nobody to tell.
+        let _ = self.error.print();
+        match (self.error.exit_code(), self.as_dcos) {
+            (0, _) => ExitStatus::Success,
+            (_, true) => ExitStatus::Failure,
+            (_, false) => ExitStatus::Usage,
+        }
+    }
+}
+
+/// Reads a command line, program name first. The name `dcos` chooses the `dcos` grammar.
+///
+/// # Errors
+/// For anything that is not in the grammar, and for `--help` and `--version`.
+pub fn parse<I, T>(argv: I) -> Result<Parsed, UsageError>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString>,
+{
+    let argv: Vec<OsString> = argv.into_iter().map(Into::into).collect();
+    let as_dcos = argv.first().is_some_and(|name| {
+        Path::new(name)
+            .file_stem()
+            .is_some_and(|stem| stem.eq_ignore_ascii_case("dcos"))
+    });
+    // `zddcluster dcos …` too keeps the original's exit codes.
+    let fails_as_dcos = as_dcos || argv.get(1).is_some_and(|verb| verb == "dcos");
+    let usage = |error| UsageError {
+        error,
+        as_dcos: fails_as_dcos,
+    };
+    if as_dcos {
+        let matches = dcos_command().try_get_matches_from(argv).map_err(usage)?;
+        let DcosCli { globals, dcos } = DcosCli::from_arg_matches(&matches).map_err(usage)?;
+        return Ok(Parsed {
+            globals,
+            invocation: Invocation::Client(ClientVerb(ClientVerbs::Dcos(dcos))),
+        });
+    }
+    let matches = command().try_get_matches_from(argv).map_err(usage)?;
+    let Cli { globals, verb } = Cli::from_arg_matches(&matches).map_err(usage)?;
+    let client = |verb| Invocation::Client(ClientVerb(verb));
+    let invocation = match verb {
+        Verb::Up(args) => Invocation::Up(args),
+        Verb::Down(args) => Invocation::Down(args),
+        Verb::Master(args) => Invocation::Master(args),
+        Verb::Agent(args) => Invocation::Agent(args),
+        Verb::Dns(args) => Invocation::Dns(args),
+        Verb::Edge(args) => Invocation::Edge(args),
+        Verb::Simpleservice(args) => Invocation::Simpleservice(args),
+        Verb::Status(args) => client(ClientVerbs::Status(args)),
+        Verb::Env(args) => client(ClientVerbs::Env(args)),
+        Verb::Probe(args) => client(ClientVerbs::Probe(args)),
+        Verb::Dcos(args) => client(ClientVerbs::Dcos(args)),
+        Verb::Completions(args) => client(ClientVerbs::Completions(args)),
+    };
+    Ok(Parsed {
+        globals,
+        invocation,
+    })
+}
+
+/// The grammar of `zddcluster`.
+pub fn command() -> clap::Command {
+    without_env_values(Cli::command())
+}
+
+/// The grammar of `dcos`.
+pub fn dcos_command() -> clap::Command {
+    without_env_values(DcosCli::command())
+}
+
+/// Help must read the same whatever the environment holds.
+fn without_env_values(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.hide_env_values(true))
+        .mut_subcommands(without_env_values)
+}
+
+#[cfg(test)]
+mod tests;

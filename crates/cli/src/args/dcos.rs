@@ -1,0 +1,282 @@
+//! The grammar of the `dcos` client, as far as a zddcluster has something to answer.
+//!
+//! Source: the usage texts of dcoscli 0.4.14.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::DataDirArgs;
+
+/// A `dcos` command line.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DcosArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// Accepted as by the original client
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "DCOS_LOG_LEVEL",
+        hide_possible_values = true
+    )]
+    pub(crate) log_level: Option<LogLevel>,
+    /// Accepted as by the original client
+    #[arg(long, global = true, hide = true)]
+    pub(crate) debug: bool,
+    /// Print the versions of the client and the cluster
+    #[arg(long)]
+    pub(crate) version: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Option<DcosVerb>,
+}
+
+/// The severities of the original client; we have nothing to log, so they change nothing.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DcosVerb {
+    /// Deploy and manage applications
+    #[command(subcommand)]
+    Marathon(MarathonVerb),
+    /// List tasks, or read their logs
+    Task(TaskArgs),
+    /// List the nodes of the cluster
+    Node {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install and manage packages
+    #[command(subcommand)]
+    Package(PackageVerb),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MarathonVerb {
+    /// Print what Marathon says of itself
+    About,
+    /// Applications
+    #[command(subcommand)]
+    App(AppVerb),
+    /// Deployments that run
+    #[command(subcommand)]
+    Deployment(DeploymentVerb),
+    /// Tasks of applications
+    #[command(subcommand)]
+    Task(MarathonTaskVerb),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AppVerb {
+    /// Add an application
+    Add {
+        /// File or http:// address of the definition; stdin if absent
+        app_resource: Option<String>,
+    },
+    /// List the applications
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print an application
+    Show {
+        app_id: String,
+        /// A version: a time, or -N for the Nth before the current one
+        #[arg(long, allow_hyphen_values = true)]
+        app_version: Option<String>,
+    },
+    /// Update an application
+    Update {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        app_id: String,
+        /// New values, KEY=VALUE; a JSON object on stdin if absent
+        #[arg(value_name = "KEY=VALUE")]
+        properties: Vec<String>,
+    },
+    /// Remove an application
+    Remove {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        app_id: String,
+    },
+    /// Start an application that is stopped
+    Start {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        app_id: String,
+        /// How many instances [default: 1]
+        #[arg(allow_negative_numbers = true)]
+        instances: Option<i64>,
+    },
+    /// Stop an application: no instances
+    Stop {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        app_id: String,
+    },
+    /// Replace every task of an application
+    Restart {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        app_id: String,
+    },
+    /// Kill the tasks of an application; new ones replace them
+    Kill {
+        /// Lower the number of instances as well
+        #[arg(long)]
+        scale: bool,
+        /// Only tasks on this host
+        #[arg(long)]
+        host: Option<String>,
+        app_id: String,
+    },
+    /// Versions of an application
+    #[command(subcommand)]
+    Version(VersionVerb),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum VersionVerb {
+    /// List the versions, newest first
+    List {
+        /// At most so many
+        #[arg(long)]
+        max_count: Option<usize>,
+        app_id: String,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DeploymentVerb {
+    /// List the deployments that run
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Only those that touch this application
+        app_id: Option<String>,
+    },
+    /// Follow a deployment until it is done
+    Watch {
+        /// Ask at most so many times
+        #[arg(long)]
+        max_count: Option<u64>,
+        /// Seconds between two questions
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        interval: u64,
+        deployment_id: String,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MarathonTaskVerb {
+    /// List the tasks
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Only those of this application
+        app_id: Option<String>,
+    },
+    /// Print a task
+    Show { task_id: String },
+    /// Kill a task; a new one replaces it
+    Stop {
+        /// Forget its volumes as well
+        #[arg(long)]
+        wipe: bool,
+        task_id: String,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct TaskArgs {
+    /// Tasks that have ended as well
+    #[arg(long)]
+    pub(crate) completed: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Part of a task id, or a pattern with * and ?
+    pub(crate) task: Option<String>,
+    #[command(subcommand)]
+    pub(crate) verb: Option<TaskVerb>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TaskVerb {
+    /// Print the last lines of a task's log
+    Log(TaskLogArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TaskLogArgs {
+    /// Go on printing what is added
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// How many lines
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
+    /// Tasks that have ended as well
+    #[arg(long)]
+    pub(crate) completed: bool,
+    /// Part of a task id, or a pattern with * and ?
+    pub(crate) task: Option<String>,
+    /// Which file of the sandbox
+    #[arg(default_value = "stdout")]
+    pub(crate) file: String,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PackageVerb {
+    /// Install a package
+    Install {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// File with the package's options, JSON
+        #[arg(long, value_name = "FILE")]
+        options: Option<PathBuf>,
+        /// Id of the application, instead of the package's own
+        #[arg(long)]
+        app_id: Option<String>,
+        package_name: String,
+    },
+    /// List the installed packages
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Only this application's
+        #[arg(long)]
+        app_id: Option<String>,
+        package_name: Option<String>,
+    },
+    /// Remove a package and its application
+    Uninstall {
+        /// All applications of the package
+        #[arg(long)]
+        all: bool,
+        /// Which application, if there are several
+        #[arg(long)]
+        app_id: Option<String>,
+        package_name: String,
+    },
+}

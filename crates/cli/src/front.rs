@@ -1,0 +1,226 @@
+//! Requests to a cluster's front door, with failures in the original client's words.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+use zddcluster_client::HttpClient;
+use zddcluster_model::AppId;
+
+use crate::args::DataDirArgs;
+use crate::cluster::{ClusterFile, data_dir};
+use crate::failure::Failure;
+
+/// The original waits 5 s; a cluster on a laptop that is busy starting tasks gets twice that.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Names the cluster for every `dcos` client; goes before the cluster file.
+const DCOS_URL: &str = "DCOS_URL";
+
+/// What must not stand bare in a path segment; the rest of an app's id is put there as it is.
+const SEGMENT: AsciiSet = CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|');
+
+/// The front door of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    /// `http://127.0.0.1:8080`, without a trailing slash.
+    origin: String,
+    http: HttpClient,
+}
+
+impl Front {
+    /// The front door at `origin`, which has no path.
+    pub(crate) fn at(origin: String) -> Self {
+        Self {
+            origin,
+            http: HttpClient::new(),
+        }
+    }
+
+    /// The front door of the cluster that is meant: `DCOS_URL`, else the one that runs in the data directory.
+    pub(crate) fn locate(args: &DataDirArgs) -> Result<Self, Failure> {
+        if args.get().is_none()
+            && let Some(url) = std::env::var(DCOS_URL).ok().filter(|url| !url.is_empty())
+        {
+            return Ok(Self::at(origin(&url)?));
+        }
+        let data_dir = data_dir(args.get())?;
+        match ClusterFile::read_running(&data_dir)? {
+            Some(cluster) => Ok(Self::at(cluster.front_url())),
+            None => Err(Failure::NotRunning { data_dir }),
+        }
+    }
+
+    /// Asks Marathon; `path` begins with `v2/` and is encoded. An empty answer is null.
+    pub(crate) async fn marathon(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}/service/marathon/{path}", self.origin);
+        let (status, answer) = self.exchange(method.clone(), &url, body).await?;
+        if !status.is_success() {
+            return Err(Failure::from_marathon(&method, &url, status, &answer));
+        }
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        decode(&url, &answer)
+    }
+
+    /// Reads a document of Marathon's.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let url = format!("{}/service/marathon/{path}", self.origin);
+        let (status, answer) = self.exchange(Method::GET, &url, None).await?;
+        if !status.is_success() {
+            return Err(Failure::from_marathon(&Method::GET, &url, status, &answer));
+        }
+        decode(&url, &answer)
+    }
+
+    /// Reads a document of a Mesos master or agent; `path` begins with `/` and is encoded.
+    pub(crate) async fn mesos<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let url = format!("{}{path}", self.origin);
+        let (status, answer) = self.exchange(Method::GET, &url, None).await?;
+        if !status.is_success() {
+            return Err(Failure::from_mesos(&url, status));
+        }
+        decode(&url, &answer)
+    }
+
+    /// As [`mesos`](Self::mesos); `None` for 404.
+    pub(crate) async fn mesos_if_there<T>(&self, path: &str) -> Result<Option<T>, Failure>
+    where
+        T: DeserializeOwned,
+    {
+        let url = format!("{}{path}", self.origin);
+        let (status, answer) = self.exchange(Method::GET, &url, None).await?;
+        if status == http::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() {
+            return Err(Failure::from_mesos(&url, status));
+        }
+        decode(&url, &answer).map(Some)
+    }
+
+    /// Gets the text at any `http://` address.
+    pub(crate) async fn fetch(&self, url: &str) -> Option<Bytes> {
+        let (status, answer) = self.exchange(Method::GET, url, None).await.ok()?;
+        status.is_success().then_some(answer)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<(http::StatusCode, Bytes), Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(ACCEPT, "application/json");
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = body
+            .map(|body| Bytes::from(body.to_string()))
+            .unwrap_or_default();
+        let request = request.body(body).map_err(|error| Failure::Unreachable {
+            url: url.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let answer = self.http.send(request, TIMEOUT).await;
+        let answer = answer.map_err(|error| Failure::from_http(url, error))?;
+        Ok((answer.status(), answer.into_body()))
+    }
+}
+
+fn decode<T: DeserializeOwned>(url: &str, answer: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(answer).map_err(|error| Failure::Undecodable {
+        url: url.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The origin of a cluster's URL; a path is dropped, as the original does.
+fn origin(text: &str) -> Result<String, Failure> {
+    let hint = "for instance DCOS_URL=http://127.0.0.1:8080";
+    let fault = |what: &str| Failure::with_hint(format!("{DCOS_URL} [{text}] {what}"), hint);
+    let url = Url::parse(text).map_err(|_| fault("is not a URL"))?;
+    if url.scheme() != "http" {
+        return Err(fault("is not an http:// URL"));
+    }
+    let host = url.host_str().ok_or_else(|| fault("names no host"))?;
+    Ok(match url.port() {
+        Some(port) => format!("http://{host}:{port}"),
+        None => format!("http://{host}"),
+    })
+}
+
+/// The path of an app as typed, `zdd/base` or `/zdd/base`: `v2/apps/zdd/base`.
+pub(crate) fn app_path(app_id: &str) -> String {
+    let mut path = "v2/apps".to_owned();
+    for segment in AppId::absolute(app_id).segments() {
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, &SEGMENT));
+    }
+    path
+}
+
+/// A value in a query.
+pub(crate) fn query_value(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_ids_become_paths() {
+        for (typed, path) in [
+            ("zdd/base", "v2/apps/zdd/base"),
+            ("/zdd//base/", "v2/apps/zdd/base"),
+            ("/a b?c", "v2/apps/a%20b%3Fc"),
+            ("/ü", "v2/apps/%C3%BC"),
+        ] {
+            assert_eq!(app_path(typed), path, "{typed}");
+        }
+    }
+
+    #[test]
+    fn only_origins_of_http_urls() {
+        let check = |text| origin(text).map_err(|failure| failure.to_string());
+        assert_eq!(
+            check("http://127.0.0.1:8080/x/").as_deref(),
+            Ok("http://127.0.0.1:8080")
+        );
+        assert_eq!(
+            check("http://master.mesos").as_deref(),
+            Ok("http://master.mesos")
+        );
+        assert!(check("127.0.0.1:8080").is_err());
+        assert!(check("https://127.0.0.1").is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! Tables as the original client lays them out (prettytable 0.7.2 without borders): columns two blanks apart, heads
+//! and most cells centred, rows sorted; no table at all without rows.
+
+use crate::text::printable;
+
+/// Where a column's cells stand; its head stands likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Center,
+}
+
+/// A table to be filled row by row.
+#[derive(Debug)]
+pub(crate) struct Table<const N: usize> {
+    columns: [(&'static str, Align); N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row. A cell may have several lines.
+    pub(crate) fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells.map(|cell| printable(&cell)));
+    }
+
+    /// The table sorted by its rows, first column first; `None` if there are no rows.
+    pub(crate) fn sorted(mut self) -> Option<String> {
+        self.rows.sort();
+        self.unsorted()
+    }
+
+    /// The table as it was filled; `None` if there are no rows.
+    pub(crate) fn unsorted(self) -> Option<String> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        let mut widths = self.columns.map(|(head, _)| head.chars().count());
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                let widest = cell.lines().map(|line| line.chars().count()).max();
+                *width = (*width).max(widest.unwrap_or(0));
+            }
+        }
+        let mut lines = vec![self.line(self.columns.map(|(head, _)| head), &widths)];
+        for row in &self.rows {
+            let height = row
+                .iter()
+                .map(|cell| cell.lines().count())
+                .max()
+                .unwrap_or(1)
+                .max(1);
+            for at in 0..height {
+                let mut cells = [""; N];
+                for (cell, text) in cells.iter_mut().zip(row) {
+                    *cell = text.lines().nth(at).unwrap_or_default();
+                }
+                lines.push(self.line(cells, &widths));
+            }
+        }
+        Some(lines.join("\n"))
+    }
+
+    fn line(&self, cells: [&str; N], widths: &[usize; N]) -> String {
+        let mut line = String::new();
+        for ((cell, width), (_, align)) in cells.into_iter().zip(widths).zip(self.columns) {
+            let length = cell.chars().count();
+            let excess = width - length;
+            // An odd blank goes to the right of an odd text and to the left of an even one, as str.center has it.
+            let left = match align {
+                Align::Left => 0,
+                Align::Center if excess % 2 == 1 && length % 2 == 0 => excess / 2 + 1,
+                Align::Center => excess / 2,
+            };
+            line.push_str(&" ".repeat(left));
+            line.push_str(cell);
+            line.push_str(&" ".repeat(excess - left + 2));
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laid_out_as_in_the_lab() {
+        let mut table = Table::new([
+            ("APP", Align::Left),
+            ("HEALTHY", Align::Center),
+            ("STARTED", Align::Center),
+            ("HOST", Align::Center),
+            ("ID", Align::Left),
+        ]);
+        for (millis, host, id) in [
+            (
+                "861",
+                "10.0.3.193",
+                "zdd_base.75443553-9070-11e6-aae4-3a4b79075094",
+            ),
+            (
+                "845",
+                "10.0.3.192",
+                "zdd_base.75440e42-9070-11e6-aae4-3a4b79075094",
+            ),
+        ] {
+            let started = format!("2016-10-12T11:38:56.{millis}Z");
+            table.row([
+                "/zdd/base".into(),
+                "True".into(),
+                started,
+                host.into(),
+                id.into(),
+            ]);
+        }
+        assert_eq!(
+            table.sorted().unwrap(),
+            "APP        HEALTHY          STARTED              HOST     ID
+/zdd/base    True   2016-10-12T11:38:56.845Z  10.0.3.192  zdd_base.75440e42-9070-11e6-aae4-3a4b79075094
+/zdd/base    True   2016-10-12T11:38:56.861Z  10.0.3.193  zdd_base.75443553-9070-11e6-aae4-3a4b79075094"
+        );
+    }
+
+    #[test]
+    fn cells_may_have_lines() {
+        let mut table = Table::new([("APP", Align::Left), ("ID", Align::Left)]);
+        table.row(["/a\n/b".into(), "1".into()]);
+        table.row(["/c".into(), "2".into()]);
+        assert_eq!(table.unsorted().unwrap(), "APP  ID\n/a   1\n/b\n/c   2");
+    }
+
+    #[test]
+    fn no_rows_no_table() {
+        assert_eq!(Table::new([("APP", Align::Left)]).sorted(), None);
+    }
+}

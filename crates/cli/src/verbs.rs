@@ -1,0 +1,81 @@
+//! The verbs that only speak to a cluster, one file each; here is who is called and how it ends.
+
+mod completions;
+mod env;
+mod probe;
+mod status;
+
+use std::path::Path;
+
+use crate::args::{CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ProbeArgs};
+use crate::dcos;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::text;
+
+/// A verb that only speaks to a cluster, with its arguments.
+#[derive(Debug)]
+pub struct ClientVerb(pub(crate) Verb);
+
+#[derive(Debug)]
+pub(crate) enum Verb {
+    Status(DataDirArgs),
+    Env(EnvArgs),
+    Probe(ProbeArgs),
+    Dcos(DcosArgs),
+    Completions(CompletionsArgs),
+}
+
+/// What the verbs need to know of the machine that other crates know.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    /// Tasks that still run although the cluster of this data directory does not: one line each.
+    pub leftovers: fn(data_dir: &Path) -> Vec<String>,
+}
+
+impl Hooks {
+    /// Knows of nothing.
+    pub const NONE: Self = Self {
+        leftovers: |_| Vec::new(),
+    };
+}
+
+/// Carries out a verb, prints what there is to say and tells how it ended.
+///
+/// Dropping the future abandons the verb; requests already sent may still be carried out.
+pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> ExitStatus {
+    match verb.0 {
+        Verb::Dcos(args) => end_as_dcos(printer, dcos::run(args, printer).await),
+        Verb::Status(args) => end(printer, status::run(&args, printer, hooks).await),
+        Verb::Env(args) => end(printer, env::run(&args, printer)),
+        Verb::Probe(args) => end(printer, probe::run(args, printer).await),
+        Verb::Completions(args) => end(printer, completions::run(&args, printer)),
+    }
+}
+
+fn end(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {
+    match result {
+        Ok(status) => status,
+        Err(Failure::BrokenPipe) => ExitStatus::BrokenPipe,
+        Err(failure) => {
+            printer.error(&failure, failure.hint());
+            failure.exit_status()
+        }
+    }
+}
+
+/// The original prints failures bare, and ends with 1 whatever they are.
+fn end_as_dcos(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {
+    match result {
+        Ok(status) => status,
+        Err(Failure::BrokenPipe) => ExitStatus::BrokenPipe,
+        Err(failure) => {
+            printer.say(&text::printable(&text::chain(&failure)));
+            if let Some(hint) = failure.hint() {
+                printer.hint(hint);
+            }
+            ExitStatus::Failure
+        }
+    }
+}
