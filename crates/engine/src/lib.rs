@@ -17,11 +17,34 @@ pub mod effect;
 pub mod input;
 pub mod state;
 
+mod agents;
+mod backoff;
+mod change;
+mod constraint;
+mod deployment;
+mod env;
+mod health;
+mod invariants;
+mod kill;
+mod launch;
+mod persist;
+mod placement;
+mod plan;
+mod rollout;
+mod scale;
+mod settle;
+#[cfg(test)]
+mod sim;
+mod tree_tmp;
+mod turn;
+
 pub use effect::{Answer, CheckOrder, Effect, KillOrder, Mutation, Refusal};
 pub use input::{CheckVerdict, Command, Input, Ticket};
 pub use state::State;
 
 use zddcluster_model::Timestamp;
+
+use crate::turn::Turn;
 
 /// What never changes while an engine lives.
 #[derive(Clone, Debug)]
@@ -71,8 +94,11 @@ impl Engine {
     ///
     /// Time never runs backwards inside: an earlier `now` counts as the latest one seen.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
-        let _ = (now, input);
-        Vec::new()
+        let mut turn = Turn::begin(&self.config, &mut self.state, now);
+        turn.resume();
+        turn.take(input);
+        turn.settle();
+        turn.finish()
     }
 
     /// The present state; cloning it is cheap (persistent maps).
@@ -92,11 +118,16 @@ impl Engine {
 
     /// When [`Input::Wake`] is due next; `None` if nothing waits for time.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        None
+        settle::next_wake(&self.config, &self.state)
     }
 
     /// Everything the store has to hold for this state, for a full rewrite after a store failure.
     pub fn export(&self) -> Vec<(String, Vec<u8>)> {
-        Vec::new()
+        persist::export(&self.state)
+    }
+
+    /// Panics if anything that must always hold does not (DESIGN of the engine, "invariants"); for tests.
+    pub fn check_invariants(&self) {
+        invariants::check(&self.state);
     }
 }

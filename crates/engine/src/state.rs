@@ -2,35 +2,38 @@
 //!
 //! Persistent maps: a clone of the whole state is cheap, so that the master can publish one after each batch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use zddcluster_model::agent::Resources;
 use zddcluster_model::app::App;
 use zddcluster_model::deployment::{Action, Plan};
 use zddcluster_model::task::{HealthResult, IpAddress, ReadinessResult, TaskFailure};
-use zddcluster_model::{
-    AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp,
-};
+use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
+use crate::rollout::Rollout;
+use crate::scale::Scaling;
 
 /// The whole state.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The tree of groups and apps as users see it.
     pub root: Arc<Group>,
-    /// Earlier definitions by app and version, the present one included; at most 25 an app, newest last.
+    /// Definitions by app and version, the present one included; newest last. At most [`VERSIONS_KEPT`] an app, and those in use.
     pub versions: RedBlackTreeMapSync<AppId, Arc<Vec<Arc<App>>>>,
     /// Tasks that have not ended, and lost ones that may come back.
     pub tasks: RedBlackTreeMapSync<TaskId, Arc<Task>>,
-    /// Ended tasks for the Mesos API, newest last, at most 100.
+    /// Ended tasks for the Mesos API, newest last, at most [`COMPLETED_KEPT`]; not persisted.
     pub completed: Arc<Vec<Arc<Task>>>,
     /// Agents that are or were here.
     pub agents: RedBlackTreeMapSync<AgentId, Arc<Agent>>,
-    /// Running deployments, in order of their versions.
+    /// Running deployments.
     pub deployments: RedBlackTreeMapSync<DeploymentId, Arc<Deployment>>,
     /// Apps with instances waiting to be launched.
     pub queue: RedBlackTreeMapSync<AppId, Arc<QueueEntry>>,
@@ -40,6 +43,63 @@ pub struct State {
     pub edges: BTreeSet<EdgeId>,
     /// Latest time seen or given out as a version.
     pub clock: Timestamp,
+    /// The master's UUID: agents are `<uuid>-S<n>`, the framework `<uuid>-0000`. Kept over restarts.
+    pub master_uuid: Uuid,
+
+    /// Ids of the tasks of each app (an index over `tasks`).
+    pub(crate) by_app: RedBlackTreeMapSync<AppId, RedBlackTreeSetSync<TaskId>>,
+    /// What the launched tasks of each agent use (an index over `tasks`).
+    pub(crate) usage: RedBlackTreeMapSync<AgentId, Arc<Usage>>,
+    /// Tasks on their way out (an index over `tasks`).
+    pub(crate) killing: RedBlackTreeSetSync<TaskId>,
+    /// Tasks whose agent is away for good, until they are forgotten (an index over `tasks`).
+    pub(crate) lost: RedBlackTreeSetSync<TaskId>,
+    /// Delays of apps whose tasks end by themselves, by app and config version.
+    pub(crate) backoff: RedBlackTreeMapSync<(AppId, Timestamp), Delay>,
+    /// App versions whose health checks run.
+    pub(crate) checks: RedBlackTreeMapSync<(AppId, Timestamp), Arc<App>>,
+    /// Edges known from before a restart that have not come back yet, and until when they count as connected.
+    pub(crate) edges_awaited: BTreeSet<EdgeId>,
+    pub(crate) edges_awaited_until: Timestamp,
+    /// Number of the next agent.
+    pub(crate) next_agent: u64,
+    /// Latest 100-ns tick used in a task id.
+    pub(crate) last_tick: u64,
+    /// Source of the engine's random choices.
+    pub(crate) rng: ChaCha8Rng,
+    /// Deployments of an earlier process have been taken up.
+    pub(crate) is_resumed: bool,
+    /// The cluster goes down: nothing is launched any more.
+    pub(crate) is_stopping: bool,
+    /// When all apps are compared with their tasks next.
+    pub(crate) next_sweep: Timestamp,
+    /// Something changed that may let an instance be launched.
+    pub(crate) queue_is_stale: bool,
+}
+
+/// Versions kept of each app, as Marathon's `zk_max_versions`.
+pub const VERSIONS_KEPT: usize = 25;
+
+/// Ended tasks shown by the Mesos API. Mesos keeps 1000 a framework; a lab needs the last few rollouts.
+pub const COMPLETED_KEPT: usize = 100;
+
+/// What an agent's launched tasks use. Amounts in millionths, so that sums are exact.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    pub(crate) cpus: i64,
+    pub(crate) mem: i64,
+    pub(crate) disk: i64,
+    pub(crate) ports: BTreeSet<u16>,
+    pub(crate) tasks: usize,
+}
+
+/// A back-off delay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Delay {
+    /// Its length, milliseconds, before division by the speed.
+    pub(crate) millis: i64,
+    /// No launch before this time.
+    pub(crate) until: Timestamp,
 }
 
 /// One task.
@@ -60,6 +120,12 @@ pub struct Task {
     pub host: String,
     /// Host ports, in the order of the definition.
     pub ports: Vec<u16>,
+    /// Cores it holds, millionths.
+    pub cpus: i64,
+    /// Memory it holds, millionths of a MiB.
+    pub mem: i64,
+    /// Disk it holds, millionths of a MiB.
+    pub disk: i64,
     /// State in Mesos' words.
     pub state: TaskState,
     /// When the launch was decided.
@@ -110,7 +176,7 @@ pub struct Agent {
     /// `*` or `slave_public`.
     pub role: String,
     /// Attributes.
-    pub attributes: std::collections::BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, String>,
     /// What it offers in all.
     pub resources: Resources,
     /// First registration.
@@ -132,6 +198,8 @@ pub struct Deployment {
     pub step_idx: usize,
     /// That step's actions.
     pub actions: Vec<RunningAction>,
+    /// Tasks that a kill with `scale` has named, by app: the first to go.
+    pub sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
 }
 
 /// One action of the running step.
@@ -145,6 +213,21 @@ pub struct RunningAction {
     pub waits_for: String,
     /// Standing of the readiness checks of its new tasks.
     pub readiness: Vec<ReadinessResult>,
+    /// How far it is.
+    pub(crate) progress: Progress,
+}
+
+/// How far an action is.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(crate) struct Progress {
+    /// Set by the first look at the app.
+    pub(crate) rollout: Option<Rollout>,
+    /// Set by the first look at the app.
+    pub(crate) scaling: Option<Scaling>,
+    /// Tasks whose readiness is being asked.
+    pub(crate) asked: BTreeSet<TaskId>,
+    /// Tasks that have once answered that they are ready.
+    pub(crate) ready: BTreeSet<TaskId>,
 }
 
 /// Instances of one app that wait to be launched.
@@ -160,6 +243,8 @@ pub struct QueueEntry {
     pub since: Timestamp,
     /// Why no agent took the next instance, by agent; empty if it was not tried yet.
     pub refusals: Vec<(AgentId, String)>,
+    /// It was offered to every agent since something last changed.
+    pub(crate) is_tried: bool,
 }
 
 /// A store whose records cannot be understood.
@@ -177,12 +262,14 @@ pub enum ReplayError {
     /// A key of no known kind.
     #[error("record {0} is of an unknown kind (written by a newer version?)")]
     UnknownKey(String),
+    /// A record that another one refers to is not there.
+    #[error("record {0} is missing")]
+    Missing(String),
 }
 
 impl State {
     /// The state of an empty cluster.
     pub fn new(config: &Config, now: Timestamp) -> Self {
-        let _ = config;
         Self {
             root: Arc::new(Group::empty(AppId::root(), now)),
             versions: RedBlackTreeMapSync::default(),
@@ -194,21 +281,95 @@ impl State {
             failures: RedBlackTreeMapSync::default(),
             edges: BTreeSet::new(),
             clock: now,
+            master_uuid: config.master_uuid,
+            by_app: RedBlackTreeMapSync::default(),
+            usage: RedBlackTreeMapSync::default(),
+            killing: RedBlackTreeSetSync::default(),
+            lost: RedBlackTreeSetSync::default(),
+            backoff: RedBlackTreeMapSync::default(),
+            checks: RedBlackTreeMapSync::default(),
+            edges_awaited: BTreeSet::new(),
+            edges_awaited_until: Timestamp::NEVER,
+            next_agent: 0,
+            last_tick: 0,
+            rng: ChaCha8Rng::seed_from_u64(config.seed),
+            is_resumed: false,
+            is_stopping: false,
+            next_sweep: now,
+            queue_is_stale: false,
         }
     }
 
-    /// The state that these records describe.
-    pub fn replay(
-        config: &Config,
-        now: Timestamp,
-        records: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<Self, ReplayError> {
-        let _ = records;
-        Ok(Self::new(config, now))
+    /// The framework that all tasks belong to.
+    pub fn framework_id(&self) -> String {
+        format!("{}-0000", self.master_uuid)
     }
 
-    /// The tasks of an app, launched or lost.
-    pub fn tasks_of<'a>(&'a self, app_id: &'a AppId) -> impl Iterator<Item = &'a Arc<Task>> {
-        self.tasks.values().filter(move |task| task.app_id == *app_id)
+    /// The tasks of an app, launched or lost, in order of their ids.
+    pub fn tasks_of<'a>(&'a self, app_id: &AppId) -> impl Iterator<Item = &'a Arc<Task>> {
+        self.by_app
+            .get(app_id)
+            .into_iter()
+            .flat_map(|ids| ids.iter())
+            .filter_map(|id| self.tasks.get(id))
+    }
+
+    /// The launched tasks of an app: those that have neither ended nor been lost.
+    pub fn launched_of<'a>(&'a self, app_id: &AppId) -> impl Iterator<Item = &'a Arc<Task>> {
+        self.tasks_of(app_id).filter(|task| task.is_launched())
+    }
+
+    /// The stored definition of an app at a version.
+    pub fn version_of(&self, app_id: &AppId, version: Timestamp) -> Option<&Arc<App>> {
+        self.versions
+            .get(app_id)?
+            .iter()
+            .rev()
+            .find(|app| app.version == version)
+    }
+
+    /// The running deployments that act on an app, in order of their ids.
+    pub fn deployments_of<'a>(
+        &'a self,
+        app_id: &'a AppId,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> {
+        self.deployments
+            .values()
+            .filter(move |deployment| deployment.plan.affects(app_id))
+    }
+
+    /// Instances of an app that wait in the launch queue.
+    pub fn queued_of(&self, app_id: &AppId) -> u32 {
+        self.queue.get(app_id).map_or(0, |entry| entry.count)
+    }
+}
+
+impl Task {
+    /// Neither ended nor lost: it has, or will have, a process.
+    pub const fn is_launched(&self) -> bool {
+        !self.state.is_terminal()
+    }
+
+    /// Running and not on its way out.
+    pub fn is_serving(&self) -> bool {
+        self.state == TaskState::Running
+    }
+
+    /// Counts as healthy for a deployment: it has run, and some check of it, if it has any, once was good.
+    ///
+    /// Source: contract marathon §6.5: the first `alive` of any check; a later failure does not take it back.
+    pub fn has_been_healthy(&self) -> bool {
+        let has_checks = self
+            .app
+            .as_ref()
+            .is_some_and(|app| !app.health_checks.is_empty());
+        if has_checks {
+            self.health
+                .iter()
+                .flatten()
+                .any(|result| result.first_success.is_some())
+        } else {
+            self.started_at.is_some()
+        }
     }
 }

@@ -1,0 +1,481 @@
+//! Running deployments: steps, actions, and what each waits for.
+//!
+//! Level-triggered: [`Turn::advance`] looks at the tasks as they are and does what may be done; it is called again whenever a
+//! task of an affected app changed. So a resumed, a forced and an undisturbed deployment take the same way.
+//!
+//! ```text
+//!   begin_step ──▶ deployment_info, checks ──▶ advance* ──all actions done──▶ step_success ──▶ begin_step │ finish
+//!                                                  └──cancel (forced over)──▶ step_failure, failed
+//! ```
+//!
+//! Source: contract marathon §3.2-3.4, §3.7, §3.9.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use zddcluster_model::app::App;
+use zddcluster_model::deployment::{ActionKind, Step};
+use zddcluster_model::event::EventKind;
+use zddcluster_model::task::{ReadinessResponse, ReadinessResult};
+use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState};
+
+use crate::effect::{CheckOrder, Effect};
+use crate::kill::KillReason;
+use crate::persist;
+use crate::rollout::{Bounds, Rollout, View};
+use crate::scale::{Scaling, replacement_order, victims};
+use crate::state::{Deployment, Progress, RunningAction, Task};
+use crate::turn::Turn;
+
+impl Turn<'_> {
+    /// Starts the current step of a deployment: says so, and starts the health checks its apps need.
+    pub(crate) fn begin_step(&mut self, id: &DeploymentId) {
+        let Some(deployment) = self.state.deployments.get(id).map(|d| (**d).clone()) else {
+            return;
+        };
+        let plan = Arc::clone(&deployment.plan);
+        let step = plan.steps[deployment.step_idx].clone();
+        let actions = step
+            .actions
+            .iter()
+            .map(|action| RunningAction {
+                action: action.clone(),
+                is_done: false,
+                waits_for: String::new(),
+                readiness: Vec::new(),
+                progress: Progress::default(),
+            })
+            .collect();
+        self.state.deployments.insert_mut(
+            id.clone(),
+            Arc::new(Deployment {
+                actions,
+                ..deployment
+            }),
+        );
+        self.publish(EventKind::DeploymentInfo {
+            plan: Arc::clone(&plan),
+            current_step: step.clone(),
+        });
+        for action in &step.actions {
+            if let Some(app) = plan.target.app(&action.app) {
+                self.start_checks(app, true);
+            }
+        }
+    }
+
+    /// Does what a deployment may do now, and goes on to further steps as long as they are done.
+    pub(crate) fn advance(&mut self, id: &DeploymentId) {
+        loop {
+            let Some(deployment) = self.state.deployments.get(id).map(|d| (**d).clone()) else {
+                return;
+            };
+            let plan = Arc::clone(&deployment.plan);
+            let mut actions = deployment.actions.clone();
+            for running in &mut actions {
+                if running.is_done {
+                    continue;
+                }
+                let app_id = running.action.app.clone();
+                let no_one = BTreeSet::new();
+                let sentenced = deployment.sentenced.get(&app_id).unwrap_or(&no_one);
+                let target = plan.target.app(&app_id);
+                match (running.action.action, target) {
+                    (ActionKind::ScaleApplication, Some(app)) => {
+                        self.scale(app, running, sentenced);
+                    }
+                    (ActionKind::RestartApplication, Some(app)) => self.restart(app, running),
+                    (ActionKind::StopApplication, _) => self.stop(&app_id, running),
+                    (ActionKind::StartApplication | ActionKind::ResolveArtifacts, _)
+                    | (_, None) => running.is_done = true,
+                }
+                if running.is_done {
+                    running.waits_for.clear();
+                }
+            }
+            let is_step_done = actions.iter().all(|running| running.is_done);
+            let deployment = Deployment {
+                actions,
+                ..deployment
+            };
+            let step_idx = deployment.step_idx;
+            self.state
+                .deployments
+                .insert_mut(id.clone(), Arc::new(deployment.clone()));
+            if !is_step_done {
+                return;
+            }
+            self.stop_asking(&deployment);
+            self.publish(EventKind::DeploymentStepSuccess {
+                plan: Arc::clone(&plan),
+                current_step: plan.steps[step_idx].clone(),
+            });
+            if step_idx + 1 == plan.steps.len() {
+                self.publish(EventKind::DeploymentSuccess {
+                    id: id.clone(),
+                    plan: Arc::clone(&plan),
+                });
+                self.forget_deployment(id);
+                return;
+            }
+            let next = Deployment {
+                step_idx: step_idx + 1,
+                ..deployment
+            };
+            self.state
+                .deployments
+                .insert_mut(id.clone(), Arc::new(next));
+            self.begin_step(id);
+        }
+    }
+
+    /// Stops a deployment where it is: tasks stay as they are, queued launches are dropped, nothing is rolled back.
+    pub(crate) fn cancel(&mut self, id: &DeploymentId) {
+        let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) else {
+            return;
+        };
+        let plan = Arc::clone(&deployment.plan);
+        self.stop_asking(&deployment);
+        for app_id in plan.affected_apps() {
+            self.state.queue.remove_mut(&app_id);
+        }
+        let current_step: Step = plan.steps[deployment.step_idx].clone();
+        self.publish(EventKind::DeploymentStepFailure {
+            plan: Arc::clone(&plan),
+            current_step,
+        });
+        self.publish(EventKind::DeploymentFailed {
+            id: id.clone(),
+            plan,
+        });
+        self.forget_deployment(id);
+    }
+
+    fn forget_deployment(&mut self, id: &DeploymentId) {
+        if let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) {
+            self.state.deployments.remove_mut(id);
+            for app_id in deployment.plan.affected_apps() {
+                self.touch(&app_id);
+            }
+        }
+        self.persist(persist::remove_deployment(id));
+    }
+
+    /// Takes up the deployments of an earlier process, each from its first step.
+    pub(crate) fn resume_deployments(&mut self) {
+        let mut order: Vec<Arc<Deployment>> =
+            self.state.deployments.values().map(Arc::clone).collect();
+        order.sort_by_key(|deployment| deployment.plan.version);
+        for deployment in order {
+            let id = deployment.plan.id.clone();
+            self.begin_step(&id);
+            self.advance(&id);
+        }
+    }
+
+    // === the actions ===
+
+    /// RestartApplication: replaces every task of another version.
+    fn restart(&mut self, app: &Arc<App>, running: &mut RunningAction) {
+        let tasks: Vec<Arc<Task>> = self.state.launched_of(&app.id).map(Arc::clone).collect();
+        let (new, mut old): (Vec<_>, Vec<_>) = tasks
+            .into_iter()
+            .partition(|task| task.version == app.version);
+        replacement_order(&mut old);
+
+        if app.instances == 0 {
+            self.purge_queue(&app.id);
+            for task in old.iter().chain(&new) {
+                self.kill(&task.id, KillReason::Deployment);
+            }
+            running.is_done = old.is_empty() && new.is_empty();
+            running.waits_for = format!("{} to end", tasks_word(old.len() + new.len()));
+            return;
+        }
+
+        let mut rollout = match running.progress.rollout.take() {
+            Some(rollout) => rollout,
+            None => {
+                self.reset_backoff(&app.id);
+                self.purge_queue(&app.id);
+                let (n_old, n_new) = (old.len(), new.len());
+                let strategy = app.upgrade_strategy;
+                let bounds = Bounds::new(app.instances, strategy, n_old, n_new, app.is_resident());
+                for task in old
+                    .iter()
+                    .take(usize::try_from(bounds.kill_now).unwrap_or(0))
+                {
+                    self.kill(&task.id, KillReason::Deployment);
+                }
+                Rollout::new(app.instances, bounds, n_old, n_new)
+            }
+        };
+
+        self.ask_readiness(app, &new, &mut running.progress);
+        // Read again: the kills above have changed them.
+        let kept: Vec<Arc<Task>> = old
+            .iter()
+            .filter_map(|task| self.state.tasks.get(&task.id))
+            .filter(|task| task.killing.is_none())
+            .map(Arc::clone)
+            .collect();
+        let good: BTreeSet<TaskId> = new
+            .iter()
+            .filter(|task| is_good(task, app, &running.progress))
+            .map(|task| task.id.clone())
+            .collect();
+        let n_good = good.len();
+        let view = View {
+            old_launched: old.len() as i64,
+            old_kept: kept.len() as i64,
+            new_launched: new.len() as i64,
+            queued: i64::from(self.state.queued_of(&app.id)),
+            good,
+        };
+        let moves = rollout.look(&view);
+        for task in kept.iter().take(usize::try_from(moves.kill).unwrap_or(0)) {
+            self.kill(&task.id, KillReason::Deployment);
+        }
+        if moves.queue > 0 {
+            self.enqueue(app, moves.queue);
+        }
+        running.is_done = moves.is_done;
+        running.waits_for = format!(
+            "{n_good} of {} new tasks healthy and ready, {} old left, {} queued",
+            app.instances,
+            old.len(),
+            self.state.queued_of(&app.id)
+        );
+        running.progress.rollout = Some(rollout);
+        self.show_readiness(app, &new, running);
+    }
+
+    /// ScaleApplication: kills the surplus and waits for it, then launches what is missing and waits for that.
+    fn scale(&mut self, app: &Arc<App>, running: &mut RunningAction, sentenced: &BTreeSet<TaskId>) {
+        let tasks: Vec<Arc<Task>> = self.state.launched_of(&app.id).map(Arc::clone).collect();
+        let mut scaling = match running.progress.scaling.take() {
+            Some(scaling) => scaling,
+            None => {
+                self.purge_queue(&app.id);
+                let victims = victims(&tasks, app.instances, sentenced);
+                for task in &victims {
+                    self.kill(&task.id, KillReason::Deployment);
+                }
+                let victims = victims.iter().map(|task| task.id.clone()).collect();
+                Scaling {
+                    victims,
+                    wanted: None,
+                }
+            }
+        };
+        let n_victims = tasks
+            .iter()
+            .filter(|task| scaling.victims.contains(&task.id))
+            .count();
+        if n_victims > 0 {
+            running.waits_for = format!("{} to end", tasks_word(n_victims));
+            running.progress.scaling = Some(scaling);
+            return;
+        }
+
+        let new: Vec<Arc<Task>> = tasks
+            .iter()
+            .filter(|task| task.version == app.version)
+            .map(Arc::clone)
+            .collect();
+        let wanted = *scaling.wanted.get_or_insert_with(|| {
+            let missing = (i64::from(app.instances) - tasks.len() as i64).max(0);
+            missing + new.len() as i64
+        });
+        let queued = i64::from(self.state.queued_of(&app.id));
+        let missing = wanted - new.len() as i64 - queued;
+        if missing > 0 {
+            self.enqueue(app, missing);
+        }
+        self.ask_readiness(app, &new, &mut running.progress);
+        let n_good = new
+            .iter()
+            .filter(|task| is_good(task, app, &running.progress))
+            .count() as i64;
+        running.is_done = n_good >= wanted;
+        running.waits_for = format!(
+            "{n_good} of {wanted} new tasks healthy and ready, {} queued",
+            self.state.queued_of(&app.id)
+        );
+        running.progress.scaling = Some(scaling);
+        self.show_readiness(app, &new, running);
+    }
+
+    /// StopApplication: kills all, waits, then takes away everything that was kept for the app.
+    fn stop(&mut self, app_id: &AppId, running: &mut RunningAction) {
+        self.purge_queue(app_id);
+        let tasks: Vec<Arc<Task>> = self.state.tasks_of(app_id).map(Arc::clone).collect();
+        for task in &tasks {
+            if task.is_launched() {
+                self.kill(&task.id, KillReason::Deployment);
+            } else {
+                self.remove_task(&task.id);
+            }
+        }
+        let n_left = self.state.launched_of(app_id).count();
+        if n_left > 0 {
+            running.waits_for = format!("{} to end", tasks_word(n_left));
+            return;
+        }
+        let checked: Vec<(AppId, zddcluster_model::Timestamp)> = self
+            .state
+            .checks
+            .keys()
+            .filter(|(id, _)| id == app_id)
+            .cloned()
+            .collect();
+        for (app_id, version) in checked {
+            let key = (app_id.clone(), version);
+            let n_checks = self
+                .state
+                .checks
+                .get(&key)
+                .map_or(0, |app| app.health_checks.len());
+            self.state.checks.remove_mut(&key);
+            self.effects.push(Effect::Check(CheckOrder::StopHealth {
+                app_id: app_id.clone(),
+                version,
+            }));
+            for _ in 0..n_checks {
+                self.publish(EventKind::RemoveHealthCheck {
+                    app_id: app_id.clone(),
+                });
+            }
+        }
+        self.reset_backoff(app_id);
+        if self.state.failures.remove_mut(app_id) {
+            self.persist(persist::remove_failure(app_id));
+        }
+        // Its history goes too, unless it has been created anew meanwhile.
+        if self.state.root.app(app_id).is_none()
+            && let Some(apps) = self.state.versions.get(app_id).map(Arc::clone)
+        {
+            for app in apps.iter() {
+                self.persist(persist::remove_version(app_id, app.version));
+            }
+            self.state.versions.remove_mut(app_id);
+        }
+        self.publish(EventKind::AppTerminated {
+            app_id: app_id.clone(),
+        });
+        running.is_done = true;
+    }
+
+    // === readiness ===
+
+    /// Asks the new tasks that run and have not been asked yet.
+    fn ask_readiness(&mut self, app: &Arc<App>, new: &[Arc<Task>], progress: &mut Progress) {
+        if app.readiness_checks.is_empty() {
+            return;
+        }
+        for task in new.iter().filter(|task| task.state == TaskState::Running) {
+            if progress.asked.insert(task.id.clone()) {
+                self.effects.push(Effect::Check(CheckOrder::StartReadiness {
+                    task_id: task.id.clone(),
+                    app: Arc::clone(app),
+                }));
+            }
+        }
+    }
+
+    /// Brings the results shown in the deployment up to the tasks there are.
+    fn show_readiness(&mut self, app: &App, new: &[Arc<Task>], running: &mut RunningAction) {
+        let Some(check) = app.readiness_checks.first() else {
+            return;
+        };
+        let mut before: BTreeMap<TaskId, ReadinessResult> = std::mem::take(&mut running.readiness)
+            .into_iter()
+            .map(|result| (result.task_id.clone(), result))
+            .collect();
+        running.readiness = new
+            .iter()
+            .filter(|task| running.progress.asked.contains(&task.id))
+            .map(|task| {
+                before.remove(&task.id).unwrap_or_else(|| ReadinessResult {
+                    name: check.name.clone(),
+                    task_id: task.id.clone(),
+                    ready: false,
+                    last_response: None,
+                })
+            })
+            .collect();
+    }
+
+    /// Takes one answer to a readiness check.
+    pub(crate) fn readiness(&mut self, id: &TaskId, is_ready: bool, response: ReadinessResponse) {
+        let Some(task) = self.state.tasks.get(id).map(Arc::clone) else {
+            return;
+        };
+        let affected: Vec<Arc<Deployment>> = self
+            .state
+            .deployments_of(&task.app_id)
+            .map(Arc::clone)
+            .collect();
+        for deployment in affected {
+            let mut deployment = (*deployment).clone();
+            let keeps_response = deployment
+                .plan
+                .target
+                .app(&task.app_id)
+                .and_then(|app| app.readiness_checks.first())
+                .is_some_and(|check| check.preserve_last_response);
+            for running in &mut deployment.actions {
+                if running.action.app != task.app_id || !running.progress.asked.contains(id) {
+                    continue;
+                }
+                for result in running
+                    .readiness
+                    .iter_mut()
+                    .filter(|result| result.task_id == *id)
+                {
+                    result.ready = is_ready;
+                    result.last_response = keeps_response.then(|| response.clone());
+                }
+                if is_ready {
+                    running.progress.ready.insert(id.clone());
+                }
+            }
+            let plan_id = deployment.plan.id.clone();
+            self.state
+                .deployments
+                .insert_mut(plan_id, Arc::new(deployment));
+        }
+        if is_ready {
+            let task_id = id.clone();
+            self.effects
+                .push(Effect::Check(CheckOrder::StopReadiness { task_id }));
+        }
+        self.touch(&task.app_id);
+    }
+
+    /// Ends the questions of a deployment whose step or whole is over.
+    fn stop_asking(&mut self, deployment: &Deployment) {
+        for running in &deployment.actions {
+            for task_id in running.progress.asked.difference(&running.progress.ready) {
+                let task_id = task_id.clone();
+                self.effects
+                    .push(Effect::Check(CheckOrder::StopReadiness { task_id }));
+            }
+        }
+    }
+}
+
+/// A new task counts: it runs, was healthy once, and, if there is a readiness check, has said that it is ready.
+fn is_good(task: &Task, app: &App, progress: &Progress) -> bool {
+    task.state == TaskState::Running
+        && task.has_been_healthy()
+        && (app.readiness_checks.is_empty() || progress.ready.contains(&task.id))
+}
+
+fn tasks_word(n: usize) -> String {
+    if n == 1 {
+        "1 task".to_owned()
+    } else {
+        format!("{n} tasks")
+    }
+}

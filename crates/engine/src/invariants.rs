@@ -1,0 +1,87 @@
+//! What must hold after every step, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::state::{State, Usage};
+use crate::turn::millionths;
+
+/// Panics, saying what is broken, if an invariant does not hold.
+pub(crate) fn check(state: &State) {
+    let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
+    let mut ports: BTreeSet<(String, u16)> = BTreeSet::new();
+    for task in state.tasks.values() {
+        assert!(
+            state
+                .by_app
+                .get(&task.app_id)
+                .is_some_and(|ids| ids.contains(&task.id)),
+            "{}: not in the index of its app",
+            task.id
+        );
+        let is_dying = state.killing.contains(&task.id);
+        assert_eq!(
+            task.is_launched() && task.killing.is_some(),
+            is_dying,
+            "{}: kill index",
+            task.id
+        );
+        assert_eq!(
+            !task.is_launched(),
+            state.lost.contains(&task.id),
+            "{}: lost index",
+            task.id
+        );
+        if !task.is_launched() {
+            continue;
+        }
+        let used = usage.entry(task.agent_id.clone()).or_default();
+        used.cpus += task.cpus;
+        used.mem += task.mem;
+        used.disk += task.disk;
+        used.tasks += 1;
+        used.ports.extend(task.ports.iter().copied());
+        for port in &task.ports {
+            assert!(
+                ports.insert((task.host.clone(), *port)),
+                "{}: port {port} twice on {}",
+                task.id,
+                task.host
+            );
+        }
+    }
+    for (agent_id, used) in &usage {
+        let indexed = state
+            .usage
+            .get(agent_id)
+            .map(|usage| (**usage).clone())
+            .unwrap_or_default();
+        assert_eq!(*used, indexed, "{agent_id}: usage index");
+        let agent = state.agents.get(agent_id).expect("a task's agent is known");
+        let offered = &agent.resources;
+        assert!(
+            used.cpus <= millionths(offered.cpus),
+            "{agent_id}: more cpus used than offered"
+        );
+        assert!(
+            used.mem <= millionths(offered.mem),
+            "{agent_id}: more mem used than offered"
+        );
+        assert!(
+            used.disk <= millionths(offered.disk),
+            "{agent_id}: more disk used than offered"
+        );
+    }
+    for deployment in state.deployments.values() {
+        for action in &deployment.actions {
+            assert!(
+                action.is_done || !action.waits_for.is_empty(),
+                "{}: {:?} waits for nothing it can name",
+                deployment.plan.id,
+                action.action
+            );
+        }
+    }
+    for entry in state.queue.values() {
+        assert!(entry.count > 0, "{}: an empty queue entry", entry.app.id);
+    }
+}

@@ -1,0 +1,154 @@
+//! The launch queue: instances that wait, and the tasks made of them.
+//!
+//! Launching is immediate while back-off and resources allow. An instance that no agent takes stays queued, with the reason
+//! of each agent. Source: contract marathon §4.1, §4.5, Z18.
+
+use std::sync::Arc;
+
+use zddcluster_model::agent::LaunchTask;
+use zddcluster_model::app::App;
+use zddcluster_model::{AppId, TaskState};
+
+use crate::effect::Effect;
+use crate::env::environment;
+use crate::placement::{Placement, place};
+use crate::state::{QueueEntry, Task};
+use crate::turn::{Turn, millionths};
+
+impl Turn<'_> {
+    /// Adds instances of an app to the queue; its definition replaces the one queued before.
+    pub(crate) fn enqueue(&mut self, app: &Arc<App>, count: i64) {
+        let delayed_until = self.delayed_until(&app.id, app.config_version());
+        let queued = self.state.queue.get(&app.id).map(Arc::clone);
+        let total = i64::from(queued.as_ref().map_or(0, |entry| entry.count)) + count;
+        let entry = QueueEntry {
+            app: Arc::clone(app),
+            count: u32::try_from(total).unwrap_or(u32::MAX),
+            delayed_until,
+            since: queued.map_or(self.now, |entry| entry.since),
+            refusals: Vec::new(),
+            is_tried: false,
+        };
+        self.state.queue.insert_mut(app.id.clone(), Arc::new(entry));
+    }
+
+    /// Drops all queued instances of an app.
+    pub(crate) fn purge_queue(&mut self, app_id: &AppId) {
+        self.state.queue.remove_mut(app_id);
+    }
+
+    /// Launches what can be launched now. True if anything was.
+    pub(crate) fn launch_queued(&mut self) -> bool {
+        if self.state.is_stopping {
+            return false;
+        }
+        let retry_all = std::mem::take(&mut self.state.queue_is_stale);
+        let due: Vec<AppId> = self
+            .state
+            .queue
+            .values()
+            .filter(|entry| retry_all || !entry.is_tried)
+            .filter(|entry| entry.delayed_until.is_none_or(|until| until <= self.now))
+            .map(|entry| entry.app.id.clone())
+            .collect();
+        let mut has_launched = false;
+        for app_id in due {
+            has_launched |= self.launch_app(&app_id);
+        }
+        has_launched
+    }
+
+    fn launch_app(&mut self, app_id: &AppId) -> bool {
+        let mut has_launched = false;
+        while let Some(entry) = self.state.queue.get(app_id).map(Arc::clone) {
+            let bound = u32::from(u16::MAX);
+            let random = self.random_below(bound);
+            match place(self.state, &entry.app, random) {
+                Ok(placement) => {
+                    self.launch(&entry.app, placement);
+                    has_launched = true;
+                    if entry.count > 1 {
+                        let count = entry.count - 1;
+                        let entry = QueueEntry {
+                            count,
+                            refusals: Vec::new(),
+                            ..(*entry).clone()
+                        };
+                        self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+                    } else {
+                        self.state.queue.remove_mut(app_id);
+                    }
+                }
+                Err(refusals) => {
+                    let entry = QueueEntry {
+                        refusals,
+                        is_tried: true,
+                        delayed_until: None,
+                        ..(*entry).clone()
+                    };
+                    self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+                    break;
+                }
+            }
+        }
+        has_launched
+    }
+
+    fn launch(&mut self, app: &Arc<App>, Placement { agent, ports }: Placement) {
+        let id = self.new_task_id(&app.id);
+        let container_id = self.random_uuid().to_string();
+        let task = Task {
+            id,
+            app_id: app.id.clone(),
+            app: Some(Arc::clone(app)),
+            version: app.version,
+            agent_id: agent.id.clone(),
+            host: agent.hostname.clone(),
+            ports,
+            cpus: millionths(app.cpus),
+            mem: millionths(app.mem),
+            disk: millionths(app.disk),
+            state: TaskState::Staging,
+            staged_at: self.now,
+            started_at: None,
+            ended_at: None,
+            message: String::new(),
+            ip_addresses: Vec::new(),
+            container_id,
+            health: vec![None; app.health_checks.len()],
+            killing: None,
+        };
+        self.publish_status(&task);
+        self.order_launch(&task);
+        self.touch(&task.app_id);
+        self.put_task(task);
+    }
+
+    /// Sends (again) what the agent needs to start a task.
+    pub(crate) fn order_launch(&mut self, task: &Task) {
+        let Some(app) = task.app.as_deref() else {
+            return;
+        };
+        let launch = LaunchTask {
+            task_id: task.id.clone(),
+            app_id: app.id.clone(),
+            app_version: app.version,
+            framework_id: self.state.framework_id(),
+            agent_id: task.agent_id.clone(),
+            container_id: task.container_id.clone(),
+            cmd: app.cmd.clone(),
+            args: app.args.clone(),
+            user: app.user.clone(),
+            container: app.container.clone(),
+            env: environment(app, task),
+            cpus: app.cpus,
+            mem: app.mem,
+            disk: app.disk,
+            ports: task.ports.clone(),
+            fetch: app.fetch.clone(),
+            grace_millis: self.grace_millis(task),
+        };
+        self.effects
+            .push(Effect::Launch(task.agent_id.clone(), Box::new(launch)));
+    }
+}
