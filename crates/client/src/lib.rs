@@ -2,6 +2,9 @@
 
 mod http;
 mod lines;
+pub mod mesos;
+pub mod marathon;
+pub mod sse;
 
 pub use self::http::{HttpClient, HttpError};
 pub use self::lines::Lines;

@@ -1,1 +1,30 @@
 //! The DNS role: answers as Mesos-DNS does, from the Mesos master's state.
+//!
+//! ```text
+//!   master ──SUBSCRIBE, /master/state──▶ follow ──▶ State ──▶ Records ──▶ Zone ══▶ swapped whole
+//!                                                                          ║
+//!   client ──UDP, TCP──▶ server ──▶ Query ──▶ answer() ──▶ encoded within the transport's size
+//! ```
+//!
+//! Everything between a state and the bytes of an answer is pure: [`Records::of`], [`Zone::new`], [`answer`],
+//! [`reply`]. The shell follows the master and serves sockets. Nothing is answered before the first state was read,
+//! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
+//! long as the process lives, whether or not the master can be reached. Source: contract mesos-dns.
+
+mod config;
+mod label;
+mod name;
+mod query;
+mod records;
+mod zone;
+mod answer;
+mod encode;
+
+pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
+pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
+pub use self::encode::{TCP_LIMIT, UDP_LIMIT, reply};
+pub use self::label::LabelRule;
+pub use self::name::Name;
+pub use self::query::{Malformed, Query};
+pub use self::records::{FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords};
+pub use self::zone::Zone;

@@ -1,0 +1,188 @@
+//! What is answered: a pure function of the zone, the query and a source of randomness.
+//!
+//! ```text
+//!   question     answer            authority          additional
+//!   A, AAAA      all, shuffled     SOA when empty     –
+//!   SRV          all, shuffled     – (even if empty)  one A and one AAAA of each target
+//!   SOA          –                 SOA                –
+//!   NS           –                 NS                 –
+//!   ANY          SRV + A + AAAA    SOA, NS            as for SRV
+//!   others       –                 SOA                –
+//! ```
+//!
+//! An empty answer is NOERROR when the name has records of another kind and NXDOMAIN otherwise, but always NOERROR
+//! for SRV, SOA and NS. This is not what a stock name server would do; clients of Mesos-DNS know it so. Addresses are
+//! owned by the name in lower case, all else by the name as asked. Outside of the domain everything is REFUSED.
+//! Source: contract mesos-dns §5.1, §5.2, §7.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rand::Rng;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+
+use crate::name::Name;
+use crate::query::Query;
+use crate::zone::{Node, Zone};
+
+/// Record types that are answered with more than a SOA.
+pub(crate) mod rtype {
+    pub(crate) const A: u16 = 1;
+    pub(crate) const NS: u16 = 2;
+    pub(crate) const SOA: u16 = 6;
+    pub(crate) const AAAA: u16 = 28;
+    pub(crate) const SRV: u16 = 33;
+    pub(crate) const ANY: u16 = 255;
+}
+
+/// The class of the Internet, and the one that means any.
+const CLASS_IN: u16 = 1;
+const CLASS_ANY: u16 = 255;
+
+/// The outcome of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rcode {
+    NoError = 0,
+    FormErr = 1,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+}
+
+/// An answer before its size is known. It borrows from the zone and the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<'a> {
+    pub rcode: Rcode,
+    pub authoritative: bool,
+    pub recursion_available: bool,
+    pub answers: Vec<Record<'a>>,
+    pub authority: Vec<Record<'a>>,
+    pub additional: Vec<Record<'a>>,
+}
+
+/// One record. Its class is IN, its TTL the zone's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub owner: Owner<'a>,
+    pub data: Data<'a>,
+}
+
+/// Who a record belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// The name asked for, with its case.
+    Asked,
+    /// The name asked for, in lower case.
+    Lower,
+    /// Another name.
+    Name(&'a Name),
+}
+
+/// The data of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data<'a> {
+    A(Ipv4Addr),
+    Aaaa(Ipv6Addr),
+    Srv { port: u16, target: &'a Name },
+    /// The zone's.
+    Soa,
+    /// The zone's only name server.
+    Ns,
+}
+
+const SOA: Record<'static> = Record { owner: Owner::Asked, data: Data::Soa };
+const NS: Record<'static> = Record { owner: Owner::Asked, data: Data::Ns };
+
+impl Answer<'_> {
+    fn bare(rcode: Rcode) -> Self {
+        Self {
+            rcode,
+            authoritative: false,
+            recursion_available: false,
+            answers: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+        }
+    }
+}
+
+/// Answers a query. `lower` is the query's name in lower case.
+pub fn answer<'a>(zone: &'a Zone, query: &Query, lower: &Name, rng: &mut impl Rng) -> Answer<'a> {
+    if query.op_code != 0 {
+        return Answer::bare(Rcode::NotImp);
+    }
+    if !matches!(query.qclass, CLASS_IN | CLASS_ANY) || !lower.is_within(&zone.origin) {
+        return Answer::bare(Rcode::Refused);
+    }
+    let node = zone.node(lower);
+    let mut answer = Answer {
+        rcode: Rcode::NoError,
+        authoritative: true,
+        recursion_available: zone.recurse_on,
+        ..Answer::bare(Rcode::NoError)
+    };
+    match query.qtype {
+        rtype::A => answer.answers.extend(node.into_iter().flat_map(a)),
+        rtype::AAAA => answer.answers.extend(node.into_iter().flat_map(aaaa)),
+        rtype::SRV => {
+            answer.answers.extend(node.into_iter().flat_map(srv));
+            answer.answers.shuffle(rng);
+            add_targets(zone, node, &mut answer.additional, rng);
+            return answer;
+        }
+        rtype::SOA => {
+            answer.authority.push(SOA);
+            return answer;
+        }
+        rtype::NS => {
+            answer.authority.push(NS);
+            return answer;
+        }
+        rtype::ANY => {
+            if let Some(node) = node {
+                answer.answers.extend(srv(node).chain(a(node)).chain(aaaa(node)));
+            }
+            answer.authority.extend([SOA, NS]);
+            add_targets(zone, node, &mut answer.additional, rng);
+        }
+        _ => {}
+    }
+    answer.answers.shuffle(rng);
+    if answer.answers.is_empty() {
+        answer.authority.push(SOA);
+        if node.is_none() {
+            answer.rcode = Rcode::NxDomain;
+        }
+    }
+    answer
+}
+
+fn a(node: &Node) -> impl Iterator<Item = Record<'_>> {
+    node.a.iter().map(|&address| Record { owner: Owner::Lower, data: Data::A(address) })
+}
+
+fn aaaa(node: &Node) -> impl Iterator<Item = Record<'_>> {
+    node.aaaa.iter().map(|&address| Record { owner: Owner::Lower, data: Data::Aaaa(address) })
+}
+
+fn srv(node: &Node) -> impl Iterator<Item = Record<'_>> {
+    node.srv.iter().map(|srv| Record {
+        owner: Owner::Asked,
+        data: Data::Srv { port: srv.port, target: &srv.target },
+    })
+}
+
+/// Adds one address per family of each distinct target.
+fn add_targets<'a>(zone: &'a Zone, node: Option<&'a Node>, additional: &mut Vec<Record<'a>>, rng: &mut impl Rng) {
+    let mut targets: Vec<&Name> = node.into_iter().flat_map(|node| &node.srv).map(|srv| &srv.target).collect();
+    targets.sort_unstable_by_key(|target| target.as_wire());
+    targets.dedup();
+    for target in targets {
+        let Some(node) = zone.node(target) else {
+            continue;
+        };
+        let owner = || Owner::Name(target);
+        additional.extend(node.a.choose(rng).map(|&address| Record { owner: owner(), data: Data::A(address) }));
+        additional.extend(node.aaaa.choose(rng).map(|&address| Record { owner: owner(), data: Data::Aaaa(address) }));
+    }
+}
