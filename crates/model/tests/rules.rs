@@ -1,0 +1,522 @@
+//! The rules a definition has to keep (422), row by row of contract marathon §1.
+
+mod common;
+
+use common::*;
+use serde_json::{Value, json};
+use zddcluster_model::app::{Form, validate};
+use zddcluster_model::{AppId, Timestamp};
+
+/// POST bodies with one broken rule each.
+#[track_caller]
+fn check(rows: &[(Value, &str)]) {
+    for (extra, fault) in rows {
+        assert_eq!(rule_faults(extra.clone()), [*fault], "{extra}");
+    }
+}
+
+/// POST bodies that keep the rules.
+#[track_caller]
+fn check_good(rows: &[Value]) {
+    for extra in rows {
+        assert_eq!(rule_faults(extra.clone()), Vec::<String>::new(), "{extra}");
+    }
+}
+
+const SEGMENT: &str = r"must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$'";
+
+#[test]
+fn ids_and_dependencies() {
+    for bad in [
+        "/uppER", "/a_b", "/-a", "/a-", "/a b", "/a..b", "/a.", "/A/B",
+    ] {
+        let fault = format!("/id: {SEGMENT}");
+        check(&[(json!({"id": bad}), &fault)]);
+    }
+    check_good(&[
+        json!({"id": "/a/b.c-d"}),
+        json!({"id": "9"}),
+        json!({"id": "//a//b/"}),
+    ]);
+    let fault = format!("/dependencies(0): {SEGMENT}");
+    check(&[(json!({"dependencies": ["/A"]}), &fault)]);
+    let deep = "/a".repeat(33);
+    check(&[(json!({"id": deep}), "/id: must have at most 32 segments")]);
+    let long = "a".repeat(200);
+    check(&[(
+        json!({"id": long}),
+        "/id: must be at most 200 characters long",
+    )]);
+}
+
+#[test]
+fn relative_dependencies() {
+    let body = json!({"cmd": "x", "dependencies": ["../db", "/x", "y"]});
+    let resolve = |base: &str| {
+        let update = read(&body, Form::Partial).unwrap();
+        let id = AppId::absolute("/g/a");
+        let app = update
+            .into_app_in(id, &AppId::absolute(base), Timestamp::ZERO)
+            .unwrap();
+        app.dependencies
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(resolve("/g/a"), ["/g/a/y", "/g/db", "/x"]);
+    assert_eq!(resolve("/g"), ["/db", "/g/y", "/x"]);
+}
+
+#[test]
+fn commands_and_containers() {
+    let text = "/: AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
+    let bad = |body: Value| assert_eq!(whole_faults(body.clone()), [text], "{body}");
+    let good = |body: Value| assert_eq!(whole_faults(body.clone()), Vec::<String>::new(), "{body}");
+    bad(json!({"id": "a"}));
+    bad(json!({"id": "a", "cmd": "x", "args": []}));
+    bad(json!({"id": "a", "container": {"type": "MESOS"}}));
+    bad(json!({"id": "a", "cmd": "x", "args": ["y"], "container": {"docker": {"image": "i"}}}));
+    good(json!({"id": "a", "args": []}));
+    good(json!({"id": "a", "container": {"docker": {"image": "i"}}}));
+    good(json!({"id": "a", "args": ["y"], "container": {"docker": {"image": "i"}}}));
+    good(json!({"id": "a", "cmd": "x", "container": {"type": "MESOS"}}));
+    good(json!({"id": "a", "container": {"type": "MESOS", "docker": {"image": "i"}}}));
+    good(json!({"id": "a", "container": {"type": "MESOS", "appc": {"image": "i"}}}));
+}
+
+#[test]
+fn what_no_process_can_be_started_with() {
+    check(&[
+        (
+            json!({"cmd": "a\0b"}),
+            "/cmd: must not contain NUL characters",
+        ),
+        (
+            json!({"user": "a\0b"}),
+            "/user: must not contain NUL characters",
+        ),
+        (
+            json!({"cmd": null, "args": ["a", "\0"]}),
+            "/args(1): must not contain NUL characters",
+        ),
+        (
+            json!({"env": {"A": "\0"}}),
+            "/env(A): must not contain NUL characters",
+        ),
+        (
+            json!({"env": {"A=B": "x"}}),
+            "/env(A=B): name must not contain '=' or NUL characters",
+        ),
+        (json!({"env": {"": "x"}}), "/env(): must not be empty"),
+    ]);
+    check_good(&[json!({"env": {"A.b-c d": "=x\n"}, "cmd": "ä\n"})]);
+}
+
+#[test]
+fn numbers() {
+    check(&[
+        (
+            json!({"instances": -3}),
+            "/instances: got -3, expected 0 or more",
+        ),
+        (json!({"gpus": -3}), "/gpus: got -3, expected 0 or more"),
+        (json!({"cpus": -3}), "/cpus: got -3.0, expected 0.0 or more"),
+        (json!({"mem": -0.5}), "/mem: got -0.5, expected 0.0 or more"),
+        (json!({"disk": -1}), "/disk: got -1.0, expected 0.0 or more"),
+        (
+            json!({"backoffSeconds": -1}),
+            "/backoffSeconds: got -1, expected 0 or more",
+        ),
+        (
+            json!({"upgradeStrategy": {"minimumHealthCapacity": 1.2}}),
+            "/upgradeStrategy/minimumHealthCapacity: got 1.2, expected between 0.0 and 1.0",
+        ),
+        (
+            json!({"upgradeStrategy": {"maximumOverCapacity": -1}}),
+            "/upgradeStrategy/maximumOverCapacity: got -1.0, expected between 0.0 and 1.0",
+        ),
+        (
+            json!({"gpus": 1}),
+            "/: Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)",
+        ),
+        (
+            json!({"gpus": 1, "cmd": null, "container": {"docker": {"image": "i"}}}),
+            "/: Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources); GPU resources only work with the Mesos containerizer",
+        ),
+    ]);
+    check_good(&[
+        json!({"instances": 0, "cpus": 0, "mem": 0}),
+        json!({"instances": 2_147_483_647}),
+        json!({"instances": 4.0, "backoffFactor": 2}),
+        json!({"upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}}),
+    ]);
+    let strategy = app(json!({"upgradeStrategy": {"minimumHealthCapacity": 0.5}})).upgrade_strategy;
+    assert_eq!(
+        (
+            strategy.minimum_health_capacity,
+            strategy.maximum_over_capacity
+        ),
+        (0.5, 1.0)
+    );
+}
+
+#[test]
+fn several_faults_at_one_path_are_one_entry() {
+    let faults = whole_faults(json!({"id": "a", "gpus": 1, "cpus": -1, "mem": -1}));
+    assert_eq!(faults.len(), 3);
+    let root = faults.iter().find(|line| line.starts_with("/: ")).unwrap();
+    assert!(
+        root.contains("'cmd' or 'args'") && root.contains("gpu_resources"),
+        "{root}"
+    );
+}
+
+#[test]
+fn secrets() {
+    let off = "/secrets: must be empty";
+    let feature = "/: Feature secrets is not enabled. Enable with --enable_features secrets)";
+    assert_eq!(
+        rule_faults(json!({"secrets": {"s": {"source": "x"}}})),
+        [off, feature]
+    );
+    check(&[(
+        json!({"env": {"A": {"secret": "x"}}}),
+        "/env(A): references an undefined secret named 'x'",
+    )]);
+}
+
+#[test]
+fn constraints() {
+    let number = "/constraints: Value was specified but is not a number";
+    let regex = "/constraints: A regular expression value must be provided";
+    for (constraint, fault) in [
+        (
+            json!(["hostname", "UNIQUE", "x"]),
+            "/constraints: Value specified but not used",
+        ),
+        (json!(["rack", "GROUP_BY", "x"]), number),
+        (json!(["rack", "MAX_PER"]), number),
+        (json!(["rack", "MAX_PER", "x"]), number),
+        (json!(["rack", "LIKE"]), regex),
+        (json!(["rack", "UNLIKE"]), regex),
+        (
+            json!(["rack", "LIKE", "*"]),
+            "/constraints: '*' is not a valid regular expression",
+        ),
+    ] {
+        check(&[(json!({"constraints": [constraint]}), fault)]);
+    }
+    for constraint in [
+        json!(["hostname", "UNIQUE"]),
+        json!(["rack", "CLUSTER"]),
+        json!(["rack", "CLUSTER", "a"]),
+        json!(["rack", "GROUP_BY"]),
+        json!(["rack", "GROUP_BY", "3"]),
+        json!(["rack", "MAX_PER", "2"]),
+        json!(["rack", "LIKE", "a|b"]),
+        json!(["rack", "UNLIKE", "a.*"]),
+    ] {
+        check_good(&[json!({"constraints": [constraint]})]);
+    }
+    let twice = app(json!({"constraints": [["a", "UNIQUE"], ["a", "UNIQUE"]]}));
+    assert_eq!(twice.constraints.len(), 1);
+}
+
+#[test]
+fn fetching() {
+    check(&[(
+        json!({"fetch": [{"uri": "http://x/y"}, {"uri": "d\\:\\x"}]}),
+        "/fetch(1): URI has invalid syntax.",
+    )]);
+}
+
+#[test]
+fn roles() {
+    let path = "/acceptedResourceRoles: A role name must not";
+    for (role, rest) in [
+        ("", "be \"\"."),
+        (".", "be \".\"."),
+        ("..", "be \"..\"."),
+        ("-a", "start with a '-'."),
+        ("a b", "include a space (\\x20) character."),
+        ("a/b", "include a slash (\\x2f) character."),
+    ] {
+        check(&[(
+            json!({"acceptedResourceRoles": [role]}),
+            &format!("{path} {rest}"),
+        )]);
+    }
+    check_good(&[json!({"acceptedResourceRoles": ["*", "slave_public"]})]);
+}
+
+#[test]
+fn ports() {
+    let definitions = |definitions: Value| json!({"portDefinitions": definitions});
+    check(&[
+        (
+            definitions(json!([{"port": 80}, {"port": 80}])),
+            "/portDefinitions: Ports must be unique.",
+        ),
+        (
+            definitions(json!([{"name": "a"}, {"name": "a"}])),
+            "/portDefinitions: Port names must be unique.",
+        ),
+        (
+            definitions(json!([{"name": "A"}])),
+            "/portDefinitions(0)/name: must fully match regular expression '^[a-z0-9-]+$'",
+        ),
+        (
+            definitions(json!([{"protocol": "icmp"}])),
+            "/portDefinitions(0)/protocol: is not one of (tcp,udp)",
+        ),
+        (
+            definitions(json!([{"port": -1}])),
+            "/portDefinitions(0)/port: got -1, expected 0 or more",
+        ),
+        (
+            json!({"ports": [70000]}),
+            "/ports(0): got 70000, expected between 0 and 65535",
+        ),
+    ]);
+    check_good(&[
+        json!({"ports": [0, 0, 8080]}),
+        json!({"ports": []}),
+        json!({"ports": [80], "portDefinitions": [{"port": 80, "name": "http", "protocol": "udp,tcp"}]}),
+    ]);
+    let mapping = |protocol: &str, name: &str| {
+        json!({"cmd": null, "container": {"docker": {"image": "i", "network": "BRIDGE",
+            "portMappings": [{"protocol": protocol, "name": name}, {"name": "b"}]}}})
+    };
+    check(&[
+        (
+            mapping("x", "a"),
+            "/container/portMappings(0)/protocol: is not one of (tcp,udp)",
+        ),
+        (
+            mapping("tcp,tcp", "a"),
+            "/container/portMappings(0)/protocol: protocols must be unique.",
+        ),
+        (
+            mapping("tcp", "b"),
+            "/container/portMappings: Port names must be unique.",
+        ),
+    ]);
+    check_good(&[mapping("tcp,udp", "a")]);
+}
+
+#[test]
+fn addresses() {
+    let discovery = json!({"ports": [{"number": 80, "name": "http", "protocol": "tcp"}]});
+    let body = |network: &str| {
+        json!({"cmd": null, "ipAddress": {"discovery": discovery},
+            "container": {"docker": {"image": "i", "network": network}}})
+    };
+    let text = "/ipAddress: ipAddress/discovery is not allowed for Docker containers using BRIDGE or USER networks";
+    check(&[(body("BRIDGE"), text), (body("USER"), text)]);
+    check_good(&[body("HOST"), json!({"ipAddress": {}})]);
+    let printed = printed(&app(json!({"ipAddress": {"networkName": "n"}})));
+    assert_eq!(printed["ipAddress"]["networkName"], "n");
+    for key in ["ports", "portDefinitions", "requirePorts"] {
+        assert!(printed.get(key).is_none(), "{key}");
+    }
+}
+
+#[test]
+fn volumes_and_residency() {
+    let volume = |volume: Value| json!({"container": {"type": "MESOS", "volumes": [volume]}});
+    let persistent = |path: &str, mode: &str, size: f64| {
+        volume(json!({"containerPath": path, "mode": mode, "persistent": {"size": size}}))
+    };
+    check(&[
+        (
+            volume(json!({"containerPath": "", "hostPath": "b", "mode": "RO"})),
+            "/container/volumes(0)/containerPath: must not be empty",
+        ),
+        (
+            volume(json!({"containerPath": "a", "hostPath": "", "mode": "RO"})),
+            "/container/volumes(0)/hostPath: must not be empty",
+        ),
+        (
+            persistent("a/b", "RW", 1.0),
+            "/container/volumes(0)/containerPath: value must not contain \"/\"",
+        ),
+        (
+            persistent("a", "RO", 1.0),
+            "/container/volumes(0)/mode: got RO, expected RW",
+        ),
+        (
+            persistent("a", "RW", 0.0),
+            "/container/volumes(0)/persistent/size: got 0, expected more than 0",
+        ),
+        (
+            volume(
+                json!({"containerPath": "a", "mode": "RW", "external": {"name": "n", "provider": "x"}}),
+            ),
+            "/container/volumes(0)/external/provider: is not one of (dvdi)",
+        ),
+        (
+            json!({"residency": {}}),
+            "/: AppDefinition must contain persistent volumes and define residency",
+        ),
+        (
+            json!({"cmd": null, "container": {"docker": {"image": ""}}}),
+            "/container/image: must not be empty",
+        ),
+    ]);
+    let resident = app(persistent("a", "RW", 1.0));
+    assert!(resident.is_resident());
+    let capacities = (
+        resident.upgrade_strategy.minimum_health_capacity,
+        resident.upgrade_strategy.maximum_over_capacity,
+    );
+    assert_eq!(capacities, (0.5, 0.0));
+    let json = printed(&resident);
+    assert_eq!(
+        json["residency"],
+        json!({"relaunchEscalationTimeoutSeconds": 3600, "taskLostBehavior": "WAIT_FOREVER"})
+    );
+    assert_eq!(
+        put_faults(&resident, json!({"acceptedResourceRoles": ["x"]})),
+        ["/acceptedResourceRoles: A resident app must have `acceptedResourceRoles = [\"*\"]`."]
+    );
+    assert_eq!(
+        put_faults(&resident, json!({"cpus": 2})),
+        ["/: Resident Tasks may not change resource requirements!"]
+    );
+    assert_eq!(
+        put_faults(&resident, persistent("b", "RW", 1.0)),
+        ["/: Persistent volumes can not be changed!"]
+    );
+    assert_eq!(
+        put_faults(
+            &resident,
+            json!({"upgradeStrategy": {"maximumOverCapacity": 0.5}})
+        ),
+        ["/upgradeStrategy/maximumOverCapacity: got 0.5, expected 0.0"]
+    );
+    assert_eq!(put(&resident, json!({"ports": [0]})), resident);
+}
+
+#[test]
+fn health_checks() {
+    let text = "/healthChecks(0): Health check port indices must address an element of the ports array or container port mappings.";
+    let check_of = |check: Value| json!({"healthChecks": [check]});
+    check(&[
+        (check_of(json!({"portIndex": 1})), text),
+        (check_of(json!({"portIndex": -1})), text),
+        (json!({"ports": [], "healthChecks": [{}]}), text),
+        (
+            check_of(json!({"protocol": "COMMAND"})),
+            "/healthChecks(0): a COMMAND health check must have a command",
+        ),
+    ]);
+    check_good(&[
+        check_of(json!({})),
+        json!({"ports": [], "healthChecks": [{"port": 80}]}),
+        json!({"ports": [0, 0], "healthChecks": [{"portIndex": 1}]}),
+        check_of(json!({"protocol": "COMMAND", "command": {"value": "true"}})),
+        check_of(json!({"protocol": "MESOS_HTTP", "ipProtocol": "IPv4", "delaySeconds": 15})),
+    ]);
+    let text = |extra: Value| serde_json::to_string(&app(extra).health_checks).unwrap();
+    assert_eq!(
+        text(check_of(json!({}))),
+        r#"[{"protocol":"HTTP","portIndex":0,"gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false}]"#
+    );
+    assert_eq!(
+        text(check_of(json!({"port": 80, "protocol": "TCP"}))),
+        r#"[{"protocol":"TCP","gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false,"port":80}]"#
+    );
+    assert_eq!(
+        app(json!({"healthChecks": [{}, {}]})).health_checks.len(),
+        1
+    );
+}
+
+#[test]
+fn readiness_checks() {
+    let with = |key: &str, value: Value| {
+        let mut check = json!({"portName": "main-api"});
+        check[key] = value;
+        json!({"portDefinitions": [{"name": "main-api"}], "readinessChecks": [check]})
+    };
+    let path = "/readinessChecks(0)";
+    check(&[
+        (
+            json!({"readinessChecks": [{}]}),
+            "/readinessChecks(0)/portName: is not one of ()",
+        ),
+        (
+            with("portName", json!("x")),
+            "/readinessChecks(0)/portName: is not one of (main-api)",
+        ),
+        (
+            with("name", json!("")),
+            &format!("{path}/name: must not be empty"),
+        ),
+        (
+            with("path", json!("")),
+            &format!("{path}/path: must not be empty"),
+        ),
+        (
+            with("httpStatusCodesForReady", json!([])),
+            &format!("{path}/httpStatusCodesForReady: must not be empty"),
+        ),
+        (
+            with("timeoutSeconds", json!(30)),
+            &format!("{path}/timeoutSeconds: got 30, expected less than 30"),
+        ),
+        (
+            with("timeoutSeconds", json!(0)),
+            &format!("{path}/timeoutSeconds: got 0, expected more than 0"),
+        ),
+    ]);
+    let two =
+        json!({"portDefinitions": [{"name": "http-api"}], "readinessChecks": [{}, {"path": "/x"}]});
+    check(&[(two, "/readinessChecks: got 2, expected 1 or less")]);
+    let good = with("path", json!("/health"));
+    assert_eq!(
+        serde_json::to_string(&app(good).readiness_checks).unwrap(),
+        r#"[{"name":"readinessCheck","protocol":"HTTP","path":"/health","portName":"main-api","intervalSeconds":30,"timeoutSeconds":10,"httpStatusCodesForReady":[200],"preserveLastResponse":false}]"#
+    );
+}
+
+#[test]
+fn special_labels() {
+    let single = |instances: u32, min: f64, over: f64| {
+        json!({"instances": instances, "labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"},
+            "upgradeStrategy": {"minimumHealthCapacity": min, "maximumOverCapacity": over}})
+    };
+    check_good(&[single(1, 0.0, 0.0), single(0, 0.0, 0.0)]);
+    check(&[
+        (
+            single(2, 0.0, 0.0),
+            "/: Single instance app may only have one instance",
+        ),
+        (
+            single(1, 0.5, 0.0),
+            "/upgradeStrategy/minimumHealthCapacity: got 0.5, expected 0.0",
+        ),
+        (
+            single(1, 0.0, 0.5),
+            "/upgradeStrategy/maximumOverCapacity: got 0.5, expected 0.0",
+        ),
+    ]);
+    let migration = |version: &str| {
+        json!({"labels": {"DCOS_MIGRATION_API_VERSION": version,
+            "DCOS_PACKAGE_FRAMEWORK_NAME": "x", "DCOS_MIGRATION_API_PATH": "/x"}})
+    };
+    check_good(&[migration("v1")]);
+    assert_eq!(rule_faults(migration("v2")).len(), 1);
+    assert_eq!(
+        rule_faults(json!({"labels": {"DCOS_MIGRATION_API_VERSION": "v1"}})).len(),
+        1
+    );
+}
+
+#[test]
+fn a_stored_app_can_be_validated() {
+    let mut app = app(json!({}));
+    assert_eq!(validate(&app), Ok(()));
+    app.cpus = -1.0;
+    assert_eq!(validate(&app).unwrap_err().0[0].path, "/cpus");
+}
