@@ -1,0 +1,116 @@
+//! One `up` for a data directory: an advisory lock that the kernel drops with the process, however it ends.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The lock, held until dropped. The file stays and names the last holder.
+#[derive(Debug)]
+pub(crate) struct DataDirLock {
+    _file: File,
+}
+
+/// Why the data directory cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// Another process holds it.
+    #[error(
+        "another zddcluster up{} uses the data directory {}; hint: `zddcluster down` ends it, `--data-dir` \
+         chooses another directory",
+        holder(*.pid),
+        .dir.display()
+    )]
+    Held { dir: PathBuf, pid: Option<i32> },
+    /// The directory or the file in it cannot be made or written.
+    #[error("cannot use {} as data directory; hint: choose one that you may write, with --data-dir", .dir.display())]
+    Unusable {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<i32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
+}
+
+impl DataDirLock {
+    /// Takes the lock of `dir`, making the directory if there is none.
+    pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
+        let unusable = |source| LockError::Unusable { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(unusable)?;
+        let mut file = open(dir).map_err(unusable)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::Held { dir: dir.to_owned(), pid: read_pid(&mut file) });
+            }
+            Err(errno) => return Err(unusable(errno.into())),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(unusable)?;
+        Ok(Self { _file: file })
+    }
+
+    /// The process that holds the lock of `dir`; `Ok(None)` if nobody does, or it has no name in there yet.
+    pub(crate) fn holder(dir: &Path) -> io::Result<Option<i32>> {
+        let mut file = match File::options().read(true).open(path(dir)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A shared lock, so that two lookers do not see each other.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(read_pid(&mut file)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("lock")
+}
+
+fn open(dir: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path(dir))
+}
+
+fn read_pid(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("data");
+        assert_eq!(DataDirLock::holder(&dir).unwrap(), None);
+        let lock = DataDirLock::take(&dir).unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(DataDirLock::holder(&dir).unwrap(), Some(pid));
+        let error = DataDirLock::take(&dir).unwrap_err();
+        assert!(error.to_string().contains(&format!("(pid {pid})")), "{error}");
+        drop(lock);
+        assert_eq!(DataDirLock::holder(&dir).unwrap(), None);
+        DataDirLock::take(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = DataDirLock::take(&path).unwrap_err();
+        assert!(matches!(error, LockError::Unusable { .. }), "{error:?}");
+    }
+}

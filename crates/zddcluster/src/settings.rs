@@ -1,0 +1,87 @@
+//! The settings of `up`, checked whole before anything starts: all faults are reported together.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use zddcluster_cli::{Containerizer, Package, UpArgs};
+
+use crate::fault::Fault;
+use crate::logging;
+
+/// What `up` needs beyond the arguments that need no check.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// As the command line, the environment and the defaults have it.
+    pub(crate) args: UpArgs,
+    /// Absolute.
+    pub(crate) data_dir: PathBuf,
+    /// What the log has to say about the choice of containerizer.
+    pub(crate) containerizer_note: &'static str,
+}
+
+impl Settings {
+    /// Checks what the grammar could not.
+    pub(crate) fn check(args: UpArgs) -> Result<Self, Fault> {
+        let mut faults = Vec::new();
+        let data_dir = zddcluster_cli::data_dir(args.data_dir())
+            .map_err(|error| faults.push(format!("{error}; hint: {}", error.hint())))
+            .ok();
+        if let Err(error) = logging::check(&args.log.filter) {
+            faults.push(error);
+        }
+        let containerizer_note = match args.containerizer {
+            Containerizer::Auto => {
+                "tasks run as plain processes (the Docker containerizer is not available yet)"
+            }
+            Containerizer::Process => "tasks run as plain processes",
+            Containerizer::Docker => {
+                faults.push(
+                    "--containerizer docker is not available yet; hint: --containerizer process".to_owned(),
+                );
+                ""
+            }
+        };
+        if args.with.contains(&Package::MarathonLb) && args.public_agents == 0 {
+            faults.push(
+                "--with marathon-lb needs a public agent; hint: --public-agents 1".to_owned(),
+            );
+        }
+        match data_dir {
+            Some(data_dir) if faults.is_empty() => Ok(Self { args, data_dir, containerizer_note }),
+            _ => Err(Fault::settings(anyhow!("{}", faults.join("\nerror: ")))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zddcluster_cli::{Invocation, parse};
+
+    use super::*;
+
+    fn check(line: &str) -> Result<Settings, Fault> {
+        let words = ["zddcluster", "up", "--data-dir", "/d"].into_iter().chain(line.split_whitespace());
+        match parse(words).unwrap().invocation {
+            Invocation::Up(args) => Settings::check(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let line = "--containerizer docker --with marathon-lb --public-agents 0 --log zdd=nope";
+        let fault = check(line).unwrap_err();
+        let message = fault.message();
+        for part in ["docker", "public agent", "log filter"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert_eq!(fault.status.code(), 64);
+    }
+
+    #[test]
+    fn auto_says_what_it_chose() {
+        let settings = check("").unwrap();
+        assert!(settings.containerizer_note.contains("plain processes"));
+        assert_eq!(settings.data_dir, PathBuf::from("/d"));
+    }
+}
