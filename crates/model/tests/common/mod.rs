@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, Fault, Form, ReadError};
 use zddcluster_model::{App, AppId, Timestamp};
 
-pub fn id() -> AppId {
+pub(crate) fn id() -> AppId {
     AppId::absolute("/a")
 }
 
 /// `{"id": "/a", "cmd": "x"}` with the keys of `extra` over it.
-pub fn body(extra: Value) -> Value {
+pub(crate) fn body(extra: Value) -> Value {
     let mut body = json!({"id": "/a", "cmd": "x"});
     for (key, value) in extra.as_object().unwrap() {
         body[key] = value.clone();
@@ -19,17 +19,17 @@ pub fn body(extra: Value) -> Value {
     body
 }
 
-pub fn read(body: &Value, form: Form) -> Result<AppUpdate, ReadError> {
+pub(crate) fn read(body: &Value, form: Form) -> Result<AppUpdate, ReadError> {
     AppUpdate::read(body.to_string().as_bytes(), form)
 }
 
 /// The app POSTed with these keys.
-pub fn app(extra: Value) -> App {
+pub(crate) fn app(extra: Value) -> App {
     whole(body(extra))
 }
 
 /// The app POSTed with exactly this body.
-pub fn whole(body: Value) -> App {
+pub(crate) fn whole(body: Value) -> App {
     let update = read(&body, Form::Full).unwrap_or_else(|error| panic!("{body}: {error:?}"));
     update
         .into_app(id(), Timestamp::ZERO)
@@ -37,7 +37,7 @@ pub fn whole(body: Value) -> App {
 }
 
 /// The app after a PUT with this body.
-pub fn put(current: &App, body: Value) -> App {
+pub(crate) fn put(current: &App, body: Value) -> App {
     let update = read(&body, Form::Partial).unwrap_or_else(|error| panic!("{body}: {error:?}"));
     update
         .apply(current)
@@ -45,7 +45,7 @@ pub fn put(current: &App, body: Value) -> App {
 }
 
 /// The 422 faults of a PUT with this body, as `path: error; error`.
-pub fn put_faults(current: &App, body: Value) -> Vec<String> {
+pub(crate) fn put_faults(current: &App, body: Value) -> Vec<String> {
     let update = read(&body, Form::Partial).unwrap_or_else(|error| panic!("{body}: {error:?}"));
     update
         .apply(current)
@@ -53,7 +53,7 @@ pub fn put_faults(current: &App, body: Value) -> Vec<String> {
 }
 
 /// The 400 faults of a body.
-pub fn reading_faults(body: &Value, form: Form) -> Vec<String> {
+pub(crate) fn reading_faults(body: &Value, form: Form) -> Vec<String> {
     match read(body, form) {
         Ok(_) => Vec::new(),
         Err(ReadError::Faults(faults)) => lines(&faults),
@@ -62,7 +62,7 @@ pub fn reading_faults(body: &Value, form: Form) -> Vec<String> {
 }
 
 /// The 422 faults of a POST with exactly this body.
-pub fn whole_faults(body: Value) -> Vec<String> {
+pub(crate) fn whole_faults(body: Value) -> Vec<String> {
     let update = read(&body, Form::Full).unwrap_or_else(|error| panic!("{body}: {error:?}"));
     let id = AppId::absolute(update.id.as_deref().unwrap());
     update
@@ -71,7 +71,7 @@ pub fn whole_faults(body: Value) -> Vec<String> {
 }
 
 /// The 422 faults of a POST with these keys.
-pub fn rule_faults(extra: Value) -> Vec<String> {
+pub(crate) fn rule_faults(extra: Value) -> Vec<String> {
     whole_faults(body(extra))
 }
 
@@ -83,6 +83,6 @@ fn lines(faults: &[Fault]) -> Vec<String> {
 }
 
 /// The printed app.
-pub fn printed(app: &App) -> Value {
+pub(crate) fn printed(app: &App) -> Value {
     serde_json::to_value(app).unwrap()
 }
