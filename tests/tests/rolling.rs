@@ -1,0 +1,98 @@
+//! The lab's first chapter: rolling upgrades, with the lab's own files and commands.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use zddcluster_tests::{ClusterSandbox, eventually};
+
+fn example(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The example with its service at another version.
+fn at_version(example: &str, version: &str) -> String {
+    let mut app: Value = serde_json::from_str(example).expect("examples are JSON");
+    app["env"]["SIMPLE_SERVICE_VERSION"] = json!(version);
+    app.to_string()
+}
+
+/// What every task of an app says its version is, once so many of them answer.
+async fn versions(cluster: &ClusterSandbox, app_id: &str, n_tasks: usize) -> Vec<String> {
+    eventually(
+        &format!("{n_tasks} answering tasks of {app_id}"),
+        || async {
+            let tasks = cluster
+                .tasks(app_id)
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            if tasks.len() != n_tasks {
+                return Err(format!("{} tasks", tasks.len()));
+            }
+            let mut versions = Vec::new();
+            for task in &tasks {
+                let host = task["host"].as_str().unwrap_or_default();
+                let url = format!("http://{host}:{}/endpoint0", task["ports"][0]);
+                let answer: Value = cluster
+                    .http()
+                    .get_json(&url)
+                    .await
+                    .map_err(|error| format!("{url}: {error:?}"))?;
+                versions.push(answer["version"].as_str().unwrap_or_default().to_owned());
+            }
+            Ok(versions)
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn base_is_added_updated_and_scaled() -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start().await?;
+    let base = example("default/base.json");
+    cluster
+        .dcos_ok(&["marathon", "app", "add", "default/base.json"], "")
+        .await?;
+    cluster.settled().await;
+    assert_eq!(versions(&cluster, "/zdd/base", 4).await, ["0.9"; 4]);
+    let tasks = cluster.tasks("/zdd/base").await?;
+    assert!(
+        tasks
+            .iter()
+            .all(|task| task["servicePorts"] == json!([10000])),
+        "{tasks:?}"
+    );
+    let listed = cluster
+        .dcos_ok(&["marathon", "task", "list", "/zdd/base"], "")
+        .await?;
+    assert_eq!(
+        listed
+            .lines()
+            .filter(|line| line.contains("/zdd/base"))
+            .count(),
+        4,
+        "{listed}"
+    );
+
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", "/zdd/base"],
+            &at_version(&base, "1.0"),
+        )
+        .await?;
+    cluster.settled().await;
+    assert_eq!(versions(&cluster, "/zdd/base", 4).await, ["1.0"; 4]);
+
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", "/zdd/base", "instances=5"],
+            "",
+        )
+        .await?;
+    cluster.settled().await;
+    assert_eq!(versions(&cluster, "/zdd/base", 5).await, ["1.0"; 5]);
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Starting and ending a cluster.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use zddcluster_tests::{ClusterSandbox, Options, zddcluster};
+
+/// What the design promises, for a release build on an idle laptop.
+const READY: Duration = Duration::from_secs(1);
+
+/// What a debug build may take on a machine that runs all other tests at the same time.
+const READY_UNDER_LOAD: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn it_is_ready_soon_and_says_where_everything_is() -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start().await?;
+    let said = cluster.announcement();
+    for part in [
+        format!("http://{}:8080/v2", cluster.host(1)),
+        format!("http://{}:5050", cluster.host(1)),
+        format!("{}, {}", cluster.host(11), cluster.host(12)),
+        cluster.host(2).to_string(),
+        "zddcluster env".to_owned(),
+    ] {
+        assert!(said.contains(&part), "{part} is not in:\n{said}");
+    }
+    let limit = if cfg!(debug_assertions) {
+        READY_UNDER_LOAD
+    } else {
+        READY
+    };
+    assert!(cluster.took() < limit, "ready after {:?}", cluster.took());
+    let _ = writeln!(std::io::stderr(), "ready after {:?}", cluster.took());
+    assert_eq!(
+        cluster.get("/v2/apps").await?["apps"],
+        serde_json::json!([])
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn down_ends_it_well_and_up_starts_it_again() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start().await?;
+    cluster.stop().await?;
+    cluster.up().await?;
+    cluster.stop().await
+}
+
+#[tokio::test]
+async fn a_second_up_names_the_first() -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start().await?;
+    let pid = cluster.pid().expect("it runs").to_string();
+
+    // The same data directory.
+    let output = cluster
+        .command(&["up", "--net", "127.93.0.0/24"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains(&format!("another zddcluster up (pid {pid})")),
+        "{said}"
+    );
+
+    // The same addresses.
+    let dir = tempfile::tempdir()?;
+    let net = format!("{}/24", cluster.host(0));
+    let output = std::process::Command::new(zddcluster())
+        .args(["up", "--net", &net, "--data-dir"])
+        .arg(dir.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains(&format!("another cluster (pid {pid}")),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_clusters_run_side_by_side() -> anyhow::Result<()> {
+    let (one, two) = tokio::try_join!(ClusterSandbox::start(), ClusterSandbox::start())?;
+    assert_ne!(
+        one.get("/v2/info").await?["frameworkId"],
+        two.get("/v2/info").await?["frameworkId"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_marathon_lb_the_edge_is_an_app() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start_with(Options::args(&["--with", "marathon-lb"])).await?;
+    cluster.settled().await;
+    let app = cluster.get("/v2/apps//marathon-lb").await?;
+    assert_eq!(app["app"]["tasksRunning"], 1);
+    assert_eq!(app["app"]["tasks"][0]["host"], cluster.host(2).to_string());
+
+    // It is there already the next time.
+    let version = app["app"]["version"].clone();
+    cluster.stop().await?;
+    cluster.up().await?;
+    assert_eq!(
+        cluster.get("/v2/apps//marathon-lb").await?["app"]["version"],
+        version
+    );
+    Ok(())
+}
