@@ -1,136 +1,76 @@
-//! Reading health and readiness checks.
-//!
-//! Source: contract marathon §1.8, §1.9.
+//! Health and readiness checks (contract marathon §1.8, §1.9).
 
-use super::read::{Faults, Object, int};
-use super::{CommandCheck, Form, HealthCheck, HealthProtocol, ReadinessCheck};
+use serde::{Deserialize, Serialize};
 
-/// `gracePeriodSeconds` when none is given (Marathon's documents say 15; its code says this).
-const GRACE_PERIOD_SECONDS: u64 = 300;
-/// `intervalSeconds` when none is given.
-const INTERVAL_SECONDS: u64 = 60;
-/// `timeoutSeconds` when none is given.
-const TIMEOUT_SECONDS: u64 = 20;
-/// `maxConsecutiveFailures` when none is given.
-const MAX_CONSECUTIVE_FAILURES: u32 = 3;
-/// A readiness check's `intervalSeconds` when none is given.
-const READINESS_INTERVAL_SECONDS: u64 = 30;
-/// A readiness check's `timeoutSeconds` when none is given.
-const READINESS_TIMEOUT_SECONDS: u64 = 10;
-
-pub(super) fn read_health_checks(
-    body: Object<'_>,
-    form: Form,
-    faults: &mut Faults,
-) -> Option<Vec<HealthCheck>> {
-    body.objects("healthChecks", faults, |object, faults| {
-        read_health_check(object, form, faults)
-    })
+/// A health check: `path?, protocol, portIndex?, command?, gracePeriodSeconds, …, port?` (contract marathon §1.8).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// Request path; `/` is asked if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
+    /// How to ask.
+    pub protocol: HealthProtocol,
+    /// Which of the app's ports.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port_index: Option<u32>,
+    /// COMMAND only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub command: Option<CommandCheck>,
+    /// Failures do not count before the first success while the task is younger.
+    pub grace_period_seconds: u64,
+    /// Time between two rounds.
+    pub interval_seconds: u64,
+    /// Time to answer.
+    pub timeout_seconds: u64,
+    /// Failure number this + 1 kills; 0 = never.
+    pub max_consecutive_failures: u32,
+    /// A 1xx answer changes nothing.
+    pub ignore_http1xx: bool,
+    /// A fixed port instead of an index.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<u16>,
 }
 
-fn read_health_check(object: Object<'_>, form: Form, faults: &mut Faults) -> Option<HealthCheck> {
-    let parse = |word: &str| match word {
-        "HTTP" => Some(HealthProtocol::Http),
-        "HTTPS" => Some(HealthProtocol::Https),
-        "TCP" => Some(HealthProtocol::Tcp),
-        "COMMAND" => Some(HealthProtocol::Command),
-        "MESOS_HTTP" => Some(HealthProtocol::MesosHttp),
-        "MESOS_HTTPS" => Some(HealthProtocol::MesosHttps),
-        "MESOS_TCP" => Some(HealthProtocol::MesosTcp),
-        _ => None,
-    };
-    let protocol = if object.has("protocol") {
-        object.word("protocol", faults, parse, "is not a valid protocol")
-    } else {
-        Some(HealthProtocol::Http)
-    };
-    let path = object.string("path", faults);
-    let command = object.object("command", faults, |object, faults| {
-        Some(CommandCheck {
-            value: object.required_string("value", faults)?,
-        })
-    });
-    let port = object.port("port", faults);
-    let port_index = match object.int("portIndex", faults) {
-        Some(index) => Some(u32::try_from(index).unwrap_or_else(|_| {
-            faults.rule(object.path, super::rules::BAD_PORT_INDEX);
-            0
-        })),
-        // A partial definition does not know the app's ports; a whole one is completed once they are known.
-        None if form == Form::Partial && port.is_none() => {
-            (protocol != Some(HealthProtocol::Command)).then_some(0)
-        }
-        None => None,
-    };
-    let mut seconds = |key: &str, default: u64| object.long(key, faults).unwrap_or(default);
-    let grace_period_seconds = seconds("gracePeriodSeconds", GRACE_PERIOD_SECONDS);
-    let interval_seconds = seconds("intervalSeconds", INTERVAL_SECONDS);
-    let timeout_seconds = seconds("timeoutSeconds", TIMEOUT_SECONDS);
-    let max_consecutive_failures = object
-        .count("maxConsecutiveFailures", faults)
-        .unwrap_or(MAX_CONSECUTIVE_FAILURES);
-    let ignore_http1xx = object.boolean("ignoreHttp1xx", faults).unwrap_or(false);
-    Some(HealthCheck {
-        path,
-        protocol: protocol?,
-        port_index,
-        command,
-        grace_period_seconds,
-        interval_seconds,
-        timeout_seconds,
-        max_consecutive_failures,
-        ignore_http1xx,
-        port,
-    })
+/// The command of a COMMAND check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CommandCheck {
+    /// `/bin/sh -c` text.
+    pub value: String,
 }
 
-pub(super) fn read_readiness_check(
-    object: Object<'_>,
-    faults: &mut Faults,
-) -> Option<ReadinessCheck> {
-    let protocol = match object.string("protocol", faults).as_deref() {
-        None | Some("HTTP") => HealthProtocol::Http,
-        Some("HTTPS") => HealthProtocol::Https,
-        Some(_) => {
-            faults.read(object.at("protocol"), "Choose one of HTTP, HTTPS");
-            HealthProtocol::Http
-        }
-    };
-    let mut text = |key: &str, default: &str| {
-        object
-            .string(key, faults)
-            .unwrap_or_else(|| default.to_owned())
-    };
-    let name = text("name", "readinessCheck");
-    let path = text("path", "/");
-    let port_name = text("portName", "http-api");
-    let interval_seconds = object
-        .long("intervalSeconds", faults)
-        .unwrap_or(READINESS_INTERVAL_SECONDS);
-    let timeout_seconds = object
-        .long("timeoutSeconds", faults)
-        .unwrap_or(READINESS_TIMEOUT_SECONDS);
-    let codes = object.list("httpStatusCodesForReady", faults, |value, path, faults| {
-        let code = int(value, || path.to_owned(), faults)?;
-        let status = u16::try_from(code)
-            .ok()
-            .filter(|code| (100..1000).contains(code));
-        if status.is_none() {
-            faults.rule(path, format!("got {code}, expected between 100 and 999"));
-        }
-        // A broken rule is noted: the value stands in for it until then.
-        Some(status.unwrap_or(100))
-    });
-    Some(ReadinessCheck {
-        name,
-        protocol,
-        path,
-        port_name,
-        interval_seconds,
-        timeout_seconds,
-        http_status_codes_for_ready: codes.unwrap_or_else(|| vec![200]),
-        preserve_last_response: object
-            .boolean("preserveLastResponse", faults)
-            .unwrap_or(false),
-    })
+/// How a health check asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum HealthProtocol {
+    Http,
+    Https,
+    Tcp,
+    Command,
+    MesosHttp,
+    MesosHttps,
+    MesosTcp,
+}
+
+/// A readiness check, keys in printed order (contract marathon §1.9).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessCheck {
+    /// Name.
+    pub name: String,
+    /// `HTTP` or `HTTPS`.
+    pub protocol: HealthProtocol,
+    /// Request path.
+    pub path: String,
+    /// Name of one of the app's ports.
+    pub port_name: String,
+    /// Time between two questions.
+    pub interval_seconds: u64,
+    /// Time to answer; less than the interval.
+    pub timeout_seconds: u64,
+    /// Answers that mean ready.
+    pub http_status_codes_for_ready: Vec<u16>,
+    /// Show the last answer in the deployment.
+    pub preserve_last_response: bool,
 }

@@ -1,272 +1,203 @@
-//! Reading containers, networks and IP-per-task settings.
-//!
-//! Source: contract marathon §1.6 (containers), §1.13 (networks of newer definitions), §1.2 (`ipAddress`).
+//! Containers: images, networks, port mappings and volumes (contract marathon §1.6).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::read::{Faults, Object};
-use super::{
-    AppC, AppIpAddress, Container, ContainerKind, Credential, Discovery, DiscoveryPort, Docker,
-    DockerEngine, DockerImage, ExternalVolume, Network, Parameter, PersistentVolume, PortMapping,
-    Volume, VolumeMode,
-};
+use serde::{Deserialize, Serialize};
 
-/// A container as written: newer definitions keep the port mappings outside the `docker` part.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct GivenContainer {
-    /// The container in 1.3 form.
-    pub(super) container: Container,
-    /// `container.portMappings`.
-    pub(super) port_mappings: Option<Vec<PortMapping>>,
+use crate::number::whole_or_shortest;
+
+/// A container: `type, volumes`, then `docker` or `appc`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// The runtime.
+    #[serde(rename = "type")]
+    pub kind: ContainerKind,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+    /// Docker image (with either runtime).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub docker: Option<Docker>,
+    /// AppC image (MESOS only).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub appc: Option<AppC>,
 }
 
-/// One item of `networks`.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct GivenNetwork {
-    /// `mode`.
-    pub(super) mode: NetworkMode,
-    /// `name`.
-    pub(super) name: Option<String>,
-    /// `labels`.
-    pub(super) labels: std::collections::BTreeMap<String, String>,
+/// A container's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ContainerKind {
+    /// The Docker engine.
+    Docker,
+    /// Mesos' own containerizer.
+    Mesos,
 }
 
-/// The modes of newer definitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NetworkMode {
-    /// `host`.
+/// The `docker` part of a container. The DOCKER and the MESOS runtime use different keys of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Docker {
+    /// For `type: DOCKER`: `image, network, portMappings, privileged, parameters, forcePullImage`.
+    Engine(DockerEngine),
+    /// For `type: MESOS`: `image, credential, forcePullImage`.
+    Image(DockerImage),
+}
+
+impl Docker {
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        match self {
+            Self::Engine(engine) => &engine.image,
+            Self::Image(image) => &image.image,
+        }
+    }
+}
+
+/// How the Docker engine is to run an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DockerEngine {
+    /// The image.
+    pub image: String,
+    /// The network, `null` if unset.
+    pub network: Option<Network>,
+    /// Mappings, only with BRIDGE and USER; else `null`.
+    pub port_mappings: Option<Vec<PortMapping>>,
+    /// All capabilities.
+    pub privileged: bool,
+    /// `docker run` options.
+    pub parameters: Vec<Parameter>,
+    /// Pull even if present.
+    pub force_pull_image: bool,
+}
+
+/// A Docker image run by Mesos' own containerizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DockerImage {
+    /// The image.
+    pub image: String,
+    /// Registry credential.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<Credential>,
+    /// Pull even if present.
+    pub force_pull_image: bool,
+}
+
+/// A registry credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Who.
+    pub principal: String,
+    /// The secret, if any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub secret: Option<String>,
+}
+
+/// An AppC image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppC {
+    /// The image.
+    pub image: String,
+    /// `sha512-…`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<String>,
+    /// Image labels.
+    pub labels: BTreeMap<String, String>,
+    /// Pull even if present.
+    pub force_pull_image: bool,
+}
+
+/// A `docker run` option.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Option name without dashes.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A Docker network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Network {
+    /// The host's.
     Host,
-    /// `container/bridge`.
+    /// Docker's bridge.
     Bridge,
-    /// `container`.
-    Container,
+    /// None.
+    None,
+    /// A user network.
+    User,
 }
 
-pub(super) fn read_network(object: Object<'_>, faults: &mut Faults) -> Option<GivenNetwork> {
-    let parse = |word: &str| match word {
-        "host" => Some(NetworkMode::Host),
-        "container/bridge" => Some(NetworkMode::Bridge),
-        "container" => Some(NetworkMode::Container),
-        _ => None,
-    };
-    let mode = if object.has("mode") {
-        object.word("mode", faults, parse, "is not a valid network mode")?
-    } else {
-        NetworkMode::Container
-    };
-    let name = object.string("name", faults);
-    let labels = object.string_map("labels", faults).unwrap_or_default();
-    Some(GivenNetwork { mode, name, labels })
+/// A container port and the host port it is reached by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// Port in the container; 0 = same as the host port.
+    pub container_port: u16,
+    /// Port on the host; 0 = from the offer; absent only with USER.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host_port: Option<u16>,
+    /// Service port; 0 = to be assigned.
+    pub service_port: u16,
+    /// `tcp`, `udp` or both.
+    pub protocol: String,
+    /// Name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
-pub(super) fn read_container(object: Object<'_>, faults: &mut Faults) -> Option<GivenContainer> {
-    let parse = |word: &str| match word {
-        "DOCKER" => Some(ContainerKind::Docker),
-        "MESOS" => Some(ContainerKind::Mesos),
-        _ => None,
-    };
-    let kind = if object.has("type") {
-        object.word("type", faults, parse, "is not a valid container type")?
-    } else {
-        ContainerKind::Docker
-    };
-    let volumes = object
-        .objects("volumes", faults, read_volume)
-        .unwrap_or_default();
-    let port_mappings = object.objects("portMappings", faults, read_port_mapping);
-    let (docker, appc) = match kind {
-        ContainerKind::Docker => {
-            object.required("docker", faults)?;
-            let engine = object.object("docker", faults, read_engine)?;
-            (Some(Docker::Engine(engine)), None)
-        }
-        ContainerKind::Mesos if object.has("docker") => {
-            let image = object.object("docker", faults, read_image)?;
-            (Some(Docker::Image(image)), None)
-        }
-        ContainerKind::Mesos => (None, object.object("appc", faults, read_appc)),
-    };
-    Some(GivenContainer {
-        container: Container {
-            kind,
-            volumes,
-            docker,
-            appc,
-        },
-        port_mappings,
-    })
+/// A volume: `containerPath, hostPath?, mode, persistent?, external?`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Path in the container.
+    pub container_path: String,
+    /// Path on the host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host_path: Option<String>,
+    /// `RO` or `RW`.
+    pub mode: VolumeMode,
+    /// Kept on the agent over restarts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub persistent: Option<PersistentVolume>,
+    /// From a volume driver.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub external: Option<ExternalVolume>,
 }
 
-fn read_engine(docker: Object<'_>, faults: &mut Faults) -> Option<DockerEngine> {
-    let parse = |word: &str| match word {
-        "HOST" => Some(Network::Host),
-        "BRIDGE" => Some(Network::Bridge),
-        "NONE" => Some(Network::None),
-        "USER" => Some(Network::User),
-        _ => None,
-    };
-    let image = docker.required_string("image", faults);
-    let network = docker.word("network", faults, parse, "is not a valid network type");
-    let port_mappings = docker.objects("portMappings", faults, read_port_mapping);
-    let privileged = docker.boolean("privileged", faults).unwrap_or(false);
-    let parameters = docker
-        .objects("parameters", faults, read_parameter)
-        .unwrap_or_default();
-    let force_pull_image = docker.boolean("forcePullImage", faults).unwrap_or(false);
-    Some(DockerEngine {
-        image: image?,
-        network,
-        port_mappings,
-        privileged,
-        parameters,
-        force_pull_image,
-    })
+/// How a volume may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VolumeMode {
+    /// Read only.
+    Ro,
+    /// Read and write.
+    Rw,
 }
 
-fn read_image(docker: Object<'_>, faults: &mut Faults) -> Option<DockerImage> {
-    let image = docker.required_string("image", faults);
-    let credential = docker.object("credential", faults, |object, faults| {
-        let principal = object.required_string("principal", faults);
-        let secret = object.string("secret", faults);
-        Some(Credential {
-            principal: principal?,
-            secret,
-        })
-    });
-    let force_pull_image = docker.boolean("forcePullImage", faults).unwrap_or(false);
-    Some(DockerImage {
-        image: image?,
-        credential,
-        force_pull_image,
-    })
+/// A volume that stays on its agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PersistentVolume {
+    /// MiB.
+    #[serde(serialize_with = "whole_or_shortest")]
+    pub size: f64,
 }
 
-fn read_appc(appc: Object<'_>, faults: &mut Faults) -> Option<AppC> {
-    let image = appc.required_string("image", faults);
-    let id = appc.string("id", faults);
-    let labels = appc.string_map("labels", faults).unwrap_or_default();
-    let force_pull_image = appc.boolean("forcePullImage", faults).unwrap_or(false);
-    Some(AppC {
-        image: image?,
-        id,
-        labels,
-        force_pull_image,
-    })
-}
-
-fn read_parameter(object: Object<'_>, faults: &mut Faults) -> Option<Parameter> {
-    let key = object.required_string("key", faults);
-    let value = object.required_string("value", faults);
-    Some(Parameter {
-        key: key?,
-        value: value?,
-    })
-}
-
-fn read_port_mapping(object: Object<'_>, faults: &mut Faults) -> Option<PortMapping> {
-    Some(PortMapping {
-        container_port: object.port("containerPort", faults).unwrap_or(0),
-        host_port: object.port("hostPort", faults),
-        service_port: object.port("servicePort", faults).unwrap_or(0),
-        protocol: object
-            .string("protocol", faults)
-            .unwrap_or_else(|| "tcp".to_owned()),
-        name: object.string("name", faults),
-        labels: object.string_map("labels", faults).unwrap_or_default(),
-    })
-}
-
-fn read_volume(object: Object<'_>, faults: &mut Faults) -> Option<Volume> {
-    let parse = |word: &str| match word {
-        "RO" => Some(VolumeMode::Ro),
-        "RW" => Some(VolumeMode::Rw),
-        _ => None,
-    };
-    let container_path = object.required_string("containerPath", faults);
-    let host_path = object.string("hostPath", faults);
-    object.required("mode", faults);
-    let mode = object.word("mode", faults, parse, "is not a valid mode");
-    let persistent = object.object("persistent", faults, |object, faults| {
-        object.required("size", faults);
-        Some(PersistentVolume {
-            size: object.double("size", faults)?,
-        })
-    });
-    let external = object.object("external", faults, |object, faults| {
-        let size = object.long("size", faults);
-        let name = object.required_string("name", faults);
-        let provider = object.required_string("provider", faults);
-        let options = object.string_map("options", faults).unwrap_or_default();
-        Some(ExternalVolume {
-            size,
-            name: name?,
-            provider: provider?,
-            options,
-        })
-    });
-    if !object.has("persistent") && !object.has("external") {
-        object.required("hostPath", faults);
-    }
-    Some(Volume {
-        container_path: container_path?,
-        host_path,
-        mode: mode?,
-        persistent,
-        external,
-    })
-}
-
-pub(super) fn read_ip_address(object: Object<'_>, faults: &mut Faults) -> Option<AppIpAddress> {
-    let groups = object.strings("groups", faults).unwrap_or_default();
-    let labels = object.string_map("labels", faults).unwrap_or_default();
-    let discovery = object
-        .object("discovery", faults, read_discovery)
-        .unwrap_or_default();
-    let network_name = object.string("networkName", faults);
-    Some(AppIpAddress {
-        groups,
-        labels,
-        discovery,
-        network_name,
-    })
-}
-
-fn read_discovery(object: Object<'_>, faults: &mut Faults) -> Option<Discovery> {
-    let ports = object
-        .objects("ports", faults, read_discovery_port)
-        .unwrap_or_default();
-    let mut names = BTreeSet::new();
-    if !ports.iter().all(|port| names.insert(&port.name)) {
-        faults.read(object.at("ports"), "Port names are not unique.");
-    }
-    let mut numbers = BTreeSet::new();
-    if !ports
-        .iter()
-        .all(|port| numbers.insert((port.number, &port.protocol)))
-    {
-        let text = "There may be only one port with a particular port number/protocol combination.";
-        faults.read(object.at("ports"), text);
-    }
-    Some(Discovery { ports })
-}
-
-fn read_discovery_port(object: Object<'_>, faults: &mut Faults) -> Option<DiscoveryPort> {
-    object.required("number", faults);
-    let number = object.port("number", faults);
-    let name = object.required_string("name", faults);
-    let protocol = object.required_string("protocol", faults);
-    if protocol
-        .as_deref()
-        .is_some_and(|word| word != "tcp" && word != "udp")
-    {
-        let text = "Invalid protocol. Only 'udp' or 'tcp' are allowed.";
-        faults.read(object.at("protocol"), text);
-    }
-    let labels = object.string_map("labels", faults).unwrap_or_default();
-    Some(DiscoveryPort {
-        number: number?,
-        name: name?,
-        protocol: protocol?,
-        labels,
-    })
+/// A volume of a driver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExternalVolume {
+    /// GiB.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub size: Option<u64>,
+    /// Volume name.
+    pub name: String,
+    /// `dvdi`.
+    pub provider: String,
+    /// Driver options.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
 }

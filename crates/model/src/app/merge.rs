@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
 
-use super::definition::Parts;
 use super::networks::{settle_networks, settle_ports};
+use super::read::Parts;
 use super::{App, Fault, HealthProtocol, PortDefinition, Residency, UpgradeStrategy, Volume};
 use crate::id::AppId;
 use crate::time::Timestamp;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::container::{GivenContainer, GivenNetwork, NetworkMode};
+use super::read::{GivenContainer, GivenNetwork, NetworkMode};
 use super::{
     App, AppIpAddress, Discovery, Docker, DockerEngine, Fault, Network, PortDefinition, PortMapping,
 };

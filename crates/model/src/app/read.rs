@@ -4,6 +4,10 @@
 //! (422) for values that are of the right type but cannot be held by our own types, such as negative counts.
 //! Source: contract marathon §1.1.
 
+mod checks;
+mod container;
+mod definition;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 
@@ -11,10 +15,16 @@ use serde_json::{Map, Value};
 
 use super::Fault;
 
+pub(super) use container::{GivenContainer, GivenNetwork, NetworkMode};
+pub(super) use definition::{Parts, has_repeated_port, read_parts};
+
 /// The largest value of Marathon's integers.
 const INT_MAX: i64 = i32::MAX as i64;
 /// The smallest value of Marathon's integers.
 const INT_MIN: i64 = i32::MIN as i64;
+
+/// The longest duration Marathon can hold, 2^63 - 1 nanoseconds; as milliseconds it is far from any overflow.
+const MAX_SECONDS: u64 = 9_223_372_036;
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
@@ -160,11 +170,19 @@ impl<'a> Object<'a> {
         }))
     }
 
-    /// A 64-bit count, such as seconds; a negative one is a broken rule and read as 0.
-    pub(super) fn long(&self, key: &str, faults: &mut Faults) -> Option<u64> {
+    /// A number of seconds; a negative one or one beyond Marathon's durations is a broken rule and read as 0.
+    pub(super) fn seconds(&self, key: &str, faults: &mut Faults) -> Option<u64> {
         let number = whole(self.get(key)?, || self.at(key), faults)?;
-        Some(u64::try_from(number).unwrap_or_else(|_| {
-            faults.rule(self.at(key), format!("got {number}, expected 0 or more"));
+        let seconds = u64::try_from(number)
+            .ok()
+            .filter(|seconds| *seconds <= MAX_SECONDS);
+        Some(seconds.unwrap_or_else(|| {
+            let wanted = if number < 0 {
+                "0 or more".to_owned()
+            } else {
+                format!("{MAX_SECONDS} or less")
+            };
+            faults.rule(self.at(key), format!("got {number}, expected {wanted}"));
             0
         }))
     }

@@ -6,9 +6,8 @@
 use serde_json::Value;
 
 use super::App;
-use super::definition::{Parts, read_parts};
 use super::merge::{default_app, fill_defaults, overlay, resident_faults};
-use super::read::{Faults, Object, merge};
+use super::read::{Faults, Object, Parts, merge, read_parts};
 use super::rules::rule_faults;
 use crate::id::AppId;
 use crate::time::Timestamp;

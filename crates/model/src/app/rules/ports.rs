@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Broken;
-use crate::app::definition::has_repeated_port;
+use crate::app::read::has_repeated_port;
 use crate::app::{App, Docker, Network};
 
 pub(super) fn check(app: &App, broken: &mut Broken) {

@@ -10,8 +10,8 @@ use super::checks::{read_health_checks, read_readiness_check};
 use super::container::{
     GivenContainer, GivenNetwork, read_container, read_ip_address, read_network,
 };
-use super::read::{Faults, Object, int, port, string, without_duplicates};
-use super::{
+use super::{Faults, Object, int, port, string, without_duplicates};
+use crate::app::{
     AppIpAddress, Constraint, EnvValue, Fetch, Form, HealthCheck, Operator, PortDefinition,
     ReadinessCheck, Residency, Secret, UpgradeStrategy,
 };
@@ -23,41 +23,41 @@ const ARCHIVES: [&str; 7] = [
 
 /// The present keys of a body; `None` is absent.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub(super) struct Parts {
-    pub(super) cmd: Option<String>,
-    pub(super) args: Option<Vec<String>>,
-    pub(super) user: Option<String>,
-    pub(super) env: Option<BTreeMap<String, EnvValue>>,
-    pub(super) instances: Option<u32>,
-    pub(super) cpus: Option<f64>,
-    pub(super) mem: Option<f64>,
-    pub(super) disk: Option<f64>,
-    pub(super) gpus: Option<u32>,
-    pub(super) executor: Option<String>,
-    pub(super) constraints: Option<Vec<Constraint>>,
-    pub(super) fetch: Option<Vec<Fetch>>,
-    pub(super) store_urls: Option<Vec<String>>,
-    pub(super) backoff_seconds: Option<u64>,
-    pub(super) backoff_factor: Option<f64>,
-    pub(super) max_launch_delay_seconds: Option<u64>,
-    pub(super) container: Option<GivenContainer>,
-    pub(super) networks: Option<Vec<GivenNetwork>>,
-    pub(super) health_checks: Option<Vec<HealthCheck>>,
-    pub(super) readiness_checks: Option<Vec<ReadinessCheck>>,
-    pub(super) dependencies: Option<Vec<String>>,
-    pub(super) upgrade_strategy: Option<UpgradeStrategy>,
-    pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) accepted_resource_roles: Option<Vec<String>>,
-    pub(super) ip_address: Option<AppIpAddress>,
-    pub(super) residency: Option<Residency>,
-    pub(super) secrets: Option<BTreeMap<String, Secret>>,
-    pub(super) task_kill_grace_period_seconds: Option<u64>,
-    pub(super) port_definitions: Option<Vec<PortDefinition>>,
-    pub(super) require_ports: Option<bool>,
+pub(in crate::app) struct Parts {
+    pub(in crate::app) cmd: Option<String>,
+    pub(in crate::app) args: Option<Vec<String>>,
+    pub(in crate::app) user: Option<String>,
+    pub(in crate::app) env: Option<BTreeMap<String, EnvValue>>,
+    pub(in crate::app) instances: Option<u32>,
+    pub(in crate::app) cpus: Option<f64>,
+    pub(in crate::app) mem: Option<f64>,
+    pub(in crate::app) disk: Option<f64>,
+    pub(in crate::app) gpus: Option<u32>,
+    pub(in crate::app) executor: Option<String>,
+    pub(in crate::app) constraints: Option<Vec<Constraint>>,
+    pub(in crate::app) fetch: Option<Vec<Fetch>>,
+    pub(in crate::app) store_urls: Option<Vec<String>>,
+    pub(in crate::app) backoff_seconds: Option<u64>,
+    pub(in crate::app) backoff_factor: Option<f64>,
+    pub(in crate::app) max_launch_delay_seconds: Option<u64>,
+    pub(in crate::app) container: Option<GivenContainer>,
+    pub(in crate::app) networks: Option<Vec<GivenNetwork>>,
+    pub(in crate::app) health_checks: Option<Vec<HealthCheck>>,
+    pub(in crate::app) readiness_checks: Option<Vec<ReadinessCheck>>,
+    pub(in crate::app) dependencies: Option<Vec<String>>,
+    pub(in crate::app) upgrade_strategy: Option<UpgradeStrategy>,
+    pub(in crate::app) labels: Option<BTreeMap<String, String>>,
+    pub(in crate::app) accepted_resource_roles: Option<Vec<String>>,
+    pub(in crate::app) ip_address: Option<AppIpAddress>,
+    pub(in crate::app) residency: Option<Residency>,
+    pub(in crate::app) secrets: Option<BTreeMap<String, Secret>>,
+    pub(in crate::app) task_kill_grace_period_seconds: Option<u64>,
+    pub(in crate::app) port_definitions: Option<Vec<PortDefinition>>,
+    pub(in crate::app) require_ports: Option<bool>,
 }
 
 /// Reads every key of a definition but `id` and `version`.
-pub(super) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faults) -> Parts {
+pub(in crate::app) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faults) -> Parts {
     let cmd = body.string("cmd", faults);
     if cmd.as_deref() == Some("") {
         faults.read(body.at("cmd"), "error.minLength");
@@ -87,9 +87,9 @@ pub(super) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faults) -> P
             .map(without_duplicates),
         fetch: read_fetch(body, form, faults),
         store_urls: body.strings("storeUrls", faults),
-        backoff_seconds: body.long("backoffSeconds", faults),
+        backoff_seconds: body.seconds("backoffSeconds", faults),
         backoff_factor: body.double("backoffFactor", faults),
-        max_launch_delay_seconds: body.long("maxLaunchDelaySeconds", faults),
+        max_launch_delay_seconds: body.seconds("maxLaunchDelaySeconds", faults),
         container: body.object("container", faults, read_container),
         networks: body.objects("networks", faults, read_network),
         health_checks: read_health_checks(body, form, faults).map(without_duplicates),
@@ -101,7 +101,7 @@ pub(super) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faults) -> P
         ip_address,
         residency: body.object("residency", faults, read_residency),
         secrets: body.map("secrets", faults, read_secret),
-        task_kill_grace_period_seconds: body.long("taskKillGracePeriodSeconds", faults),
+        task_kill_grace_period_seconds: body.seconds("taskKillGracePeriodSeconds", faults),
         port_definitions,
         require_ports: body.boolean("requirePorts", faults),
     }
@@ -241,17 +241,18 @@ fn read_residency(object: Object<'_>, faults: &mut Faults) -> Option<Residency> 
             .contains(&word)
             .then(|| word.to_owned())
     };
-    let timeout = object.long("relaunchEscalationTimeoutSeconds", faults);
+    let timeout = object.seconds("relaunchEscalationTimeoutSeconds", faults);
     let behavior = object.word(
         "taskLostBehavior",
         faults,
         known,
         "is not a valid taskLostBehavior",
     );
+    let default = Residency::default();
     Some(Residency {
         relaunch_escalation_timeout_seconds: timeout
-            .unwrap_or(Residency::default().relaunch_escalation_timeout_seconds),
-        task_lost_behavior: behavior.unwrap_or_else(|| Residency::default().task_lost_behavior),
+            .unwrap_or(default.relaunch_escalation_timeout_seconds),
+        task_lost_behavior: behavior.unwrap_or(default.task_lost_behavior),
     })
 }
 
@@ -287,7 +288,7 @@ fn read_ports(body: Object<'_>, faults: &mut Faults) -> Option<Vec<PortDefinitio
 }
 
 /// True if a number other than 0 is there twice.
-pub(super) fn has_repeated_port(ports: impl Iterator<Item = u16>) -> bool {
+pub(in crate::app) fn has_repeated_port(ports: impl Iterator<Item = u16>) -> bool {
     let mut seen = std::collections::BTreeSet::new();
     ports
         .filter(|port| *port != 0)
