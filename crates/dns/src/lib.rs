@@ -11,14 +11,20 @@
 //! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
 //! long as the process lives, whether or not the master can be reached. Source: contract mesos-dns.
 
+mod start;
 mod config;
+// From a state to a zone.
+mod state;
 mod label;
-mod name;
-mod query;
 mod records;
 mod zone;
+mod follow;
+// From a packet to an answer.
+mod name;
+mod query;
 mod answer;
 mod encode;
+mod server;
 
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
 pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
@@ -28,3 +34,4 @@ pub use self::name::Name;
 pub use self::query::{Malformed, Query};
 pub use self::records::{FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords};
 pub use self::zone::Zone;
+pub use self::start::{Config, Handle, StartError, start};

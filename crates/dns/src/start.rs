@@ -1,0 +1,111 @@
+//! Starts the role.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use zddcluster_client::HttpClient;
+use zddcluster_client::mesos::MesosMaster;
+use zddcluster_runtime::{OnFailure, Tasks};
+
+use crate::config::{ConfigError, ZoneConfig};
+use crate::follow::{Current, Follower, Link};
+use crate::server::{Served, serve_tcp, serve_udp};
+use crate::zone::Zone;
+
+/// What the role needs.
+#[derive(Debug)]
+pub struct Config {
+    /// The root of the Mesos master's API, for example `http://127.0.0.1:5050`.
+    pub master: String,
+    /// Bound; served once the first state was read.
+    pub udp: UdpSocket,
+    /// Bound; served once the first state was read.
+    pub tcp: TcpListener,
+    /// How records are made and answers given.
+    pub zone: ZoneConfig,
+}
+
+/// Why the role cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error("the DNS configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// A socket does not tell where it is bound.
+    #[error("a DNS socket cannot be used")]
+    Socket(#[from] io::Error),
+}
+
+/// The running role. It runs until its tasks are shut down; dropping this does not end it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    udp: SocketAddr,
+    tcp: SocketAddr,
+    current: Current,
+    is_ready: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// Where queries are answered over UDP.
+    pub fn udp_address(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// Where queries are answered over TCP.
+    pub fn tcp_address(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    /// Waits until the first state was read and queries are answered. Returns at once ever after, and never when the
+    /// role is shut down before. Cancel-safe.
+    pub async fn ready(&self) {
+        let mut is_ready = self.is_ready.clone();
+        if is_ready.wait_for(|&is_ready| is_ready).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The zone being served; `None` before the first state was read.
+    pub fn zone(&self) -> Option<Arc<Zone>> {
+        self.current.load_full()
+    }
+}
+
+/// Starts the role: it follows the master and serves the sockets until `tasks` is shut down.
+///
+/// # Errors
+/// When the configuration or a socket cannot be used. A master that cannot be reached is no error: it is waited for.
+///
+/// # Panics
+/// When called outside of a tokio runtime.
+pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
+    let Config { master, udp, tcp, zone } = config;
+    zone.validate()?;
+    let tasks = tasks.child("dns");
+    let current: Current = Arc::new(ArcSwapOption::empty());
+    let (ready_sender, is_ready) = watch::channel(false);
+    let handle = Handle {
+        udp: udp.local_addr()?,
+        tcp: tcp.local_addr()?,
+        current: Arc::clone(&current),
+        is_ready: is_ready.clone(),
+    };
+    let served = Served { current: Arc::clone(&current), is_ready };
+    let follower = Follower {
+        master: MesosMaster::new(HttpClient::new(), &master),
+        config: zone,
+        current,
+        is_ready: ready_sender,
+        link: Link::Starting,
+        skipped: Vec::new(),
+    };
+    let token = tasks.token().clone();
+    tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
+    tasks.spawn("udp", OnFailure::Shutdown, serve_udp(udp, served.clone(), token));
+    tasks.spawn("tcp", OnFailure::Shutdown, serve_tcp(tcp, served, tasks.clone()));
+    Ok(handle)
+}
