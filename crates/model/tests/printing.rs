@@ -209,7 +209,75 @@ fn any_definition() -> impl Strategy<Value = Value> {
         })
 }
 
+/// A valid definition with one place replaced by arbitrary JSON.
+fn nearly_valid() -> impl Strategy<Value = Value> {
+    let rich = body(json!({
+        "cmd": null, "args": ["a"], "user": "u", "env": {"A": "1"}, "instances": 2, "cpus": 0.1, "mem": 32,
+        "constraints": [["hostname", "UNIQUE"]], "fetch": [{"uri": "a", "extract": true}],
+        "container": {"type": "DOCKER", "volumes": [{"containerPath": "/a", "hostPath": "/b", "mode": "RO"}],
+            "docker": {"image": "i", "network": "BRIDGE", "portMappings": [{"containerPort": 80, "name": "http-api"}],
+                "parameters": [{"key": "a", "value": "b"}]}},
+        "healthChecks": [{"path": "/", "protocol": "HTTP", "portIndex": 0}],
+        "readinessChecks": [{"name": "r"}], "dependencies": ["../b"],
+        "upgradeStrategy": {"minimumHealthCapacity": 0.5}, "labels": {"a": "b"}, "acceptedResourceRoles": ["*"],
+        "taskKillGracePeriodSeconds": 3, "portDefinitions": [{"port": 0}], "requirePorts": true,
+    }));
+    let places = pointers(&rich);
+    (prop::sample::select(places), any_json()).prop_map(move |(place, value)| {
+        let mut body = rich.clone();
+        *body.pointer_mut(&place).unwrap() = value;
+        body
+    })
+}
+
+/// The JSON pointers of all values inside.
+fn pointers(value: &Value) -> Vec<String> {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), value))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(idx, value)| (idx.to_string(), value))
+            .collect(),
+        _ => return Vec::new(),
+    };
+    members
+        .into_iter()
+        .flat_map(|(key, value)| {
+            let below = pointers(value)
+                .into_iter()
+                .map(|below| format!("/{key}{below}"));
+            std::iter::once(format!("/{key}"))
+                .chain(below)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn require_ports_means_nothing_without_ports() {
+    let app = app(json!({"ipAddress": {}, "requirePorts": true}));
+    assert_eq!(serde_json::from_value::<App>(printed(&app)).unwrap(), app);
+}
+
 proptest! {
+    #[test]
+    fn nearly_valid_definitions_never_panic(value in nearly_valid()) {
+        for form in [Form::Full, Form::Partial] {
+            let Ok(update) = read(&value, form) else { continue };
+            if let Ok(app) = update.clone().into_app(id(), Timestamp::ZERO) {
+                prop_assert_eq!(&serde_json::from_value::<App>(printed(&app)).unwrap(), &app);
+                if form == Form::Partial {
+                    // The same again changes nothing.
+                    prop_assert_eq!(&update.apply(&app).unwrap(), &app);
+                }
+            }
+        }
+    }
+
     #[test]
     fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = AppUpdate::read(&bytes, Form::Full);

@@ -125,7 +125,12 @@ pub(super) fn settle_ports(
         None if had_ip_address => app.port_definitions = vec![PortDefinition::plain(0)],
         None => {}
     }
-    if app.ip_address.is_some() || app.port_definitions.is_empty() {
+    if app.ip_address.is_some() {
+        // Not printed there, so it must not make a difference either.
+        app.require_ports = false;
+        return;
+    }
+    if app.port_definitions.is_empty() {
         return;
     }
     if let Some(ports) = app.port_mappings().map(|_| app.service_ports()) {
