@@ -1,1 +1,34 @@
 //! The edge role: an HTTP and TCP proxy that follows Marathon as Marathon-LB does.
+//!
+//! One immutable routing table, made of apps' labels and tasks and swapped in whole: no reloads, no dropped connections.
+//! A task takes traffic only while it runs, is healthy and does not drain; the master waits for the edge's word before it kills
+//! one ([`zddcluster_model::edge`]). When the master is away the last table stays in use.
+//!
+//! ```text
+//!   Marathon ──follow──▶ state ──build──▶ table ──swap──▶ routes ──read by──▶ proxy
+//!   master ────drain───▶   │                                │                   │ leases
+//!      ▲                   └──────────── loads ◀────────────┴───────────────────┘
+//!      └─ acknowledged ◀──────────────── emptied        listeners follow the routes
+//! ```
+//!
+//! Reading order: [`args`](Config), `labels` and `table` decide; `live` is the table in use, `state` what it is made of;
+//! `follow` and `drain` bring news; `listeners` and `proxy` carry traffic; `admin` and `csv` tell about it.
+
+mod admin;
+mod args;
+mod choose;
+mod counters;
+mod csv;
+mod drain;
+mod follow;
+mod labels;
+mod listeners;
+mod live;
+mod proxy;
+mod source;
+mod start;
+mod state;
+mod table;
+
+pub use args::{ArgsError, Config, Ports};
+pub use start::{Addresses, Handle, RunError, StartError, run, start};

@@ -1,0 +1,274 @@
+//! The edge's configuration, from Marathon-LB's own arguments and the environment the agent gives.
+//!
+//! The package starts the edge as it starts Marathon-LB: `sse -m http://master.mesos:8080 --health-check --haproxy-map
+//! --group external`. Options that are not known are warned about and skipped, with their value if one follows, so that
+//! an app definition written for Marathon-LB always starts.
+//!
+//! Source: contract marathon-lb §1.1, §2.2, §6.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use zddcluster_model::EdgeId;
+
+/// The edge's own host names: an edge on the same machine reaches the master by environment instead.
+const CLUSTER_NAMES: [&str; 3] = ["master.mesos", "leader.mesos", "marathon.mesos"];
+
+/// Everything an edge needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Marathon's addresses, without a final slash; tried in turn.
+    pub marathon: Vec<String>,
+    /// The groups whose services are exposed; `*` takes every service.
+    pub groups: BTreeSet<String>,
+    /// A task of an app with health checks takes traffic only while they all are good.
+    pub health_check: bool,
+    /// The map endpoints list the vhosts.
+    pub haproxy_map: bool,
+    /// `HAPROXY_{n}_ENABLED` is false unless given.
+    pub strict_mode: bool,
+    /// Vhosts are served.
+    pub bind_http: bool,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// The ports to listen on.
+    pub ports: Ports,
+    /// Who the master knows this edge as: the task it runs as.
+    pub edge_id: EdgeId,
+    /// Marathon's own app, which is not exposed.
+    pub framework_name: Option<String>,
+    /// What was skipped, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The ports of the fixed listeners; 0 takes any free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Vhosts, if the process may bind it.
+    pub http: u16,
+    /// Vhosts otherwise.
+    pub http_unprivileged: u16,
+    /// Statistics and administration.
+    pub stats: u16,
+    /// Routing by app id.
+    pub app_id: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            http: 80,
+            http_unprivileged: 8000,
+            stats: 9090,
+            app_id: 9091,
+        }
+    }
+}
+
+/// Why the arguments cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ArgsError {
+    /// An option stands last but needs a value.
+    #[error("the option {0} needs a value")]
+    NoValue(String),
+    /// No Marathon to follow.
+    #[error("no Marathon to follow; hint: -m http://HOST:8080 or ZDD_MARATHON_URL")]
+    NoMarathon,
+    /// Marathon's address is no plain HTTP one.
+    #[error("{0} is not an http:// address")]
+    Address(String),
+    /// `HOST` is no address.
+    #[error("HOST is {0}, which is not an IP address")]
+    Host(String),
+}
+
+impl Config {
+    /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
+    /// `FRAMEWORK_NAME`) through `env`.
+    ///
+    /// # Errors
+    /// When an option lacks its value or an address is no address.
+    pub fn from_args<I>(args: I, env: impl Fn(&str) -> Option<String>) -> Result<Self, ArgsError>
+    where
+        I: IntoIterator<Item = String>,
+    {
+        let bind = match env("HOST").filter(|host| !host.is_empty()) {
+            Some(host) => host.parse().map_err(|_| ArgsError::Host(host))?,
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let edge_id =
+            env("MESOS_TASK_ID").unwrap_or_else(|| format!("edge-{}", std::process::id()));
+        let mut config = Self {
+            marathon: Vec::new(),
+            groups: BTreeSet::new(),
+            health_check: false,
+            haproxy_map: false,
+            strict_mode: false,
+            bind_http: true,
+            bind,
+            ports: Ports::default(),
+            edge_id: EdgeId::new(&edge_id),
+            framework_name: env("FRAMEWORK_NAME"),
+            warnings: Vec::new(),
+        };
+        config.read_args(args)?;
+        let override_url = env("ZDD_MARATHON_URL").filter(|url| !url.is_empty());
+        if let Some(url) = override_url {
+            let on_cluster =
+                |given: &String| host_of(given).is_some_and(|host| CLUSTER_NAMES.contains(&host));
+            if config.marathon.is_empty() {
+                config.marathon.push(url);
+            } else {
+                for given in config.marathon.iter_mut().filter(|given| on_cluster(given)) {
+                    given.clone_from(&url);
+                }
+                config.marathon.dedup();
+            }
+        }
+        if config.marathon.is_empty() {
+            return Err(ArgsError::NoMarathon);
+        }
+        for url in &mut config.marathon {
+            url.truncate(url.trim_end_matches('/').len());
+            if host_of(url).is_none() {
+                return Err(ArgsError::Address(url.clone()));
+            }
+        }
+        if config.groups.is_empty() {
+            config
+                .warnings
+                .push("no --group was given: no service is exposed".to_owned());
+        }
+        Ok(config)
+    }
+
+    fn read_args(&mut self, args: impl IntoIterator<Item = String>) -> Result<(), ArgsError> {
+        let mut args = args.into_iter().peekable();
+        while let Some(arg) = args.next() {
+            let (name, inline) = match arg.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => {
+                    (name.to_owned(), Some(value.to_owned()))
+                }
+                _ => (arg, None),
+            };
+            let is_value = |next: &String| !next.starts_with('-');
+            match name.as_str() {
+                "sse" => {}
+                "poll" | "event" => self
+                    .warnings
+                    .push(format!("{name}: the edge follows events (sse) instead")),
+                "-m" | "--marathon" => {
+                    let first = inline.or_else(|| args.next_if(is_value));
+                    self.marathon.push(first.ok_or(ArgsError::NoValue(name))?);
+                    while let Some(next) = args.next_if(is_value) {
+                        self.marathon.push(next);
+                    }
+                }
+                "--group" => {
+                    let group = inline.or_else(|| args.next_if(is_value));
+                    self.groups.insert(group.ok_or(ArgsError::NoValue(name))?);
+                }
+                "-H" | "--health-check" => self.health_check = true,
+                "--haproxy-map" => self.haproxy_map = true,
+                "--strict-mode" => self.strict_mode = true,
+                "--dont-bind-http-https" => self.bind_http = false,
+                _ => {
+                    let value = if name.starts_with('-') {
+                        args.next_if(is_value)
+                    } else {
+                        None
+                    };
+                    let value = value.map(|value| format!(" {value}")).unwrap_or_default();
+                    self.warnings.push(format!(
+                        "the argument {name}{value} is not supported and skipped"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The host of an `http://` address.
+fn host_of(url: &str) -> Option<&str> {
+    let uri: &str = url.strip_prefix("http://")?;
+    let authority = uri.split('/').next()?;
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    (!host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &str, env: &[(&str, &str)]) -> Result<Config, ArgsError> {
+        let lookup = |key: &str| {
+            env.iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Config::from_args(args.split_whitespace().map(str::to_owned), lookup)
+    }
+
+    #[test]
+    fn the_package_starts_it() {
+        let config = read(
+            "sse -m http://master.mesos:8080 --health-check --haproxy-map --group external",
+            &[
+                ("ZDD_MARATHON_URL", "http://127.0.0.1:8080"),
+                ("HOST", "127.0.0.2"),
+                ("MESOS_TASK_ID", "marathon-lb.1"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.marathon, ["http://127.0.0.1:8080"]);
+        assert_eq!(config.groups, BTreeSet::from(["external".to_owned()]));
+        assert!(config.health_check && config.haproxy_map && config.bind_http);
+        assert_eq!(config.bind.to_string(), "127.0.0.2");
+        assert_eq!(config.edge_id.as_str(), "marathon-lb.1");
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn several_marathons_and_groups() {
+        let config = read(
+            "sse --marathon http://a:8080/ http://b:8080 --group=x --group * --dont-bind-http-https",
+            &[("ZDD_MARATHON_URL", "http://127.0.0.1:8080")],
+        )
+        .unwrap();
+        assert_eq!(config.marathon, ["http://a:8080", "http://b:8080"]);
+        assert_eq!(config.groups.len(), 2);
+        assert!(!config.bind_http);
+    }
+
+    #[test]
+    fn unknown_arguments_are_skipped_with_a_warning() {
+        let config = read(
+            "sse -m http://a:1 --syslog-socket /dev/null --group g --longhelp",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.warnings.len(), 2);
+        assert!(config.warnings[0].contains("--syslog-socket /dev/null"));
+        assert_eq!(config.groups.len(), 1);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        assert_eq!(
+            read("sse --group", &[]),
+            Err(ArgsError::NoValue("--group".into()))
+        );
+        assert_eq!(read("sse --group a", &[]), Err(ArgsError::NoMarathon));
+        assert_eq!(
+            read("-m https://a", &[]),
+            Err(ArgsError::Address("https://a".into()))
+        );
+        assert_eq!(
+            read("-m http://a", &[("HOST", "x")]),
+            Err(ArgsError::Host("x".into()))
+        );
+    }
+}

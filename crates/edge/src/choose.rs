@@ -1,0 +1,136 @@
+//! Whose turn it is: round robin in strict order, or smooth weighted round robin.
+//!
+//! One [`Rotation`] belongs to a backend and is shared by all connections and worker threads, so that the shares are exact
+//! over all of them, not only for each. With equal weights the turn goes round in server order; with
+//! different ones nginx' smooth algorithm spreads the turns (5:1:1 gives `a a b a c a a`).
+//!
+//! Source: contract marathon-lb §2.4 (balance); nginx `ngx_http_upstream_get_peer`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A turn that goes round.
+#[derive(Debug, Default)]
+pub(crate) struct Rotation {
+    next: AtomicUsize,
+    /// The current weight of each server, only used while weights differ.
+    smooth: Mutex<Vec<i64>>,
+}
+
+impl Rotation {
+    /// Returns the position of the server whose turn it is among those that `usable` accepts, or `None` if it accepts none.
+    /// `weights` holds one weight a server; weight 0 takes no turns.
+    pub(crate) fn pick(&self, weights: &[u32], usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = weights.first()?;
+        if weights.iter().all(|weight| weight == first) {
+            (*first > 0).then(|| self.pick_equal(weights.len(), usable))?
+        } else {
+            let mut current = self.smooth.lock().unwrap_or_else(PoisonError::into_inner);
+            pick_smooth(&mut current, weights, usable)
+        }
+    }
+
+    /// The turn among `n` equals. One that is not usable passes its turn to the next one.
+    pub(crate) fn pick_equal(&self, n: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        if n == 0 {
+            return None;
+        }
+        let start = self.next.fetch_add(1, Ordering::Relaxed) % n;
+        (0..n).map(|step| (start + step) % n).find(|&at| usable(at))
+    }
+}
+
+/// One step of smooth weighted round robin: everybody gains its weight, the richest has the turn and pays the total.
+fn pick_smooth(
+    current: &mut Vec<i64>,
+    weights: &[u32],
+    usable: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    if current.len() != weights.len() {
+        *current = vec![0; weights.len()];
+    }
+    let mut total = 0;
+    let mut best: Option<usize> = None;
+    for (at, &weight) in weights.iter().enumerate() {
+        if weight == 0 || !usable(at) {
+            continue;
+        }
+        current[at] += i64::from(weight);
+        total += i64::from(weight);
+        if best.is_none_or(|best| current[at] > current[best]) {
+            best = Some(at);
+        }
+    }
+    let best = best?;
+    current[best] -= total;
+    Some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn turns(weights: &[u32], n: usize) -> String {
+        let rotation = Rotation::default();
+        (0..n)
+            .map(|_| {
+                rotation
+                    .pick(weights, |_| true)
+                    .map_or('-', |at| char::from(b'a' + at as u8))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_weights_go_round_in_order() {
+        assert_eq!(turns(&[1, 1, 1], 7), "abcabca");
+        assert_eq!(turns(&[7], 3), "aaa");
+        assert_eq!(turns(&[], 2), "--");
+        assert_eq!(turns(&[0, 0], 2), "--");
+    }
+
+    #[test]
+    fn different_weights_are_spread() {
+        assert_eq!(turns(&[5, 1, 1], 7), "aabacaa");
+        assert_eq!(turns(&[80, 20], 10), "aabaaaabaa");
+        assert_eq!(turns(&[0, 2], 3), "bbb");
+    }
+
+    #[test]
+    fn the_unusable_pass_their_turn() {
+        let rotation = Rotation::default();
+        let picked: Vec<_> = (0..4)
+            .map(|_| rotation.pick(&[1, 1, 1], |at| at != 1))
+            .collect();
+        assert_eq!(picked, [Some(0), Some(2), Some(2), Some(0)]);
+        assert_eq!(rotation.pick(&[1, 2], |_| false), None);
+    }
+
+    #[test]
+    fn shares_are_exact_over_threads() {
+        for (weights, expected) in [(vec![1, 1], [4000, 4000]), (vec![3, 1], [6000, 2000])] {
+            let rotation = Arc::new(Rotation::default());
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let (rotation, weights) = (Arc::clone(&rotation), weights.clone());
+                    std::thread::spawn(move || {
+                        let mut counts = [0; 2];
+                        for _ in 0..1000 {
+                            counts[rotation.pick(&weights, |_| true).unwrap()] += 1;
+                        }
+                        counts
+                    })
+                })
+                .collect();
+            let mut counts = [0; 2];
+            for thread in threads {
+                let part = thread.join().unwrap();
+                counts[0] += part[0];
+                counts[1] += part[1];
+            }
+            assert_eq!(counts, expected);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The table in use: its servers with what is in flight on them, their idle connections and counters.
+//!
+//! A [`Routes`] is made anew for each table and swapped in atomically; what outlives a table is carried over
+//! from the one before: a server by backend, name, task and address; a backend's turn and counters by name.
+//!
+//! # A request is never handed to a drained task
+//! Everything in flight holds a [`Lease`]. Taking one counts first and looks at the task's draining flag then; draining
+//! sets the flag first and looks at the count then. Both orders are sequentially consistent, so either the
+//! taker sees the flag and gives up, or the drainer sees the count and waits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use zddcluster_model::TaskId;
+
+use crate::choose::Rotation;
+use crate::counters::Counters;
+use crate::labels::Mode;
+use crate::proxy::pool::Pool;
+use crate::table::{Backend, Server, Table};
+
+/// What is in flight on a task, over all its ports.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    in_flight: AtomicUsize,
+    draining: AtomicBool,
+    emptied: Notify,
+}
+
+impl Load {
+    /// Lets nothing new in. Idempotent.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, SeqCst);
+    }
+
+    /// Whether nothing new is let in.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+
+    /// How many requests and connections are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(SeqCst)
+    }
+
+    /// Waits until nothing is in flight on a draining task. Cancel-safe.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // Registered before the count is read, so that no end is missed.
+            emptied.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn enter(&self) -> bool {
+        self.in_flight.fetch_add(1, SeqCst);
+        if self.draining.load(SeqCst) {
+            self.leave();
+            return false;
+        }
+        true
+    }
+
+    fn leave(&self) {
+        if self.in_flight.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
+            self.emptied.notify_waiters();
+        }
+    }
+}
+
+/// A server that takes traffic, or did a moment ago.
+#[derive(Debug)]
+pub(crate) struct LiveServer {
+    /// As in the table.
+    pub(crate) spec: Server,
+    /// What is counted.
+    pub(crate) counters: Arc<Counters>,
+    /// What is counted of its backend.
+    pub(crate) backend: Arc<Counters>,
+    /// Idle connections.
+    pub(crate) pool: Pool,
+    /// When it came into the table.
+    pub(crate) since: Instant,
+    load: Arc<Load>,
+}
+
+impl LiveServer {
+    /// Whether a lease may be had. The answer may be outdated at once.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.load.is_draining()
+    }
+
+    /// Takes a lease for one request or connection; `None` if the task is draining. `now` is the second of the process' life.
+    pub(crate) fn lease(self: &Arc<Self>, now: u64) -> Option<Lease> {
+        if !self.load.enter() {
+            return None;
+        }
+        self.counters.begin(now);
+        self.backend.begin(now);
+        Some(Lease {
+            server: Arc::clone(self),
+        })
+    }
+}
+
+/// The right to have one request or connection in flight on a server; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// The server.
+    pub(crate) server: Arc<LiveServer>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.server.counters.end();
+        self.server.backend.end();
+        self.server.load.leave();
+    }
+}
+
+/// A backend of the table in use.
+#[derive(Debug)]
+pub(crate) struct LiveBackend {
+    /// As in the table.
+    pub(crate) spec: Arc<Backend>,
+    /// The servers, in table order.
+    pub(crate) servers: Vec<Arc<LiveServer>>,
+    /// One weight a server.
+    weights: Vec<u32>,
+    /// What outlives the table.
+    pub(crate) kept: Arc<Kept>,
+}
+
+/// What outlives tables of a backend and its frontend.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    rotation: Rotation,
+    /// The service listener's side.
+    pub(crate) frontend: Arc<Counters>,
+    /// The servers' side.
+    pub(crate) backend: Arc<Counters>,
+}
+
+impl LiveBackend {
+    /// Takes a lease on the server whose turn it is, leaving out those that `tried` holds or that drain.
+    pub(crate) fn lease(&self, tried: &[SocketAddr], now: u64) -> Option<Lease> {
+        let usable = |at: usize| {
+            let server = &self.servers[at];
+            server.is_open() && !tried.contains(&server.spec.address)
+        };
+        // A server may begin to drain between the choice and the lease: then the next one's turn comes.
+        for _ in 0..=self.servers.len() {
+            let at = self.kept.rotation.pick(&self.weights, usable)?;
+            if let Some(lease) = self.servers[at].lease(now) {
+                return Some(lease);
+            }
+        }
+        None
+    }
+}
+
+/// The backends behind one listener.
+#[derive(Debug)]
+pub(crate) struct LivePort {
+    /// At least one, by (app id, port).
+    pub(crate) backends: Vec<Arc<LiveBackend>>,
+    /// Whose turn it is to get a connection.
+    turn: Arc<Rotation>,
+}
+
+impl LivePort {
+    /// The backend that gets the next connection, among those that `usable` accepts.
+    pub(crate) fn next(&self, usable: impl Fn(&LiveBackend) -> bool) -> Option<&Arc<LiveBackend>> {
+        let at = self
+            .turn
+            .pick_equal(self.backends.len(), |at| usable(&self.backends[at]))?;
+        Some(&self.backends[at])
+    }
+}
+
+/// The table in use.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// The table.
+    pub(crate) table: Table,
+    /// Its backends, at the table's positions.
+    pub(crate) backends: Vec<Arc<LiveBackend>>,
+    /// Its service listeners.
+    pub(crate) ports: BTreeMap<u16, LivePort>,
+}
+
+impl Routes {
+    /// The backend for a request to the vhost port that no service claims otherwise.
+    pub(crate) fn by_host(&self, host: &str, path: &str) -> Option<&Arc<LiveBackend>> {
+        self.table.route(host, path).map(|at| &self.backends[at])
+    }
+
+    /// The backend for a request with an app id.
+    pub(crate) fn by_app_id(&self, app_id: &str) -> Option<&Arc<LiveBackend>> {
+        let at = self.table.by_app_id.get(&app_id.to_ascii_lowercase())?;
+        Some(&self.backends[*at])
+    }
+
+    /// The backend for a request on a service listener: that with the name `preferred` while it can serve, else another one
+    /// on the port.
+    pub(crate) fn by_port(&self, port: u16, preferred: &str) -> Option<&Arc<LiveBackend>> {
+        let port = self.ports.get(&port)?;
+        let can_serve = |backend: &LiveBackend| {
+            backend.spec.mode == Mode::Http && backend.servers.iter().any(|server| server.is_open())
+        };
+        let same = port
+            .backends
+            .iter()
+            .find(|backend| backend.spec.name == preferred);
+        same.filter(|backend| can_serve(backend))
+            .or_else(|| port.next(can_serve))
+    }
+}
+
+/// Makes [`Routes`] of tables and knows every task's load.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    /// Every task with a server in a table in use. Weak: an old table that a request still holds keeps its loads
+    /// alive, and nobody can take a lease on a load that is gone.
+    loads: Mutex<HashMap<TaskId, Weak<Load>>>,
+}
+
+impl Registry {
+    /// The load of a task, new if nobody holds one.
+    pub(crate) fn load(&self, task_id: &TaskId) -> Arc<Load> {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = loads.get(task_id).and_then(Weak::upgrade) {
+            return load;
+        }
+        let load = Arc::new(Load::default());
+        loads.insert(task_id.clone(), Arc::downgrade(&load));
+        load
+    }
+
+    /// Whether a task that is in no table any more still has something in flight.
+    pub(crate) fn has_leftovers(&self, routes: &Routes) -> bool {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = loads
+            .iter()
+            .filter(|(_, load)| load.upgrade().is_some_and(|l| l.in_flight() > 0));
+        let mut servers = busy.map(|(task_id, _)| {
+            let mut servers = routes.backends.iter().flat_map(|backend| &backend.servers);
+            servers.any(|server| server.spec.task_id == *task_id)
+        });
+        servers.any(|is_listed| !is_listed)
+    }
+
+    /// Makes the routes of `table`, keeping of `old` what is the same. Idle connections to servers that are gone are
+    /// closed.
+    pub(crate) fn routes(&self, table: Table, old: &Routes) -> Routes {
+        let kept: HashMap<&str, &Arc<LiveBackend>> = old
+            .backends
+            .iter()
+            .map(|backend| (backend.spec.name.as_str(), backend))
+            .collect();
+        let live = |spec: &Arc<Backend>| {
+            let before = kept.get(spec.name.as_str());
+            let kept = before.map_or_else(Arc::default, |before| Arc::clone(&before.kept));
+            let server = |server: &Server| {
+                let same =
+                    before.and_then(|before| before.servers.iter().find(|s| s.spec == *server));
+                same.cloned().unwrap_or_else(|| {
+                    Arc::new(LiveServer {
+                        spec: server.clone(),
+                        counters: Arc::default(),
+                        backend: Arc::clone(&kept.backend),
+                        pool: Pool::default(),
+                        since: Instant::now(),
+                        load: self.load(&server.task_id),
+                    })
+                })
+            };
+            Arc::new(LiveBackend {
+                spec: Arc::clone(spec),
+                servers: spec.servers.iter().map(server).collect(),
+                weights: spec.servers.iter().map(|server| server.weight).collect(),
+                kept,
+            })
+        };
+        let backends: Vec<_> = table.backends.iter().map(live).collect();
+        let port = |(port, at): (&u16, &Vec<usize>)| {
+            let turn = old
+                .ports
+                .get(port)
+                .map_or_else(Arc::default, |old| Arc::clone(&old.turn));
+            let backends = at.iter().map(|&at| Arc::clone(&backends[at])).collect();
+            (*port, LivePort { backends, turn })
+        };
+        let ports = table.ports.iter().map(port).collect();
+        let routes = Routes {
+            table,
+            ports,
+            backends,
+        };
+
+        let servers = |routes: &Routes| -> Vec<Arc<LiveServer>> {
+            routes
+                .backends
+                .iter()
+                .flat_map(|backend| backend.servers.iter().cloned())
+                .collect()
+        };
+        let now = servers(&routes);
+        for gone in servers(old)
+            .iter()
+            .filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new)))
+        {
+            gone.pool.close();
+        }
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.retain(|_, load| load.strong_count() > 0);
+        routes
+    }
+}

@@ -1,0 +1,119 @@
+//! The answers the edge makes itself (contract marathon-lb §2.8).
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::Answer;
+
+/// One of the edge's own answers: status and line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    status: StatusCode,
+    body: &'static str,
+}
+
+macro_rules! page {
+    ($status:expr, $title:literal, $line:literal) => {
+        Page {
+            status: $status,
+            body: concat!(
+                "<html><body><h1>",
+                $title,
+                "</h1>\n",
+                $line,
+                "\n</body></html>\n"
+            ),
+        }
+    };
+}
+
+/// The client's request cannot be read.
+pub(crate) const BAD_REQUEST: Page = page!(
+    StatusCode::BAD_REQUEST,
+    "400 Bad request",
+    "Your browser sent an invalid request."
+);
+/// The client was too slow.
+pub(crate) const REQUEST_TIMEOUT: Page = page!(
+    StatusCode::REQUEST_TIMEOUT,
+    "408 Request Time-out",
+    "Your browser didn't send a complete request in time."
+);
+/// The server's answer cannot be read.
+pub(crate) const BAD_GATEWAY: Page = page!(
+    StatusCode::BAD_GATEWAY,
+    "502 Bad Gateway",
+    "The server returned an invalid or incomplete response."
+);
+/// Nobody can serve.
+pub(crate) const UNAVAILABLE: Page = page!(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "503 Service Unavailable",
+    "No server is available to handle this request."
+);
+/// The server was too slow.
+pub(crate) const GATEWAY_TIMEOUT: Page = page!(
+    StatusCode::GATEWAY_TIMEOUT,
+    "504 Gateway Time-out",
+    "The server didn't respond in time."
+);
+/// The edge is well.
+pub(crate) const READY: Page = page!(StatusCode::OK, "200 OK", "Service ready.");
+
+impl Page {
+    /// The answer.
+    pub(crate) fn response(self) -> Response<Answer> {
+        self.with(Answer::fixed(self.bytes()))
+    }
+
+    /// The answer around another body type.
+    pub(crate) fn with<B>(self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response
+    }
+
+    /// The body.
+    pub(crate) fn bytes(self) -> Bytes {
+        Bytes::from_static(self.body.as_bytes())
+    }
+
+    /// The status.
+    pub(crate) fn status(self) -> StatusCode {
+        self.status
+    }
+
+    /// The whole answer as it goes over the wire, for a connection that is closed after it.
+    pub(crate) fn raw(self) -> String {
+        let title = self
+            .body
+            .strip_prefix("<html><body><h1>")
+            .and_then(|rest| rest.split("</h1>").next());
+        format!(
+            "HTTP/1.1 {}\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{}",
+            title.unwrap_or_default(),
+            self.body.len(),
+            self.body
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_the_contracts() {
+        assert_eq!(UNAVAILABLE.body.len(), 107);
+        assert_eq!(READY.body.len(), 58);
+        assert!(
+            REQUEST_TIMEOUT
+                .raw()
+                .starts_with("HTTP/1.1 408 Request Time-out\r\n")
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! Starting and ending the edge.
+//!
+//! Order of the start: bind the fixed ports, follow, drain, listen. Order of the end: stop accepting, stop following, let what is in
+//! flight finish for [`GRACE`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use zddcluster_client::HttpClient;
+use zddcluster_runtime::{Failure, OnFailure, StillRunning, Tasks};
+
+use crate::args::Config;
+use crate::drain;
+use crate::follow::follow;
+use crate::labels::Policy;
+use crate::listeners::{self, Listeners, Role};
+use crate::source::Source;
+use crate::state::Shared;
+
+/// How long requests in flight may go on after SIGTERM: as long as the master waits for a draining task.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often idle connections to servers are looked through.
+const SWEEP: Duration = Duration::from_secs(2);
+/// TLS; nothing listens there yet, and no service may.
+const HTTPS: u16 = 443;
+
+/// Why the edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Any free port was asked for, and there is none.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Why the edge's process ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals cannot be received.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A part of it failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Where the fixed listeners are, or will be once their port is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Vhosts, if they are served.
+    pub http: Option<SocketAddr>,
+    /// Statistics and administration.
+    pub stats: SocketAddr,
+    /// Routing by app id.
+    pub app_id: SocketAddr,
+}
+
+/// A running edge.
+#[derive(Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    addresses: Addresses,
+}
+
+impl Handle {
+    /// Where the fixed listeners are.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Waits until Marathon has been heard for the first time. Cancel-safe.
+    pub async fn attached(&self) {
+        let mut attached = self.shared.attached();
+        // The sender lives as long as `self`.
+        let _ = attached.wait_for(|attached| *attached).await;
+    }
+
+    /// Stops accepting and lets what is in flight finish.
+    ///
+    /// # Errors
+    /// When something was still in flight after 10 s; it goes on until the process ends.
+    pub async fn shut_down(&self) -> Result<(), StillRunning> {
+        self.tasks.shut_down(GRACE).await
+    }
+}
+
+/// Starts the edge as tasks below `tasks`.
+///
+/// # Errors
+/// Only when any free port was asked for and there is none; a given port that is taken is tried again.
+pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!("TLS is not available yet: nothing listens on port {HTTPS}");
+    let at = |port| SocketAddr::new(config.bind, port);
+    let ports = config.ports;
+    let (stats, stats_listener) = bind_fixed(at(ports.stats))?;
+    let (app_id, app_id_listener) = bind_fixed(at(ports.app_id))?;
+    let mut fixed = vec![
+        (stats.port(), Role::Stats, stats_listener),
+        (app_id.port(), Role::AppIds, app_id_listener),
+    ];
+    let http = if config.bind_http {
+        let (http, listener) = match listeners::bind(at(ports.http)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let fallback = at(ports.http_unprivileged);
+                tracing::info!(
+                    wanted = ports.http,
+                    used = ports.http_unprivileged,
+                    "may not bind the port for vhosts: another one is used"
+                );
+                bind_fixed(fallback)?
+            }
+            bound => taken_or_bound(at(ports.http), bound)?,
+        };
+        fixed.push((http.port(), Role::Http, listener));
+        Some(http)
+    } else {
+        None
+    };
+    let addresses = Addresses {
+        http,
+        stats,
+        app_id,
+    };
+    tracing::info!(?http, %stats, %app_id, edge_id = %config.edge_id, "edge started");
+
+    let policy = Policy {
+        groups: config.groups.clone(),
+        strict_mode: config.strict_mode,
+        http_port: http.map(|address| address.port()),
+        reserved: BTreeSet::from([HTTPS, stats.port(), app_id.port()]),
+    };
+    let tasks = tasks.child("edge");
+    let token = tasks.token().clone();
+    let source = Arc::new(Source::new(config.marathon.clone()));
+    let shared = Arc::new(Shared::new(config, policy));
+    let client = HttpClient::new();
+    let (orders, draining) = drain::queue();
+    tasks.spawn(
+        "listeners",
+        OnFailure::Shutdown,
+        Listeners::new(Arc::clone(&shared), tasks.clone(), fixed).keep(token.clone()),
+    );
+    tasks.spawn(
+        "follow",
+        OnFailure::Shutdown,
+        follow(
+            Arc::clone(&shared),
+            Arc::clone(&source),
+            client.clone(),
+            token.clone(),
+        ),
+    );
+    tasks.spawn(
+        "drain orders",
+        OnFailure::Shutdown,
+        drain::follow_orders(
+            Arc::clone(&shared),
+            Arc::clone(&source),
+            client.clone(),
+            orders,
+            token.clone(),
+        ),
+    );
+    tasks.spawn(
+        "drain acknowledgements",
+        OnFailure::Shutdown,
+        drain::acknowledge(Arc::clone(&shared), source, client, draining, token.clone()),
+    );
+    let swept = Arc::clone(&shared);
+    tasks.spawn("sweep", OnFailure::Shutdown, async move {
+        loop {
+            tokio::select! {
+                // Cancel-safe: timers.
+                () = token.cancelled() => return Ok(()),
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+            for server in swept
+                .routes
+                .load()
+                .backends
+                .iter()
+                .flat_map(|backend| &backend.servers)
+            {
+                server.pool.sweep();
+            }
+        }
+    });
+    Ok(Handle {
+        shared,
+        tasks,
+        addresses,
+    })
+}
+
+/// Runs the edge as a process of its own until SIGTERM or SIGINT, then ends it gracefully.
+///
+/// # Errors
+/// When it cannot start or a part of it fails.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let tasks = Tasks::new();
+    let handle = start(config, &tasks).await?;
+    tokio::select! {
+        // Cancel-safe: a signal that arrived is kept.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        failure = tasks.failed() => return Err(failure.into()),
+    }
+    tracing::info!("ending: what is in flight may finish");
+    if let Err(error) = handle.shut_down().await {
+        tracing::warn!(%error, "connections were cut");
+    }
+    Ok(())
+}
+
+/// Binds a fixed port. One that is taken comes without a listener, to be tried again.
+fn bind_fixed(address: SocketAddr) -> Result<(SocketAddr, Option<TcpListener>), StartError> {
+    taken_or_bound(address, listeners::bind(address))
+}
+
+fn taken_or_bound(
+    address: SocketAddr,
+    bound: io::Result<TcpListener>,
+) -> Result<(SocketAddr, Option<TcpListener>), StartError> {
+    match bound.and_then(|listener| Ok((listener.local_addr()?, Some(listener)))) {
+        Ok(bound) => Ok(bound),
+        Err(source) if address.port() == 0 => Err(StartError::Bind { address, source }),
+        // Warned about when it is tried again.
+        Err(_) => Ok((address, None)),
+    }
+}

@@ -1,0 +1,254 @@
+//! What the edge knows, and the routes made of it.
+//!
+//! Followers put in what they learn (apps, draining tasks); every change makes a new table at once, under one lock, and swaps
+//! it in. The data path only reads the swapped pointer. When the source is away nothing is put in, so the last
+//! table stays.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use zddcluster_client::marathon::{App, AppsAnswer};
+use zddcluster_model::TaskId;
+
+use crate::args::Config;
+use crate::counters::Counters;
+use crate::labels::{Policy, Warning};
+use crate::live::{Load, Registry, Routes};
+use crate::table::{self, Rules};
+
+/// What all parts of the edge share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The configuration.
+    pub(crate) config: Config,
+    policy: Policy,
+    hidden_apps: BTreeSet<String>,
+    /// The routes in use.
+    pub(crate) routes: ArcSwap<Routes>,
+    /// The loads of all tasks.
+    pub(crate) registry: Registry,
+    /// Counters of the fixed frontends.
+    pub(crate) fixed: Fixed,
+    /// When the edge started.
+    pub(crate) started: Instant,
+    /// Asks the follower for everything anew.
+    pub(crate) refresh: Notify,
+    /// Counts new routes; the listeners follow it.
+    changes: watch::Sender<u64>,
+    /// Whether apps were ever received.
+    attached: watch::Sender<bool>,
+    known: Mutex<Known>,
+}
+
+/// Counters of the frontends that are always there.
+#[derive(Debug, Default)]
+pub(crate) struct Fixed {
+    pub(crate) stats: Arc<Counters>,
+    pub(crate) http: Arc<Counters>,
+    pub(crate) app_id: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    apps: BTreeMap<String, App>,
+    /// The last word on the health of each task that is listed.
+    last_health: BTreeMap<String, bool>,
+    hosts: BTreeMap<String, IpAddr>,
+    /// Tasks the master ordered to drain. Kept while they are listed, and a while longer: a late answer of Marathon must not
+    /// bring one back.
+    draining: HashMap<TaskId, (Instant, Arc<Load>)>,
+    /// The warnings already given, by app and its version.
+    warned: HashMap<String, (String, BTreeSet<Warning>)>,
+}
+
+/// How long a draining task that is no longer listed is remembered: longer than any answer can be under way.
+const DRAINED_MEMORY: std::time::Duration = std::time::Duration::from_secs(3600);
+
+impl Shared {
+    pub(crate) fn new(config: Config, policy: Policy) -> Self {
+        let own_app = TaskId::new(config.edge_id.as_str())
+            .app_id()
+            .map(|id| id.to_string());
+        let marathon = config.framework_name.as_ref();
+        let marathon = marathon.map(|name| format!("/{}", name.trim_start_matches('/')));
+        Self {
+            config,
+            policy,
+            hidden_apps: own_app.into_iter().chain(marathon).collect(),
+            routes: ArcSwap::default(),
+            registry: Registry::default(),
+            fixed: Fixed::default(),
+            started: Instant::now(),
+            refresh: Notify::new(),
+            changes: watch::Sender::new(0),
+            attached: watch::Sender::new(false),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The second of the process' life.
+    pub(crate) fn second(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// Changes whenever there are new routes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Becomes true when apps have been received for the first time.
+    pub(crate) fn attached(&self) -> watch::Receiver<bool> {
+        self.attached.subscribe()
+    }
+
+    /// Takes the whole list of apps. One that could not be read stays as it was.
+    pub(crate) fn put_all(&self, answer: AppsAnswer, hosts: BTreeMap<String, IpAddr>) {
+        let mut known = self.lock();
+        let mut before = std::mem::take(&mut known.apps);
+        for (id, reason) in answer.unreadable {
+            tracing::warn!(app_id = %id, reason, "cannot read the app: it stays as it was");
+            if let Some(app) = before.remove(&id) {
+                known.apps.insert(id, app);
+            }
+        }
+        known
+            .apps
+            .extend(answer.apps.into_iter().map(|app| (app.id.clone(), app)));
+        known.hosts = hosts;
+        let listed: BTreeSet<TaskId> = {
+            let tasks = known.apps.values().flat_map(|app| &app.tasks);
+            tasks.map(|task| TaskId::new(&task.id)).collect()
+        };
+        known
+            .draining
+            .retain(|id, (since, _)| listed.contains(id) || since.elapsed() < DRAINED_MEMORY);
+        known
+            .last_health
+            .retain(|id, _| listed.contains(&TaskId::new(id)));
+        let Known { warned, apps, .. } = &mut *known;
+        warned.retain(|id, _| apps.contains_key(id));
+        self.rebuild(&mut known);
+        drop(known);
+        self.attached.send_replace(true);
+    }
+
+    /// Takes one app.
+    pub(crate) fn put(&self, app: App, hosts: BTreeMap<String, IpAddr>) {
+        let mut known = self.lock();
+        known.hosts.extend(hosts);
+        known.apps.insert(app.id.clone(), app);
+        self.rebuild(&mut known);
+    }
+
+    /// Forgets an app.
+    pub(crate) fn remove(&self, app_id: &str) {
+        let mut known = self.lock();
+        if known.apps.remove(app_id).is_some() {
+            self.rebuild(&mut known);
+        }
+    }
+
+    /// Makes the table anew of what is known.
+    pub(crate) fn reapply(&self) {
+        self.rebuild(&mut self.lock());
+    }
+
+    /// The hosts that were resolved.
+    pub(crate) fn hosts(&self) -> BTreeMap<String, IpAddr> {
+        self.lock().hosts.clone()
+    }
+
+    /// Takes a task out of the routes for good and lets nothing new in; what is in flight goes on. Returns its load.
+    pub(crate) fn drain(&self, task_id: &TaskId) -> Arc<Load> {
+        let mut known = self.lock();
+        if let Some((_, load)) = known.draining.get(task_id) {
+            return Arc::clone(load);
+        }
+        let load = self.registry.load(task_id);
+        load.start_draining();
+        known
+            .draining
+            .insert(task_id.clone(), (Instant::now(), Arc::clone(&load)));
+        self.rebuild(&mut known);
+        load
+    }
+
+    fn rebuild(&self, known: &mut Known) {
+        for app in known
+            .apps
+            .values()
+            .filter(|app| !app.health_checks.is_empty())
+        {
+            for task in &app.tasks {
+                if let Some(is_alive) = table::health(task) {
+                    known.last_health.insert(task.id.clone(), is_alive);
+                }
+            }
+        }
+        let rules = Rules {
+            policy: &self.policy,
+            health_check: self.config.health_check,
+            hidden_apps: &self.hidden_apps,
+            draining: &|id| known.draining.contains_key(id),
+            last_health: &known.last_health,
+            hosts: &known.hosts,
+        };
+        let (table, warnings) = table::build(known.apps.values(), &rules);
+        for warning in warnings {
+            let version = known
+                .apps
+                .get(&warning.app_id)
+                .map_or("", |app| app.version.as_str());
+            warn_once(&mut known.warned, version, warning);
+        }
+        let old = self.routes.load_full();
+        if table == old.table {
+            return;
+        }
+        let diff = table.diff(&old.table);
+        self.routes
+            .store(Arc::new(self.registry.routes(table, &old)));
+        self.changes.send_modify(|n| *n += 1);
+        if !diff.is_empty() {
+            let names = |servers: &[(String, String)]| {
+                servers
+                    .iter()
+                    .map(|(b, s)| format!("{b}/{s}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            tracing::info!(
+                opened = ?diff.opened,
+                closed = ?diff.closed,
+                added = names(&diff.added),
+                removed = names(&diff.removed),
+                "new routes"
+            );
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs a warning unless this version of the app had it already.
+fn warn_once(
+    warned: &mut HashMap<String, (String, BTreeSet<Warning>)>,
+    version: &str,
+    warning: Warning,
+) {
+    let (known_version, given) = warned.entry(warning.app_id.clone()).or_default();
+    if known_version != version {
+        version.clone_into(known_version);
+        given.clear();
+    }
+    if !given.contains(&warning) {
+        tracing::warn!(app_id = %warning.app_id, about = %warning.subject, "{}", warning.text);
+        given.insert(warning);
+    }
+}
