@@ -25,6 +25,9 @@ const MAX_PUBLIC_AGENTS: i64 = 9;
 /// The most private agents a cluster may have: its /24 keeps .11 to .254 for them.
 const MAX_AGENTS: i64 = 244;
 
+/// Values whose names say it have no help of their own: clap then lists them in one line.
+const BARE: clap::builder::Resettable<clap::builder::StyledStr> = clap::builder::Resettable::Reset;
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no cluster runs, 64 wrong settings,
 141 the reader of the output went away. A dcos command that fails ends with 1, whatever the reason.";
@@ -72,8 +75,10 @@ pub struct Globals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
+    #[value(help = BARE)]
     Table,
     /// For programs.
+    #[value(help = BARE)]
     Json,
 }
 
@@ -81,10 +86,13 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
     /// On a terminal, unless NO_COLOR is set.
+    #[value(help = BARE)]
     Auto,
     /// Always.
+    #[value(help = BARE)]
     Always,
     /// Never.
+    #[value(help = BARE)]
     Never,
 }
 
@@ -119,10 +127,6 @@ enum Verb {
 
 /// What a command line asks for.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once, at the start of the process"
-)]
 pub enum Invocation {
     /// Start a cluster.
     Up(UpArgs),
@@ -340,6 +344,7 @@ pub enum Shell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Package {
     /// The edge proxy on the public agents.
+    #[value(help = BARE)]
     MarathonLb,
 }
 
@@ -356,10 +361,13 @@ impl Package {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Containerizer {
     /// Docker when an engine answers, else processes.
+    #[value(help = BARE)]
     Auto,
     /// Plain processes.
+    #[value(help = BARE)]
     Process,
     /// Docker.
+    #[value(help = BARE)]
     Docker,
 }
 

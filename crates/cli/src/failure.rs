@@ -194,7 +194,7 @@ impl Failure {
     /// How the process ends.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::NotRunning { .. } => ExitStatus::NotRunning,
+            Self::NotRunning { .. } | Self::Unreachable { .. } => ExitStatus::NotRunning,
             Self::BrokenPipe => ExitStatus::BrokenPipe,
             Self::Probe(_) => ExitStatus::Usage,
             _ => ExitStatus::Failure,

@@ -22,6 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Names the cluster for every `dcos` client; goes before the cluster file.
 const DCOS_URL: &str = "DCOS_URL";
 
+/// Where `--data-dir` has its value from when it is not on the command line.
+const DATA_DIR: &str = "ZDD_DATA_DIR";
+
 /// What must not stand bare in a path segment; the rest of an app's id is put there as it is.
 const SEGMENT: AsciiSet = CONTROLS
     .add(b' ')
@@ -56,12 +59,16 @@ impl Front {
         }
     }
 
-    /// The front door of the cluster that is meant: `DCOS_URL`, else the one that runs in the data directory.
+    /// The front door of the cluster that is meant: the one of `--data-dir`, else `DCOS_URL`, else the one of
+    /// `ZDD_DATA_DIR` or of the default directory.
     pub(crate) fn locate(args: &DataDirArgs) -> Result<Self, Failure> {
-        if args.get().is_none()
-            && let Some(url) = std::env::var(DCOS_URL).ok().filter(|url| !url.is_empty())
-        {
-            return Ok(Self::at(origin(&url)?));
+        let env = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let from_env = env(DATA_DIR);
+        let is_flag = args
+            .get()
+            .is_some_and(|dir| Some(dir.as_os_str()) != from_env.as_deref());
+        if let Some(url) = env(DCOS_URL).filter(|_| !is_flag) {
+            return Ok(Self::at(origin(&url.to_string_lossy())?));
         }
         let data_dir = data_dir(args.get())?;
         match ClusterFile::read_running(&data_dir)? {
@@ -183,9 +190,14 @@ pub(crate) fn app_path(app_id: &str) -> String {
     let mut path = "v2/apps".to_owned();
     for segment in AppId::absolute(app_id).segments() {
         path.push('/');
-        path.extend(utf8_percent_encode(segment, &SEGMENT));
+        path.push_str(&path_segment(segment));
     }
     path
+}
+
+/// A segment of a path.
+pub(crate) fn path_segment(text: &str) -> String {
+    utf8_percent_encode(text, &SEGMENT).to_string()
 }
 
 /// A value in a query.

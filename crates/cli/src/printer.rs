@@ -167,10 +167,9 @@ impl Printer {
         }
     }
 
-    /// A live line on a terminal; none where nobody watches.
+    /// A live line on stderr; none where nobody watches.
     pub(crate) fn live_line(&self) -> Option<indicatif::ProgressBar> {
-        let watched = self.out_is_terminal && io::stderr().is_terminal();
-        if !watched || self.quiet || self.is_json() {
+        if self.quiet || !io::stderr().is_terminal() {
             return None;
         }
         let bar = indicatif::ProgressBar::new_spinner();

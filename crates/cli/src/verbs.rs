@@ -66,7 +66,7 @@ fn end(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {
 }
 
 /// The original prints failures bare, and ends with 1 whatever they are.
-fn end_as_dcos(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {
+pub(crate) fn end_as_dcos(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {
     match result {
         Ok(status) => status,
         Err(Failure::BrokenPipe) => ExitStatus::BrokenPipe,

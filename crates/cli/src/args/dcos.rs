@@ -19,6 +19,7 @@ pub(crate) struct DcosArgs {
         global = true,
         value_enum,
         env = "DCOS_LOG_LEVEL",
+        value_name = "LEVEL",
         hide_possible_values = true
     )]
     pub(crate) log_level: Option<LogLevel>,
@@ -90,6 +91,7 @@ pub(crate) enum AppVerb {
     },
     /// Print an application
     Show {
+        /// The application's id
         app_id: String,
         /// A version: a time, or -N for the Nth before the current one
         #[arg(long, allow_hyphen_values = true)]
@@ -100,6 +102,7 @@ pub(crate) enum AppVerb {
         /// Do it even though a deployment runs
         #[arg(long)]
         force: bool,
+        /// The application's id
         app_id: String,
         /// New values, KEY=VALUE; a JSON object on stdin if absent
         #[arg(value_name = "KEY=VALUE")]
@@ -110,6 +113,7 @@ pub(crate) enum AppVerb {
         /// Do it even though a deployment runs
         #[arg(long)]
         force: bool,
+        /// The application's id
         app_id: String,
     },
     /// Start an application that is stopped
@@ -117,6 +121,7 @@ pub(crate) enum AppVerb {
         /// Do it even though a deployment runs
         #[arg(long)]
         force: bool,
+        /// The application's id
         app_id: String,
         /// How many instances [default: 1]
         #[arg(allow_negative_numbers = true)]
@@ -127,6 +132,7 @@ pub(crate) enum AppVerb {
         /// Do it even though a deployment runs
         #[arg(long)]
         force: bool,
+        /// The application's id
         app_id: String,
     },
     /// Replace every task of an application
@@ -134,6 +140,7 @@ pub(crate) enum AppVerb {
         /// Do it even though a deployment runs
         #[arg(long)]
         force: bool,
+        /// The application's id
         app_id: String,
     },
     /// Kill the tasks of an application; new ones replace them
@@ -144,6 +151,7 @@ pub(crate) enum AppVerb {
         /// Only tasks on this host
         #[arg(long)]
         host: Option<String>,
+        /// The application's id
         app_id: String,
     },
     /// Versions of an application
@@ -158,6 +166,7 @@ pub(crate) enum VersionVerb {
         /// At most so many
         #[arg(long)]
         max_count: Option<usize>,
+        /// The application's id
         app_id: String,
     },
 }
@@ -180,6 +189,7 @@ pub(crate) enum DeploymentVerb {
         /// Seconds between two questions
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,
+        /// The deployment's id
         deployment_id: String,
     },
 }
@@ -195,12 +205,16 @@ pub(crate) enum MarathonTaskVerb {
         app_id: Option<String>,
     },
     /// Print a task
-    Show { task_id: String },
+    Show {
+        /// The task's id
+        task_id: String,
+    },
     /// Kill a task; a new one replaces it
     Stop {
         /// Forget its volumes as well
         #[arg(long)]
         wipe: bool,
+        /// The task's id
         task_id: String,
     },
 }
@@ -257,6 +271,7 @@ pub(crate) enum PackageVerb {
         /// Id of the application, instead of the package's own
         #[arg(long)]
         app_id: Option<String>,
+        /// The package's name
         package_name: String,
     },
     /// List the installed packages
@@ -267,6 +282,7 @@ pub(crate) enum PackageVerb {
         /// Only this application's
         #[arg(long)]
         app_id: Option<String>,
+        /// Only this package
         package_name: Option<String>,
     },
     /// Remove a package and its application
@@ -277,6 +293,7 @@ pub(crate) enum PackageVerb {
         /// Which application, if there are several
         #[arg(long)]
         app_id: Option<String>,
+        /// The package's name
         package_name: String,
     },
 }

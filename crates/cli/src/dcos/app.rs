@@ -12,7 +12,7 @@ use super::{Context, package, property};
 use crate::args::{AppVerb, VersionVerb};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::front::{app_path, query_value};
+use crate::front::{app_path, path_segment, query_value};
 use crate::table::{Align, Table};
 use crate::text::{python, python_repr, quoted, shortened};
 
@@ -204,7 +204,7 @@ async fn show(
         None => app(app_id, context).await?,
         Some(version) => {
             let version = absolute_version(app_id, version, context).await?;
-            let path = format!("{}/versions/{}", app_path(app_id), query_value(&version));
+            let path = format!("{}/versions/{}", app_path(app_id), path_segment(&version));
             context.front.marathon(Method::GET, &path, None).await?
         }
     };

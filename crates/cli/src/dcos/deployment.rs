@@ -146,7 +146,8 @@ async fn watch(
     interval: Duration,
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
-    let live = context.printer.live_line();
+    let is_watched = context.printer.is_terminal() && !context.printer.is_json();
+    let live = is_watched.then(|| context.printer.live_line()).flatten();
     let mut n_seen: u64 = 0;
     while max_count.is_none_or(|max_count| n_seen < max_count) {
         let deployments: Vec<Value> = context.front.read("v2/deployments").await?;

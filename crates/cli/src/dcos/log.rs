@@ -23,7 +23,7 @@ use super::task::State;
 use crate::args::TaskLogArgs;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::front::query_value;
+use crate::front::{path_segment, query_value};
 use crate::text::printable;
 
 /// How long a line is taken to be, bytes: what is fetched at first is this for each wanted line.
@@ -49,7 +49,7 @@ pub(super) async fn run(args: TaskLogArgs, context: &Context<'_>) -> Result<Exit
         if agents.contains_key(found.agent_id()) {
             continue;
         }
-        let path = format!("/slave/{}/state.json", query_value(found.agent_id()));
+        let path = format!("/slave/{}/state.json", path_segment(found.agent_id()));
         match context.front.mesos::<AgentState>(&path).await {
             Ok(agent) => {
                 agents.insert(found.agent_id(), agent);
@@ -185,7 +185,7 @@ struct Chunk {
 impl LogFile {
     fn new(task_id: &str, agent_id: &str, directory: &str, file: &str) -> Self {
         let path = format!("{}/{file}", directory.trim_end_matches('/'));
-        let agent_id = query_value(agent_id);
+        let agent_id = path_segment(agent_id);
         Self {
             header: format!("task:{task_id}:{file}"),
             request: format!(

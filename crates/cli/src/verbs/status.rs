@@ -85,8 +85,8 @@ pub(super) async fn run(
     hooks: &Hooks,
 ) -> Result<ExitStatus, Failure> {
     let data_dir = data_dir(args.get())?;
-    let leftovers = (hooks.leftovers)(&data_dir);
     let Some(cluster) = ClusterFile::read_running(&data_dir)? else {
+        let leftovers = (hooks.leftovers)(&data_dir);
         if printer.is_json() {
             printer.json(&serde_json::json!({ "cluster": null, "leftovers": leftovers }))?;
         } else if !leftovers.is_empty() {

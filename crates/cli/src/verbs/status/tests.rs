@@ -1,1 +1,140 @@
+use axum::Router;
+use axum::routing::get;
+use serde_json::json;
 
+use super::*;
+use crate::args::{Format, LoopbackNet};
+use crate::cluster::{Addresses, AgentEntry};
+use crate::verbs::{ClientVerb, Verb, run_client};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server ends with the test's runtime"
+)]
+async fn cluster() -> ClusterFile {
+    let slave = |id: &str, hostname: &str| {
+        json!({ "id": id, "hostname": hostname, "active": true,
+                "resources": { "cpus": 4.0, "mem": 14861.0, "disk": 35577.0, "ports": "[1025-32000]" },
+                "used_resources": { "cpus": 0.30000000000000004, "mem": 96.0, "disk": 0.0 } })
+    };
+    let state = json!({
+        "slaves": [slave("M-S0", "127.0.0.2"), slave("M-S1", "127.0.0.11")],
+        "frameworks": [{ "tasks": [{ "slave_id": "M-S1" }, { "slave_id": "M-S1" }, { "slave_id": "M-S0" }] }],
+    });
+    let apps = json!({ "apps": [
+        { "id": "/zdd/blue", "instances": 4, "tasksRunning": 3, "tasksHealthy": 2, "healthChecks": [{}],
+          "deployments": [{ "id": "D" }], "ports": [10000], "labels": { "HAPROXY_GROUP": "external" } },
+        { "id": "/a", "instances": 1, "tasksRunning": 1, "healthChecks": [], "deployments": [], "ports": [] },
+    ]});
+    let answer = |body: Value| get(move || async move { body.to_string() });
+    let router = Router::new()
+        .route("/mesos/master/state.json", answer(state))
+        .route("/service/marathon/v2/apps", answer(apps));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    ClusterFile {
+        pid: std::process::id(),
+        version: "0.1.0".into(),
+        started_at: Timestamp::from_millis(0),
+        net: LoopbackNet::DEFAULT,
+        addresses: Addresses {
+            front,
+            mesos: "127.0.0.1:5050".parse().unwrap(),
+            dns: "127.0.0.1:8053".parse().unwrap(),
+            edge: Some("127.0.0.2".parse().unwrap()),
+        },
+        agents: vec![
+            AgentEntry {
+                id: None,
+                hostname: "127.0.0.2".into(),
+                role: "slave_public".into(),
+            },
+            AgentEntry {
+                id: None,
+                hostname: "127.0.0.11".into(),
+                role: "*".into(),
+            },
+        ],
+        speed: 1.0,
+        containerizer: "process".into(),
+        log: None,
+    }
+}
+
+async fn status(dir: &std::path::Path, format: Format) -> (String, String, ExitStatus) {
+    let (printer, captured) = Printer::captured(format);
+    let verb = ClientVerb(Verb::Status(DataDirArgs::at(dir)));
+    let hooks = Hooks {
+        leftovers: |_| vec!["pid 77, zdd_base.1".to_owned()],
+    };
+    let status = run_client(verb, &printer, &hooks).await;
+    (captured.out(), captured.err(), status)
+}
+
+#[tokio::test]
+async fn everything_at_a_glance() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = cluster().await;
+    cluster.write(dir.path()).unwrap();
+    let (out, err, code) = status(dir.path(), Format::Table).await;
+    let (head, tables) = out.split_once("\n\n").unwrap();
+    assert!(
+        head.starts_with("zddcluster 0.1.0, up for ")
+            && head.ends_with(&dir.path().display().to_string())
+    );
+    insta::assert_snapshot!(tables.replace(&cluster.addresses.front.to_string(), "FRONT"), @r"
+    ROLE        ADDRESS
+    front door  http://FRONT
+    Mesos API   http://127.0.0.1:5050
+    DNS         127.0.0.1:8053 (udp, tcp)
+
+    AGENT       ROLE          CPUS   MEM       DISK     TASKS  ID
+    127.0.0.2   slave_public  0.3/4  96/14861  0/35577  1      M-S0
+    127.0.0.11  *             0.3/4  96/14861  0/35577  2      M-S1
+    used/offered; what an agent offers is nominal, whatever the host has
+
+    APP        TASKS  HEALTHY  DEPLOYING  SERVICE PORTS
+    /a         1/1    ---      no
+    /zdd/blue  3/4    2/3      yes        10000
+    ");
+    assert!(
+        err.starts_with("hint: the app has HAPROXY_ labels"),
+        "{err}"
+    );
+    assert_eq!(code, ExitStatus::Success);
+
+    let (out, _, _) = status(dir.path(), Format::Json).await;
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["agents"][1]["tasks"], 2);
+    assert_eq!(document["apps"][0]["healthy"], 2);
+    assert_eq!(document["hints"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn no_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, err, code) = status(dir.path(), Format::Table).await;
+    assert_eq!(out, "");
+    assert_eq!(
+        err,
+        format!(
+            "1 task was left behind (zddcluster up adopts them, zddcluster down ends them):\n  pid 77, zdd_base.1\n\
+             error: no cluster runs in {}\nhint: start it with: zddcluster up\n",
+            dir.path().display()
+        )
+    );
+    assert_eq!(code, ExitStatus::NotRunning);
+}
+
+#[test]
+fn lengths_of_time() {
+    for (seconds, text) in [
+        (5, "5 s"),
+        (65, "1 min 5 s"),
+        (3_700, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+    ] {
+        assert_eq!(length_of_time(seconds * 1000), text);
+    }
+}
