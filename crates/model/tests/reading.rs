@@ -424,3 +424,16 @@ fn versions_stand_alone() {
         None
     );
 }
+
+#[test]
+fn huge_bodies_are_read_in_time_of_their_size() {
+    let checks: Vec<Value> = (0..50_000)
+        .map(|i| json!({"gracePeriodSeconds": i}))
+        .collect();
+    let constraints: Vec<Value> = (0..50_000)
+        .map(|i| json!([i.to_string(), "MAX_PER"]))
+        .collect();
+    let body =
+        body(json!({"healthChecks": checks, "constraints": constraints, "args": vec![0; 50_000]}));
+    assert_eq!(reading_faults(&body, Form::Full).len(), 50_000);
+}

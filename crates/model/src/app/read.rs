@@ -57,6 +57,7 @@ impl Faults {
 pub(crate) fn merge(faults: Vec<Fault>) -> Vec<Fault> {
     let mut merged: Vec<Fault> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashSet<(usize, String)> = HashSet::new();
     for Fault { path, errors } in faults {
         let place = *places.entry(path).or_insert_with_key(|path| {
             merged.push(Fault {
@@ -66,7 +67,7 @@ pub(crate) fn merge(faults: Vec<Fault>) -> Vec<Fault> {
             merged.len() - 1
         });
         for error in errors {
-            if !merged[place].errors.contains(&error) {
+            if seen.insert((place, error.clone())) {
                 merged[place].errors.push(error);
             }
         }
