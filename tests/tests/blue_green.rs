@@ -1,0 +1,102 @@
+//! The lab's blue-green chapter, with a prober that accounts for every request of the switch.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use zddcluster_probe::{Config, Report, run};
+use zddcluster_tests::{ClusterSandbox, Options, eventually};
+
+/// Requests a second.
+const RATE: f64 = 200.0;
+
+fn example(path: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(path);
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("examples are JSON")
+}
+
+/// What the edge answers on the service port.
+async fn version(cluster: &ClusterSandbox) -> Result<String, String> {
+    let url = format!("http://{}:10080/endpoint0", cluster.host(2));
+    let answer: Value = cluster
+        .http()
+        .get_json(&url)
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    Ok(answer["version"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Switches from blue to green under load; what the load met, and the version at the end.
+async fn switch(more_args: &[&str]) -> anyhow::Result<(Report, String)> {
+    let args = [&["--with", "marathon-lb", "--speed", "20"], more_args].concat();
+    let cluster = ClusterSandbox::start_with(Options::args(&args)).await?;
+    cluster
+        .dcos_ok(&["marathon", "app", "add", "blue-green/blue.json"], "")
+        .await?;
+    cluster.settled().await;
+    eventually("blue behind the edge", || async {
+        let version = version(&cluster).await?;
+        if version == "0.9" {
+            Ok(())
+        } else {
+            Err(version)
+        }
+    })
+    .await;
+
+    let stop = CancellationToken::new();
+    let url = format!("http://{}:10080/endpoint0", cluster.host(2));
+    #[expect(clippy::disallowed_methods, reason = "joined at the end of the test")]
+    let load = tokio::spawn(run(Config::new(&url, RATE)?, stop.clone()));
+    let mut green = example("blue-green/green.json");
+    green["labels"] = example("blue-green/blue.json")["labels"].clone();
+    cluster
+        .dcos_ok(&["marathon", "app", "add"], &green.to_string())
+        .await?;
+    cluster.settled().await;
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", "/zdd/blue", "instances=0"],
+            "",
+        )
+        .await?;
+    cluster.settled().await;
+    let at_end = eventually("green alone behind the edge", || async {
+        let tasks = cluster
+            .tasks("/zdd/blue")
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        if tasks.is_empty() {
+            version(&cluster).await
+        } else {
+            Err(json!(tasks).to_string())
+        }
+    })
+    .await;
+    // A second of green alone.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    Ok((load.await?, at_end))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
+    let (report, at_end) = switch(&[]).await?;
+    assert_eq!(report.failed, 0, "{}", report.table());
+    assert_eq!(at_end, "1.0");
+    assert!(report.by_version.contains_key("0.9") && report.by_version.contains_key("1.0"));
+    let last = report.timeline.last().expect("it ran for seconds");
+    assert_eq!(
+        last.by_version.keys().collect::<Vec<_>>(),
+        ["1.0"],
+        "{}",
+        report.table()
+    );
+    Ok(())
+}
