@@ -83,15 +83,24 @@ pub enum Owner<'a> {
 pub enum Data<'a> {
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
-    Srv { port: u16, target: &'a Name },
+    Srv {
+        port: u16,
+        target: &'a Name,
+    },
     /// The zone's.
     Soa,
     /// The zone's only name server.
     Ns,
 }
 
-const SOA: Record<'static> = Record { owner: Owner::Asked, data: Data::Soa };
-const NS: Record<'static> = Record { owner: Owner::Asked, data: Data::Ns };
+const SOA: Record<'static> = Record {
+    owner: Owner::Asked,
+    data: Data::Soa,
+};
+const NS: Record<'static> = Record {
+    owner: Owner::Asked,
+    data: Data::Ns,
+};
 
 impl Answer<'_> {
     fn bare(rcode: Rcode) -> Self {
@@ -140,7 +149,9 @@ pub fn answer<'a>(zone: &'a Zone, query: &Query, lower: &Name, rng: &mut impl Rn
         }
         rtype::ANY => {
             if let Some(node) = node {
-                answer.answers.extend(srv(node).chain(a(node)).chain(aaaa(node)));
+                answer
+                    .answers
+                    .extend(srv(node).chain(a(node)).chain(aaaa(node)));
             }
             answer.authority.extend([SOA, NS]);
             add_targets(zone, node, &mut answer.additional, rng);
@@ -158,23 +169,41 @@ pub fn answer<'a>(zone: &'a Zone, query: &Query, lower: &Name, rng: &mut impl Rn
 }
 
 fn a(node: &Node) -> impl Iterator<Item = Record<'_>> {
-    node.a.iter().map(|&address| Record { owner: Owner::Lower, data: Data::A(address) })
+    node.a.iter().map(|&address| Record {
+        owner: Owner::Lower,
+        data: Data::A(address),
+    })
 }
 
 fn aaaa(node: &Node) -> impl Iterator<Item = Record<'_>> {
-    node.aaaa.iter().map(|&address| Record { owner: Owner::Lower, data: Data::Aaaa(address) })
+    node.aaaa.iter().map(|&address| Record {
+        owner: Owner::Lower,
+        data: Data::Aaaa(address),
+    })
 }
 
 fn srv(node: &Node) -> impl Iterator<Item = Record<'_>> {
     node.srv.iter().map(|srv| Record {
         owner: Owner::Asked,
-        data: Data::Srv { port: srv.port, target: &srv.target },
+        data: Data::Srv {
+            port: srv.port,
+            target: &srv.target,
+        },
     })
 }
 
 /// Adds one address per family of each distinct target.
-fn add_targets<'a>(zone: &'a Zone, node: Option<&'a Node>, additional: &mut Vec<Record<'a>>, rng: &mut impl Rng) {
-    let mut targets: Vec<&Name> = node.into_iter().flat_map(|node| &node.srv).map(|srv| &srv.target).collect();
+fn add_targets<'a>(
+    zone: &'a Zone,
+    node: Option<&'a Node>,
+    additional: &mut Vec<Record<'a>>,
+    rng: &mut impl Rng,
+) {
+    let mut targets: Vec<&Name> = node
+        .into_iter()
+        .flat_map(|node| &node.srv)
+        .map(|srv| &srv.target)
+        .collect();
     targets.sort_unstable_by_key(|target| target.as_wire());
     targets.dedup();
     for target in targets {
@@ -182,7 +211,13 @@ fn add_targets<'a>(zone: &'a Zone, node: Option<&'a Node>, additional: &mut Vec<
             continue;
         };
         let owner = || Owner::Name(target);
-        additional.extend(node.a.choose(rng).map(|&address| Record { owner: owner(), data: Data::A(address) }));
-        additional.extend(node.aaaa.choose(rng).map(|&address| Record { owner: owner(), data: Data::Aaaa(address) }));
+        additional.extend(node.a.choose(rng).map(|&address| Record {
+            owner: owner(),
+            data: Data::A(address),
+        }));
+        additional.extend(node.aaaa.choose(rng).map(|&address| Record {
+            owner: owner(),
+            data: Data::Aaaa(address),
+        }));
     }
 }

@@ -114,9 +114,9 @@ impl ZoneConfig {
             let plain = plain.trim_end_matches('.');
             let is_label = |label: &str| {
                 (1..=63).contains(&label.len())
-                    && label
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || (key != "domain" && b == b'_'))
+                    && label.bytes().all(|b| {
+                        b.is_ascii_alphanumeric() || b == b'-' || (key != "domain" && b == b'_')
+                    })
             };
             if plain.len() > 200 || !plain.split('.').all(is_label) {
                 return Err(ConfigError::Name {
@@ -168,7 +168,10 @@ mod tests {
                 ..ZoneConfig::default()
             };
             assert!(
-                matches!(config.validate(), Err(ConfigError::Name { key: "domain", .. })),
+                matches!(
+                    config.validate(),
+                    Err(ConfigError::Name { key: "domain", .. })
+                ),
                 "{domain:?}"
             );
         }

@@ -107,7 +107,13 @@ impl<'a> Message<'a> {
     fn new(zone: &'a Zone, query: &'a Query, lower: &'a Name) -> Self {
         let mut bytes = Vec::with_capacity(UDP_LIMIT);
         bytes.resize(HEADER, 0);
-        let mut message = Self { zone, query, lower, bytes, written: HashMap::new() };
+        let mut message = Self {
+            zone,
+            query,
+            lower,
+            bytes,
+            written: HashMap::new(),
+        };
         message.name(&query.name);
         message.u16(query.qtype);
         message.u16(query.qclass);
@@ -187,7 +193,8 @@ impl<'a> Message<'a> {
                 return;
             }
             self.remember(suffix, self.bytes.len());
-            self.bytes.extend_from_slice(&suffix[..=usize::from(length)]);
+            self.bytes
+                .extend_from_slice(&suffix[..=usize::from(length)]);
         }
     }
 

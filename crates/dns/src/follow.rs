@@ -81,7 +81,11 @@ impl Follower {
                 return Ok(());
             };
             self.note_lost(&lost);
-            if token.run_until_cancelled(sleep(backoff.next())).await.is_none() {
+            if token
+                .run_until_cancelled(sleep(backoff.next()))
+                .await
+                .is_none()
+            {
                 return Ok(());
             }
         }
@@ -95,7 +99,10 @@ impl Follower {
         }
     }
 
-    async fn try_follow(&mut self, backoff: &mut Backoff) -> Result<std::convert::Infallible, Lost> {
+    async fn try_follow(
+        &mut self,
+        backoff: &mut Backoff,
+    ) -> Result<std::convert::Infallible, Lost> {
         let mut stream = self.master.subscribe().await?;
         let mut state = self.master.state().await?;
         self.publish(&state);
@@ -159,8 +166,14 @@ impl Follower {
             return;
         }
         let serial = next_serial(last.as_ref().map(|last| last.serial()));
-        debug!(serial, n_a = records.a.len(), n_srv = records.srv.len(), "publishing a zone");
-        self.current.store(Some(Arc::new(Zone::new(records, &self.config, serial))));
+        debug!(
+            serial,
+            n_a = records.a.len(),
+            n_srv = records.srv.len(),
+            "publishing a zone"
+        );
+        self.current
+            .store(Some(Arc::new(Zone::new(records, &self.config, serial))));
         self.is_ready.send_replace(true);
     }
 
@@ -175,7 +188,10 @@ impl Follower {
         let error: &dyn std::error::Error = lost;
         let master = self.master.base();
         match self.link {
-            Link::Up => warn!(master, error, "the master is lost; serving its last records"),
+            Link::Up => warn!(
+                master,
+                error, "the master is lost; serving its last records"
+            ),
             Link::Starting => info!(master, error, "waiting for the master"),
             Link::Down => debug!(master, error, "the master is still away"),
         }
@@ -185,9 +201,14 @@ impl Follower {
 
 /// Seconds since 1970, but always more than the last.
 fn next_serial(last: Option<u32>) -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     // Serials wrap around, as RFC 1982 foresees.
-    #[expect(clippy::cast_possible_truncation, reason = "serials are counted modulo 2^32")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "serials are counted modulo 2^32"
+    )]
     let now = now.as_secs() as u32;
     last.map_or(now, |last| now.max(last.wrapping_add(1)))
 }

@@ -186,7 +186,12 @@ mod tests {
                 "chronostask-nightly-report-of79r-s1",
             ),
             ("driver", "0", "AgentSeven", "driver-s3cj9-agentseven"),
-            ("my-app-prod", "my-app.1", "2014-2116-3", "my-app-prod-ya988-3"),
+            (
+                "my-app-prod",
+                "my-app.1",
+                "2014-2116-3",
+                "my-app-prod-ya988-3",
+            ),
         ];
         for (label, task_id, agent_id, expected) in cases {
             let (hash, tail) = (task_hash(task_id), agent_tail(agent_id));

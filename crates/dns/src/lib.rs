@@ -11,19 +11,19 @@
 //! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
 //! long as the process lives, whether or not the master can be reached. Source: contract mesos-dns.
 
-mod start;
 mod config;
+mod start;
 // From a state to a zone.
-mod state;
+mod follow;
 mod label;
 mod records;
+mod state;
 mod zone;
-mod follow;
 // From a packet to an answer.
-mod name;
-mod query;
 mod answer;
 mod encode;
+mod name;
+mod query;
 mod server;
 
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
@@ -32,6 +32,8 @@ pub use self::encode::{TCP_LIMIT, UDP_LIMIT, reply};
 pub use self::label::LabelRule;
 pub use self::name::Name;
 pub use self::query::{Malformed, Query};
-pub use self::records::{FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords};
-pub use self::zone::Zone;
+pub use self::records::{
+    FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords,
+};
 pub use self::start::{Config, Handle, StartError, start};
+pub use self::zone::Zone;

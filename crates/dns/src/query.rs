@@ -115,7 +115,11 @@ mod tests {
         assert_eq!(changed(5, 2), error(), "two questions");
         assert_eq!(changed(12, 0xc0), error(), "a pointer forward");
         for length in 0..ASKED.len() - 4 {
-            let expected = if length < 3 { Err(Malformed::Silence) } else { error() };
+            let expected = if length < 3 {
+                Err(Malformed::Silence)
+            } else {
+                error()
+            };
             assert_eq!(Query::read(&ASKED[..length]), expected, "{length} bytes");
         }
     }

@@ -115,19 +115,32 @@ impl Records {
         for framework in &state.frameworks {
             let label = config.label_rule.mangle_framework(&framework.name);
             if label.is_empty() {
-                self.skip(&format!("framework {}", framework.id), "its name has no usable character");
+                self.skip(
+                    &format!("framework {}", framework.id),
+                    "its name has no usable character",
+                );
                 continue;
             }
             let name = format!("{label}.{origin}");
             if let Some(pid) = &framework.pid {
                 let Some(scheduler) = socket_of(pid) else {
-                    self.skip(&format!("framework {}", framework.id), "its pid holds no address");
+                    self.skip(
+                        &format!("framework {}", framework.id),
+                        "its pid holds no address",
+                    );
                     continue;
                 };
                 self.add(&name, &Value::Address(scheduler.ip()));
                 let port = scheduler.port();
-                self.add(&format!("_framework._tcp.{name}"), &Value::Service { target: &name, port });
-            } else if let Some(address) = framework.hostname.as_deref().and_then(|h| h.parse().ok()) {
+                self.add(
+                    &format!("_framework._tcp.{name}"),
+                    &Value::Service {
+                        target: &name,
+                        port,
+                    },
+                );
+            } else if let Some(address) = framework.hostname.as_deref().and_then(|h| h.parse().ok())
+            {
                 self.add(&name, &Value::Address(address));
             }
         }
@@ -137,25 +150,40 @@ impl Records {
         let name = format!("slave.{origin}");
         for agent in &state.agents {
             let Some(socket) = agent.pid.as_deref().and_then(socket_of) else {
-                self.skip(&format!("agent {}", agent.id), "its pid is missing or holds no address");
+                self.skip(
+                    &format!("agent {}", agent.id),
+                    "its pid is missing or holds no address",
+                );
                 continue;
             };
             self.add(&name, &Value::Address(socket.ip()));
             let port = socket.port();
-            self.add(&format!("_slave._tcp.{origin}"), &Value::Service { target: &name, port });
+            self.add(
+                &format!("_slave._tcp.{origin}"),
+                &Value::Service {
+                    target: &name,
+                    port,
+                },
+            );
         }
     }
 
     fn add_masters(&mut self, state: &State, config: &ZoneConfig, origin: &str) {
         let Some(leader) = socket_of(&state.leader) else {
-            self.skip(&format!("leader {}", state.leader), "its pid holds no address");
+            self.skip(
+                &format!("leader {}", state.leader),
+                "its pid holds no address",
+            );
             return;
         };
         let (leader_name, master_name) = (format!("leader.{origin}"), format!("master.{origin}"));
         self.add(&leader_name, &Value::Address(leader.ip()));
         self.add(&master_name, &Value::Address(leader.ip()));
         for protocol in ["tcp", "udp"] {
-            let service = Value::Service { target: &leader_name, port: leader.port() };
+            let service = Value::Service {
+                target: &leader_name,
+                port: leader.port(),
+            };
             self.add(&format!("_leader._{protocol}.{origin}"), &service);
         }
         // A master whose address is already known uses no number, but for the leader, which has one exactly once.
@@ -168,7 +196,10 @@ impl Records {
                 self.add(&master_name, &Value::Address(master.ip()))
             };
             if is_new {
-                self.add(&format!("master{n_named}.{origin}"), &Value::Address(master.ip()));
+                self.add(
+                    &format!("master{n_named}.{origin}"),
+                    &Value::Address(master.ip()),
+                );
                 n_named += 1;
             }
         }

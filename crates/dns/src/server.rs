@@ -56,14 +56,21 @@ impl Served {
 }
 
 /// Answers datagrams until the token is cancelled.
-pub(crate) async fn serve_udp(socket: UdpSocket, mut served: Served, token: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn serve_udp(
+    socket: UdpSocket,
+    mut served: Served,
+    token: CancellationToken,
+) -> Result<(), Error> {
     if !served.wait(&token).await {
         return Ok(());
     }
     let mut buffer = vec![0; UDP_BUFFER];
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     // Cancel-safe: a datagram is either still in the socket or is answered.
-    while let Some(received) = token.run_until_cancelled(socket.recv_from(&mut buffer)).await {
+    while let Some(received) = token
+        .run_until_cancelled(socket.recv_from(&mut buffer))
+        .await
+    {
         let (length, client) = match received {
             Ok(received) => received,
             Err(error) => {
@@ -84,7 +91,11 @@ pub(crate) async fn serve_udp(socket: UdpSocket, mut served: Served, token: Canc
 }
 
 /// Accepts connections until the token is cancelled.
-pub(crate) async fn serve_tcp(listener: TcpListener, mut served: Served, tasks: Tasks) -> Result<(), Error> {
+pub(crate) async fn serve_tcp(
+    listener: TcpListener,
+    mut served: Served,
+    tasks: Tasks,
+) -> Result<(), Error> {
     let token = tasks.token().clone();
     if !served.wait(&token).await {
         return Ok(());
@@ -92,7 +103,10 @@ pub(crate) async fn serve_tcp(listener: TcpListener, mut served: Served, tasks: 
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     let accept = async || {
-        let permit = Arc::clone(&permits).acquire_owned().await.expect("it is never closed");
+        let permit = Arc::clone(&permits)
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
         (permit, listener.accept().await)
     };
     // Cancel-safe: a connection is either still in the listener or is served.
@@ -108,7 +122,9 @@ pub(crate) async fn serve_tcp(listener: TcpListener, mut served: Served, tasks: 
         backoff.reset();
         let (served, token) = (served.clone(), token.clone());
         tasks.spawn("connection", OnFailure::Log, async move {
-            let ended = token.run_until_cancelled(serve_connection(stream, &served)).await;
+            let ended = token
+                .run_until_cancelled(serve_connection(stream, &served))
+                .await;
             if let Some(Err(error)) = ended {
                 debug!(%error, %client, "a connection failed");
             }
@@ -127,7 +143,11 @@ async fn serve_connection(mut stream: TcpStream, served: &Served) -> io::Result<
     let mut message = Vec::new();
     let mut answers = Vec::new();
     for n_answered in 0..MAX_QUERIES {
-        let limit = if n_answered == 0 { FIRST_QUERY } else { NEXT_QUERY };
+        let limit = if n_answered == 0 {
+            FIRST_QUERY
+        } else {
+            NEXT_QUERY
+        };
         match timeout(limit, read_message(&mut reader, &mut message)).await {
             Err(_) => return Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -148,7 +168,10 @@ async fn serve_connection(mut stream: TcpStream, served: &Served) -> io::Result<
 }
 
 /// Reads a message after its length.
-async fn read_message(reader: &mut (impl AsyncRead + Unpin), message: &mut Vec<u8>) -> io::Result<()> {
+async fn read_message(
+    reader: &mut (impl AsyncRead + Unpin),
+    message: &mut Vec<u8>,
+) -> io::Result<()> {
     let length = reader.read_u16().await?;
     message.resize(usize::from(length), 0);
     reader.read_exact(message).await?;

@@ -83,7 +83,12 @@ impl Handle {
 /// # Panics
 /// When called outside of a tokio runtime.
 pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
-    let Config { master, udp, tcp, zone } = config;
+    let Config {
+        master,
+        udp,
+        tcp,
+        zone,
+    } = config;
     zone.validate()?;
     let tasks = tasks.child("dns");
     let current: Current = Arc::new(ArcSwapOption::empty());
@@ -94,7 +99,10 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         current: Arc::clone(&current),
         is_ready: is_ready.clone(),
     };
-    let served = Served { current: Arc::clone(&current), is_ready };
+    let served = Served {
+        current: Arc::clone(&current),
+        is_ready,
+    };
     let follower = Follower {
         master: MesosMaster::new(HttpClient::new(), &master),
         config: zone,
@@ -105,7 +113,15 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     };
     let token = tasks.token().clone();
     tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
-    tasks.spawn("udp", OnFailure::Shutdown, serve_udp(udp, served.clone(), token));
-    tasks.spawn("tcp", OnFailure::Shutdown, serve_tcp(tcp, served, tasks.clone()));
+    tasks.spawn(
+        "udp",
+        OnFailure::Shutdown,
+        serve_udp(udp, served.clone(), token),
+    );
+    tasks.spawn(
+        "tcp",
+        OnFailure::Shutdown,
+        serve_tcp(tcp, served, tasks.clone()),
+    );
     Ok(handle)
 }

@@ -32,9 +32,12 @@ pub(crate) enum Applied {
 pub(crate) fn apply(state: &mut State, event: Event) -> Applied {
     match event {
         Event::TaskAdded { framework_id, task } => add_task(state, &framework_id, *task),
-        Event::TaskUpdated { framework_id, task_id, status, state: task_state } => {
-            update_task(state, &framework_id, &task_id, *status, task_state)
-        }
+        Event::TaskUpdated {
+            framework_id,
+            task_id,
+            status,
+            state: task_state,
+        } => update_task(state, &framework_id, &task_id, *status, task_state),
         Event::AgentAdded(agent) => {
             match state.agents.iter_mut().find(|known| known.id == agent.id) {
                 Some(known) if *known == agent => return Applied::Unchanged,
@@ -77,21 +80,37 @@ fn update_task(
 ) -> Applied {
     let is_over = TERMINAL.contains(&task_state.as_str());
     let Some(framework) = state.frameworks.iter_mut().find(|f| f.id == framework_id) else {
-        return if is_over { Applied::Unchanged } else { Applied::ReadAgain };
+        return if is_over {
+            Applied::Unchanged
+        } else {
+            Applied::ReadAgain
+        };
     };
     let Some(at) = framework.tasks.iter().position(|task| task.id == task_id) else {
-        return if is_over { Applied::Unchanged } else { Applied::ReadAgain };
+        return if is_over {
+            Applied::Unchanged
+        } else {
+            Applied::ReadAgain
+        };
     };
     if is_over {
         framework.tasks.remove(at);
         return Applied::Changed;
     }
     let task = &mut framework.tasks[at];
-    if task.statuses.iter().any(|known| known.timestamp > status.timestamp) && status.timestamp > 0.0 {
+    if task
+        .statuses
+        .iter()
+        .any(|known| known.timestamp > status.timestamp)
+        && status.timestamp > 0.0
+    {
         return Applied::Unchanged;
     }
     // Of each state only the latest report is of use; a health check's reports would pile up otherwise.
-    let known = task.statuses.iter().position(|known| known.state == status.state);
+    let known = task
+        .statuses
+        .iter()
+        .position(|known| known.state == status.state);
     let same_addresses = known.is_some_and(|at| {
         task.statuses[at].networks == status.networks && task.statuses[at].labels == status.labels
     });
@@ -103,7 +122,11 @@ fn update_task(
 }
 
 fn changed_if(is_changed: bool) -> Applied {
-    if is_changed { Applied::Changed } else { Applied::Unchanged }
+    if is_changed {
+        Applied::Changed
+    } else {
+        Applied::Unchanged
+    }
 }
 
 #[cfg(test)]
@@ -175,29 +198,64 @@ mod tests {
     #[test]
     fn tasks_come_run_and_go() {
         let staging = "t TASK_STAGING".to_owned();
-        assert_eq!(after([added("f", "u")]), (Applied::Changed, "t TASK_STAGING, u TASK_STAGING".to_owned()));
-        assert_eq!(after([added("g", "u")]), (Applied::ReadAgain, staging.clone()));
-        assert_eq!(after([updated("u", "TASK_RUNNING", 1.0)]), (Applied::ReadAgain, staging.clone()));
-        assert_eq!(after([updated("u", "TASK_KILLED", 1.0)]), (Applied::Unchanged, staging));
-        assert_eq!(after([updated("t", "TASK_KILLED", 1.0)]), (Applied::Changed, String::new()));
+        assert_eq!(
+            after([added("f", "u")]),
+            (
+                Applied::Changed,
+                "t TASK_STAGING, u TASK_STAGING".to_owned()
+            )
+        );
+        assert_eq!(
+            after([added("g", "u")]),
+            (Applied::ReadAgain, staging.clone())
+        );
+        assert_eq!(
+            after([updated("u", "TASK_RUNNING", 1.0)]),
+            (Applied::ReadAgain, staging.clone())
+        );
+        assert_eq!(
+            after([updated("u", "TASK_KILLED", 1.0)]),
+            (Applied::Unchanged, staging)
+        );
+        assert_eq!(
+            after([updated("t", "TASK_KILLED", 1.0)]),
+            (Applied::Changed, String::new())
+        );
         let running = || updated("t", "TASK_RUNNING", 2.0);
         let is_running = |applied| (applied, "t TASK_RUNNING".to_owned());
         assert_eq!(after([running()]), is_running(Applied::Changed));
-        assert_eq!(after([running(), updated("t", "TASK_RUNNING", 3.0)]), is_running(Applied::Unchanged));
-        assert_eq!(after([running(), updated("t", "TASK_STARTING", 1.0)]), is_running(Applied::Unchanged));
-        assert_eq!(after([running(), added("f", "t")]), is_running(Applied::Unchanged));
+        assert_eq!(
+            after([running(), updated("t", "TASK_RUNNING", 3.0)]),
+            is_running(Applied::Unchanged)
+        );
+        assert_eq!(
+            after([running(), updated("t", "TASK_STARTING", 1.0)]),
+            is_running(Applied::Unchanged)
+        );
+        assert_eq!(
+            after([running(), added("f", "t")]),
+            is_running(Applied::Unchanged)
+        );
     }
 
     #[test]
     fn agents_come_and_go() {
         let mut state = state();
-        let gone = || Event::AgentRemoved { agent_id: "S2".to_owned() };
+        let gone = || Event::AgentRemoved {
+            agent_id: "S2".to_owned(),
+        };
         let come = |pid| Event::AgentAdded(agent("S2", pid));
         assert_eq!(apply(&mut state, gone()), Applied::Unchanged);
         assert_eq!(apply(&mut state, come(None)), Applied::ReadAgain);
-        assert_eq!(apply(&mut state, come(Some("slave(1)@127.0.0.12:5051"))), Applied::Changed);
+        assert_eq!(
+            apply(&mut state, come(Some("slave(1)@127.0.0.12:5051"))),
+            Applied::Changed
+        );
         assert_eq!(apply(&mut state, come(None)), Applied::Unchanged);
-        assert_eq!(apply(&mut state, come(Some("slave(1)@127.0.0.12:5051"))), Applied::Unchanged);
+        assert_eq!(
+            apply(&mut state, come(Some("slave(1)@127.0.0.12:5051"))),
+            Applied::Unchanged
+        );
         assert_eq!(apply(&mut state, gone()), Applied::Changed);
         assert_eq!(state.agents.len(), 1);
     }

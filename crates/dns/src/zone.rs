@@ -67,12 +67,21 @@ impl Zone {
                     .iter()
                     .filter_map(|service| {
                         let target = Name::from_text(&service.target)?;
-                        Some(Srv { port: service.port, target })
+                        Some(Srv {
+                            port: service.port,
+                            target,
+                        })
                     })
                     .collect();
             }
         }
-        let SoaConfig { mname: _, rname: _, refresh, retry, expire } = config.soa;
+        let SoaConfig {
+            mname: _,
+            rname: _,
+            refresh,
+            retry,
+            expire,
+        } = config.soa;
         let name = |text: String| Name::from_text(&text).expect("a validated name fits");
         Self {
             records,

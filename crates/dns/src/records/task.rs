@@ -105,7 +105,10 @@ impl Pen<'_> {
                 canonical: label::canonical(raw, &hash, &tail),
             });
         }
-        let mangled = self.config.label_rule.mangle(discovery_name.unwrap_or(&task.name));
+        let mangled = self
+            .config
+            .label_rule
+            .mangle(discovery_name.unwrap_or(&task.name));
         if mangled.is_empty() {
             let what = format!("task {} of {}", task.id, framework.name);
             self.records.skip(&what, "its name has no usable character");
@@ -119,18 +122,32 @@ impl Pen<'_> {
     }
 
     fn write_pass(&mut self, labels: &Labels) {
-        let Labels { task, service, canonical } = labels;
+        let Labels {
+            task,
+            service,
+            canonical,
+        } = labels;
         let own = format!("{canonical}.{}", self.framework);
         let on_agent = format!("{canonical}.{}", self.framework_on_agent);
         for address in self.task_addresses() {
-            self.write(&format!("{task}.{}", self.framework), &Value::Address(address));
+            self.write(
+                &format!("{task}.{}", self.framework),
+                &Value::Address(address),
+            );
             self.write(&own, &Value::Address(address));
         }
         if let Some(address) = self.agent {
-            self.write(&format!("{task}.{}", self.framework_on_agent), &Value::Address(address));
+            self.write(
+                &format!("{task}.{}", self.framework_on_agent),
+                &Value::Address(address),
+            );
             self.write(&on_agent, &Value::Address(address));
         }
-        let has_discovery_name = self.task.discovery.as_ref().is_some_and(|d| !d.name.is_empty());
+        let has_discovery_name = self
+            .task
+            .discovery
+            .as_ref()
+            .is_some_and(|d| !d.name.is_empty());
         let host_ports = self
             .task
             .ports
@@ -138,13 +155,22 @@ impl Pen<'_> {
             .flat_map(|range| range.begin..=range.end)
             .take(MAX_PORTS);
         for port in host_ports {
-            let value = Value::Service { target: &on_agent, port: wire_port(port) };
+            let value = Value::Service {
+                target: &on_agent,
+                port: wire_port(port),
+            };
             for protocol in ["tcp", "udp"] {
-                self.write(&format!("_{service}._{protocol}.{}", self.framework_on_agent), &value);
+                self.write(
+                    &format!("_{service}._{protocol}.{}", self.framework_on_agent),
+                    &value,
+                );
             }
             if !has_discovery_name {
                 for protocol in ["tcp", "udp"] {
-                    self.write(&format!("_{service}._{protocol}.{}", self.framework), &value);
+                    self.write(
+                        &format!("_{service}._{protocol}.{}", self.framework),
+                        &value,
+                    );
                 }
             }
         }
@@ -155,21 +181,35 @@ impl Pen<'_> {
 
     fn write_discovery_ports(&mut self, service: &str, target: &str) {
         let rule = self.config.label_rule;
-        for port in self.task.discovery.iter().flat_map(|discovery| &discovery.ports) {
-            let value = Value::Service { target, port: wire_port(port.number) };
+        for port in self
+            .task
+            .discovery
+            .iter()
+            .flat_map(|discovery| &discovery.ports)
+        {
+            let value = Value::Service {
+                target,
+                port: wire_port(port.number),
+            };
             let protocol = rule.mangle(&port.protocol);
             let protocols = match protocol.as_str() {
                 "" => vec!["tcp", "udp"],
                 protocol => vec![label::service_that_fits(protocol)],
             };
             for protocol in &protocols {
-                self.write(&format!("_{service}._{protocol}.{}", self.framework), &value);
+                self.write(
+                    &format!("_{service}._{protocol}.{}", self.framework),
+                    &value,
+                );
             }
             let name = rule.mangle(&port.name);
             if !name.is_empty() {
                 let name = label::service_that_fits(&name);
                 for protocol in &protocols {
-                    self.write(&format!("_{name}._{service}._{protocol}.{}", self.framework), &value);
+                    self.write(
+                        &format!("_{name}._{service}._{protocol}.{}", self.framework),
+                        &value,
+                    );
                 }
             }
         }
@@ -209,7 +249,11 @@ impl Pen<'_> {
 /// The latest report that the task runs, the first of several at the same time.
 fn chosen_status(task: &Task) -> Option<&Status> {
     let mut chosen: Option<&Status> = None;
-    for status in task.statuses.iter().filter(|status| status.state == PUBLISHED) {
+    for status in task
+        .statuses
+        .iter()
+        .filter(|status| status.state == PUBLISHED)
+    {
         if chosen.is_none_or(|chosen| status.timestamp > chosen.timestamp) {
             chosen = Some(status);
         }
@@ -219,7 +263,12 @@ fn chosen_status(task: &Task) -> Option<&Status> {
 
 fn labelled(status: Option<&Status>, key: &str) -> Vec<IpAddr> {
     let labels = status.map(|status| &status.labels[..]).unwrap_or_default();
-    addresses(labels.iter().filter(|(k, _)| k == key).map(|(_, value)| value))
+    addresses(
+        labels
+            .iter()
+            .filter(|(k, _)| k == key)
+            .map(|(_, value)| value),
+    )
 }
 
 /// The texts that are addresses, IPv4 written as IPv6 counting as IPv4, each once.
@@ -233,7 +282,10 @@ fn addresses<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
 }
 
 /// Ports above 65535 lose their upper bits, as in the original.
-#[expect(clippy::cast_possible_truncation, reason = "the port is wanted modulo 65536")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the port is wanted modulo 65536"
+)]
 fn wire_port(port: u64) -> u16 {
     port as u16
 }

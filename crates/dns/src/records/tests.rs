@@ -1,4 +1,6 @@
-use zddcluster_client::mesos::{Agent, Discovery, DiscoveryPort, Framework, PortRange, Status, Task};
+use zddcluster_client::mesos::{
+    Agent, Discovery, DiscoveryPort, Framework, PortRange, Status, Task,
+};
 
 use super::*;
 use crate::config::IpSource;
@@ -61,8 +63,14 @@ fn ports_and_ranges_that_cannot_be_are_left_out() {
     let mut task = task("web");
     task.ports = vec![
         PortRange { begin: 9, end: 8 },
-        PortRange { begin: 31000, end: 31000 },
-        PortRange { begin: 70000, end: u64::MAX },
+        PortRange {
+            begin: 31000,
+            end: 31000,
+        },
+        PortRange {
+            begin: 70000,
+            end: u64::MAX,
+        },
     ];
     let records = Records::of(&state(vec![task]), &ZoneConfig::default());
     let services = &records.srv["_web._tcp.marathon.mesos."];
@@ -100,9 +108,15 @@ fn the_latest_running_status_gives_the_addresses() {
         (vec![IpSource::Mesos], None),
     ];
     for (ip_sources, expected) in cases {
-        let config = ZoneConfig { ip_sources, ..ZoneConfig::default() };
+        let config = ZoneConfig {
+            ip_sources,
+            ..ZoneConfig::default()
+        };
         let records = Records::of(&state, &config);
-        let found = records.a.get("web.marathon.mesos.").map(|a| a[0].to_string());
+        let found = records
+            .a
+            .get("web.marathon.mesos.")
+            .map(|a| a[0].to_string());
         assert_eq!(found.as_deref(), expected);
         assert!(records.a.contains_key("web.marathon.slave.mesos."));
     }
@@ -110,11 +124,19 @@ fn the_latest_running_status_gives_the_addresses() {
 
 #[test]
 fn only_running_tasks_on_known_agents_are_published() {
-    let tasks = ["TASK_STAGING", "TASK_STARTING", "TASK_KILLING", "TASK_LOST"]
-        .map(|state| Task { state: state.to_owned(), ..task("web") });
-    let lost = Task { agent_id: "a-S9".to_owned(), ..task("web") };
+    let tasks = ["TASK_STAGING", "TASK_STARTING", "TASK_KILLING", "TASK_LOST"].map(|state| Task {
+        state: state.to_owned(),
+        ..task("web")
+    });
+    let lost = Task {
+        agent_id: "a-S9".to_owned(),
+        ..task("web")
+    };
     let tasks = tasks.into_iter().chain([lost]).collect();
-    assert_eq!(task_records(&state(tasks), &ZoneConfig::default()), Vec::<String>::new());
+    assert_eq!(
+        task_records(&state(tasks), &ZoneConfig::default()),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -152,7 +174,10 @@ fn names_that_do_not_fit_are_cut_or_left_out() {
 #[test]
 fn faulty_agents_and_frameworks_are_left_out_and_named() {
     let mut state = state(vec![task("web")]);
-    state.agents.push(Agent { id: "a-S2".to_owned(), pid: None });
+    state.agents.push(Agent {
+        id: "a-S2".to_owned(),
+        pid: None,
+    });
     state.agents.push(Agent {
         id: "a-S3".to_owned(),
         pid: Some("slave(1)@some.host:5051".to_owned()),
@@ -173,7 +198,15 @@ fn faulty_agents_and_frameworks_are_left_out_and_named() {
     }
     let records = Records::of(&state, &ZoneConfig::default());
     let what: Vec<&str> = records.skipped.iter().map(|s| s.what.as_str()).collect();
-    assert_eq!(what, ["framework nowhere", "framework $", "agent a-S2", "agent a-S3"]);
+    assert_eq!(
+        what,
+        [
+            "framework nowhere",
+            "framework $",
+            "agent a-S2",
+            "agent a-S3"
+        ]
+    );
     assert_eq!(records.a["spark.mesos."][..], [Ipv4Addr::new(10, 0, 0, 7)]);
     assert!(!records.a.contains_key("by-name.mesos."));
     assert!(!records.srv.contains_key("_framework._tcp.spark.mesos."));
@@ -183,7 +216,10 @@ fn faulty_agents_and_frameworks_are_left_out_and_named() {
 fn masters_are_numbered_as_configured() {
     let masters = |masters: &[&str]| {
         let config = ZoneConfig {
-            masters: masters.iter().map(|m| m.parse().expect("an address")).collect(),
+            masters: masters
+                .iter()
+                .map(|m| m.parse().expect("an address"))
+                .collect(),
             ..ZoneConfig::default()
         };
         let mut found = Vec::new();

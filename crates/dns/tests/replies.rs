@@ -1,0 +1,250 @@
+//! The original's recorded replies, against ours: through the pure functions and over real sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use support::{Golden, Reply, master::Master};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::timeout;
+use zddcluster_dns::{Config, TCP_LIMIT, UDP_LIMIT, reply, start};
+use zddcluster_runtime::Tasks;
+
+mod support;
+
+/// How often each query is asked, since the order of answers is drawn each time.
+const ROUNDS: u16 = 5;
+/// Far more than anything here takes.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What is answered otherwise than by the original, all of level "quirk": the query, our rcode and number of answers,
+/// and why.
+const DIFFERENT: [(&str, &str, &str, usize, &str); 14] = [
+    (
+        "_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn5._tcp.marathon.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    (
+        "_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn5._tcp.marathon.slave.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    (
+        "_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn5._udp.marathon.slave.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    (
+        "_uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu2._tcp.marathon.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    (
+        "_uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu2._tcp.marathon.slave.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    (
+        "_uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu2._udp.marathon.slave.mesos",
+        "SRV",
+        "NOERROR",
+        1,
+        LONG,
+    ),
+    ("mesos", "DS", "NXDOMAIN", 0, DS),
+    ("blue-zdd.marathon.mesos", "DS", "NOERROR", 0, DS),
+    ("blue-zdd.*.marathon.mesos", "A", "NXDOMAIN", 0, STAR),
+    ("_blue-zdd.*._tcp.marathon.mesos", "SRV", "NOERROR", 0, STAR),
+    (
+        "blue-zdd.marathon.mesos",
+        "A CH",
+        "REFUSED",
+        0,
+        "there are no records of that class",
+    ),
+    ("blue-zdd.marathon.mesos", "A NOTIFY", "NOTIMP", 0, OPCODE),
+    ("blue-zdd.marathon.mesos", "A STATUS", "NOTIMP", 0, OPCODE),
+    ("mesos", "DS forward", "NXDOMAIN", 0, DS),
+];
+const LONG: &str =
+    "the original sends nothing, because a label would be too long; ours is cut to fit";
+const DS: &str = "a DS question is one like any other; the original forwards it, whatever the name";
+const STAR: &str = "a star is no part of our names; the original removes it";
+const OPCODE: &str = "only queries are answered as queries";
+
+fn key(golden: &Golden) -> String {
+    let mut key = golden.qtype.clone();
+    if golden.class == "CH" {
+        key.push_str(" CH");
+    }
+    if let Some(op_code) = &golden.opcode {
+        key.push_str(&format!(" {op_code}"));
+    }
+    if golden.profile == "forward" {
+        key.push_str(" forward");
+    }
+    key
+}
+
+/// Compares a reply with what is expected of ours.
+fn check(golden: &Golden, id: u16, reply: &[u8]) -> Result<(), String> {
+    let key = key(golden);
+    // With labels of at most 24 characters there is nothing to cut; only the names as they stand are left out.
+    let different = DIFFERENT
+        .iter()
+        .find(|(query, kind, ..)| *query == golden.query && *kind == key);
+    let Some(&(_, _, rcode, n_answers, reason)) = different.filter(|_| golden.is_quirk()) else {
+        return golden.compare(id, reply);
+    };
+    let n_answers = if golden.profile == "rfc952" {
+        0
+    } else {
+        n_answers
+    };
+    let reply = Reply::read(reply)?;
+    if (reply.rcode.as_str(), reply.answer.len()) == (rcode, n_answers) {
+        return Ok(());
+    }
+    Err(format!("{reply:?} is not as we differ: {reason}"))
+}
+
+fn is_of_zone(golden: &Golden) -> bool {
+    // What is forwarded is not answered from the zone.
+    golden.profile != "forward" || golden.query.trim_end_matches('.').ends_with("mesos")
+}
+
+#[test]
+fn every_recorded_query_is_answered_as_the_original_does() {
+    let mut failures = Vec::new();
+    for (profile, n_recorded) in [
+        ("lab", 441),
+        ("defaults", 78),
+        ("rfc952", 251),
+        ("notruncate", 2),
+        ("forward", 8),
+    ] {
+        let zone = support::zone(profile);
+        let golden: Vec<Golden> = support::golden(&[profile])
+            .into_iter()
+            .filter(is_of_zone)
+            .collect();
+        assert_eq!(golden.len(), n_recorded, "{profile}");
+        for golden in golden {
+            let limit = if golden.is_tcp() {
+                TCP_LIMIT
+            } else {
+                UDP_LIMIT
+            };
+            let outcome = (0..ROUNDS).try_for_each(|id| {
+                let reply =
+                    reply(&zone, &golden.packet(id), limit, &mut rand::rng()).ok_or("no reply")?;
+                check(&golden, id, &reply)
+            });
+            if let Err(difference) = outcome {
+                failures.push(format!("{}: {difference}", golden.shown()));
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} differ: {failures:#?}",
+        failures.len()
+    );
+}
+
+#[tokio::test]
+async fn the_sockets_answer_the_same() {
+    for profile in ["lab", "defaults", "rfc952", "notruncate"] {
+        let master = Master::start(support::state_document()).await;
+        let tasks = Tasks::new();
+        let config = Config {
+            master: master.url(),
+            udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
+            tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            zone: support::config(profile),
+        };
+        let dns = start(config, &tasks).expect("a good configuration");
+        timeout(LIMIT, dns.ready()).await.expect("a first state");
+        let all = support::golden(&[profile]);
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        for (id, golden) in (0..).zip(&all) {
+            let packet = golden.packet(id);
+            let answer = if golden.is_tcp() {
+                let answers = ask_tcp(dns.tcp_address(), &[packet]).await;
+                answers.into_iter().next().expect("an answer")
+            } else {
+                ask_udp(&udp, dns.udp_address(), &packet).await
+            };
+            if let Err(difference) = check(golden, id, &answer) {
+                panic!("{}: {difference}", golden.shown());
+            }
+        }
+        // The same once more over TCP, several to a connection and all sent before the first answer is read. What was
+        // cut for UDP is not here.
+        let whole = |golden: &&Golden| {
+            profile != "notruncate" && !golden.flags.iter().any(|flag| flag == "tc")
+        };
+        let all: Vec<&Golden> = all.iter().filter(whole).collect();
+        for some in all.chunks(100) {
+            let packets: Vec<Vec<u8>> = (0..)
+                .zip(some)
+                .map(|(id, golden)| golden.packet(id))
+                .collect();
+            let answers = ask_tcp(dns.tcp_address(), &packets).await;
+            for (id, (golden, answer)) in (0..).zip(some.iter().zip(&answers)) {
+                if let Err(difference) = check(golden, id, answer) {
+                    panic!("{} over tcp: {difference}", golden.shown());
+                }
+            }
+        }
+        tasks.shut_down(LIMIT).await.expect("all ends");
+        master.stop().await;
+    }
+}
+
+async fn ask_udp(socket: &UdpSocket, server: SocketAddr, packet: &[u8]) -> Vec<u8> {
+    socket.send_to(packet, server).await.expect("sent");
+    let mut buffer = vec![0; 65536];
+    let received = timeout(LIMIT, socket.recv_from(&mut buffer))
+        .await
+        .expect("an answer");
+    let (length, from) = received.expect("received");
+    assert_eq!(from, server);
+    assert!(length <= UDP_LIMIT);
+    buffer.truncate(length);
+    buffer
+}
+
+/// Sends all packets at once and returns the answers until the connection was idle or closed.
+async fn ask_tcp(server: SocketAddr, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await.expect("connected");
+    let mut sent = Vec::new();
+    for packet in packets {
+        let length = u16::try_from(packet.len()).expect("a short packet");
+        sent.extend_from_slice(&length.to_be_bytes());
+        sent.extend_from_slice(packet);
+    }
+    stream.write_all(&sent).await.expect("sent");
+    let mut answers = Vec::new();
+    for _ in packets {
+        let length = timeout(LIMIT, stream.read_u16())
+            .await
+            .expect("an answer")
+            .expect("received");
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await.expect("received");
+        answers.push(answer);
+    }
+    answers
+}
