@@ -1,1 +1,32 @@
-//! The master role: Marathon and Mesos APIs, event bus and health checks around the engine.
+//! The master role: a thin shell around the engine.
+//!
+//! ```text
+//!   Marathon API, agents, edges ─▶ inbox ─▶ actor ─▶ store
+//!          ▲            ▲                     │ snapshot, answers, events, orders
+//!          └── snapshot ┴── bus, links ◀──────┴──▶ prober
+//! ```
+//!
+//! One writer decides ([`actor`]); everybody else reads snapshots. Listeners come in bound; nothing here chooses addresses.
+//!
+//! Reading order: [`actor`] is the heart, [`shared`] what handlers hold, [`links`] and [`events`] the ways out;
+//! [`api`] is Marathon's API, [`mesos`] the Mesos master's, [`admin`] the front door around both, [`agents`] and [`edges`]
+//! our own protocols, [`health`] the prober, [`render`] the JSON.
+
+mod actor;
+mod admin;
+mod agents;
+mod api;
+mod clock;
+mod edges;
+mod error;
+mod events;
+mod health;
+mod http;
+mod links;
+mod mesos;
+mod render;
+mod shared;
+mod start;
+
+pub use error::CallError;
+pub use start::{Config, Handle, StartError, start};

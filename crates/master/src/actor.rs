@@ -1,0 +1,474 @@
+//! The one writer: owns the engine and the store, and carries out what the engine decides.
+//!
+//! ```text
+//!   inbox ─drain─▶ step each ─▶ one batch, one flush ─▶ snapshot ─▶ answers ─▶ events ─▶ orders
+//!                                   │ fails
+//!                                   ▼
+//!                        roll back, 503 to the callers ─▶ broken: reads go on, writes 503
+//!                                   ▲                          │ reopen, with back-off
+//!                                   └── still fails ◀──────────┴──▶ replace_all, what was put off, on
+//! ```
+//!
+//! An answer therefore means durable, and a GET made after an event was seen shows at least that state. While the store is
+//! broken nothing is decided: results of checks are dropped (they come again), agents keep their statuses (unacknowledged),
+//! and what would not come again is put off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use zddcluster_engine::{
+    Answer, CheckOrder, Effect, Engine, Input, KillOrder, Mutation, Refusal, State, Ticket,
+};
+use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
+use zddcluster_model::event::Event;
+use zddcluster_model::{AgentId, EdgeId, TaskId};
+use zddcluster_runtime::{Backoff, Error};
+use zddcluster_store::{Change, Record, Store, StoreError};
+
+use crate::error::CallError;
+use crate::shared::{Message, Shared};
+
+/// Most messages decided in one batch: bounds the time between a message and its answer.
+const MAX_BATCH: usize = 1024;
+/// First and longest pause between attempts to reopen a failed store: a full disk is seldom freed within seconds.
+const REOPEN_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Shortest sleep before a wake, so that a deadline that stays in the past cannot keep a core busy.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// The writer.
+pub(crate) struct Actor {
+    pub(crate) engine: Engine,
+    /// Away while a blocking thread works on it.
+    pub(crate) store: Option<Box<dyn Store>>,
+    /// Records that are the master's own, not the engine's.
+    pub(crate) own_records: Vec<Record>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: mpsc::Receiver<Message>,
+    pub(crate) checks: mpsc::Sender<CheckOrder>,
+    pub(crate) last_ticket: u64,
+    pub(crate) broken: Option<Broken>,
+}
+
+/// A store that failed.
+pub(crate) struct Broken {
+    reason: String,
+    backoff: Backoff,
+    retry_at: Instant,
+    /// What would not come again by itself.
+    put_off: Vec<Message>,
+}
+
+/// What one batch has decided so far.
+#[derive(Default)]
+struct Turn {
+    mutations: Vec<Change>,
+    answers: Vec<(Ticket, Result<Answer, Refusal>)>,
+    events: Vec<Event>,
+    orders: Vec<Order>,
+    callers: BTreeMap<Ticket, oneshot::Sender<Result<Answer, CallError>>>,
+    acknowledgements: Vec<(u64, oneshot::Sender<Result<u64, CallError>>)>,
+    /// Agents whose queue was made in this batch.
+    opened: Vec<(AgentId, u64)>,
+    put_off: Vec<Message>,
+}
+
+enum Order {
+    Launch(AgentId, Box<LaunchTask>),
+    Kill(KillOrder),
+    Drain(EdgeId, TaskId),
+    Check(CheckOrder),
+}
+
+impl Actor {
+    /// Decides until the token is cancelled; then whatever is in the inbox is dropped, and its callers hear 503.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let token = shared.token().clone();
+        self.turn(vec![Message::Input(Input::Wake)]).await?;
+        let mut messages = Vec::with_capacity(MAX_BATCH);
+        loop {
+            let wake_at = self.wake_at();
+            tokio::select! {
+                biased;
+                // Cancel-safe: only waits for a state.
+                () = token.cancelled() => return Ok(()),
+                // Cancel-safe: nothing is taken unless it returns.
+                n = self.inbox.recv_many(&mut messages, MAX_BATCH) => {
+                    if n == 0 {
+                        return Ok(());
+                    }
+                    let batch = std::mem::take(&mut messages);
+                    self.turn(batch).await?;
+                }
+                // Cancel-safe: the deadline is asked for anew on every turn.
+                () = sleep_until(wake_at) => self.wake().await?,
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        if let Some(broken) = &self.broken {
+            return Some(broken.retry_at);
+        }
+        let at = self.shared.clock.instant_of(self.engine.next_wake()?);
+        Some(at.max(Instant::now() + SHORTEST_SLEEP))
+    }
+
+    async fn wake(&mut self) -> Result<(), Error> {
+        if self.broken.is_some() {
+            self.try_repair().await
+        } else {
+            self.turn(vec![Message::Input(Input::Wake)]).await
+        }
+    }
+
+    /// Decides one batch of messages and carries it out.
+    async fn turn(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+        if let Some(broken) = &mut self.broken {
+            for message in messages {
+                broken.refuse(message);
+            }
+            return Ok(());
+        }
+        let before = self.engine.state().clone();
+        let mut turn = Turn::default();
+        for message in messages {
+            self.decide(message, &mut turn);
+        }
+        if !turn.mutations.is_empty() {
+            let batch = std::mem::take(&mut turn.mutations);
+            if let Err(error) = self.with_store(|store| store.commit(batch)).await? {
+                self.fail(&error, before, turn);
+                return Ok(());
+            }
+        }
+        self.carry_out(turn).await;
+        Ok(())
+    }
+
+    /// Runs the engine for one message.
+    fn decide(&mut self, message: Message, turn: &mut Turn) {
+        match message {
+            Message::Input(input) => {
+                if is_unrepeated(&input) {
+                    turn.put_off.push(Message::Input(input.clone()));
+                }
+                self.step(input, turn);
+            }
+            Message::Command { command, reply } => {
+                let ticket = self.ticket(reply, turn);
+                self.step(Input::Command { ticket, command }, turn);
+            }
+            Message::Register {
+                registration,
+                reply,
+            } => {
+                let ticket = self.ticket(reply, turn);
+                let epoch = registration.epoch;
+                self.step(
+                    Input::AgentRegistered {
+                        ticket,
+                        registration,
+                    },
+                    turn,
+                );
+                // The queue is there before the first order of this batch and before the end of an older stream is read.
+                if let Some((_, Ok(Answer::Registered(registered)))) = turn
+                    .answers
+                    .iter()
+                    .rev()
+                    .find(|(other, _)| *other == ticket)
+                {
+                    let agent_id = registered.agent_id.clone();
+                    let generation = self.shared.links.open(&agent_id, epoch);
+                    turn.opened.push((agent_id, generation));
+                }
+            }
+            Message::Statuses {
+                agent_id,
+                epoch,
+                updates,
+                reply,
+            } => {
+                let known = self
+                    .engine
+                    .state()
+                    .agents
+                    .get(&agent_id)
+                    .map(|agent| agent.epoch);
+                if known != Some(epoch) {
+                    let known = known.unwrap_or_default();
+                    let refusal = Refusal::Fenced {
+                        agent_id,
+                        known,
+                        given: epoch,
+                    };
+                    let _ = reply.send(Err(refusal.into()));
+                    return;
+                }
+                let last = updates
+                    .iter()
+                    .map(|update| update.seq)
+                    .max()
+                    .unwrap_or_default();
+                for update in updates {
+                    let input = Input::TaskStatus {
+                        agent_id: agent_id.clone(),
+                        report: update.report,
+                    };
+                    self.step(input, turn);
+                }
+                turn.acknowledgements.push((last, reply));
+            }
+            Message::AgentGone {
+                ref agent_id,
+                generation,
+            } => {
+                if let Some(epoch) = self.shared.links.close(agent_id, generation) {
+                    let input = Input::AgentDisconnected {
+                        agent_id: agent_id.clone(),
+                        epoch,
+                    };
+                    turn.put_off.push(Message::Input(input.clone()));
+                    self.step(input, turn);
+                }
+            }
+            Message::EdgeOpened(edge_id) => {
+                if self.engine.state().edges.contains(&edge_id) {
+                    // A new stream of an edge that is still here: what the old one was asked may be lost.
+                    self.step(Input::EdgeDisconnected(edge_id.clone()), turn);
+                }
+                turn.put_off.push(Message::EdgeOpened(edge_id.clone()));
+                self.step(Input::EdgeConnected(edge_id), turn);
+            }
+            Message::EdgeGone {
+                edge_id,
+                generation,
+            } => {
+                if self.shared.links.close_edge(&edge_id, generation) {
+                    let input = Input::EdgeDisconnected(edge_id);
+                    turn.put_off.push(Message::Input(input.clone()));
+                    self.step(input, turn);
+                }
+            }
+        }
+    }
+
+    fn ticket(
+        &mut self,
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+        turn: &mut Turn,
+    ) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        turn.callers.insert(ticket, reply);
+        ticket
+    }
+
+    fn step(&mut self, input: Input, turn: &mut Turn) {
+        for effect in self.engine.step(self.shared.clock.now(), input) {
+            match effect {
+                Effect::Persist(Mutation::Put(key, value)) => {
+                    turn.mutations.push(Change::Put(key, value));
+                }
+                Effect::Persist(Mutation::Remove(key)) => turn.mutations.push(Change::Remove(key)),
+                Effect::Reply(ticket, answer) => turn.answers.push((ticket, answer)),
+                Effect::Publish(event) => turn.events.push(event),
+                Effect::Launch(agent_id, task) => turn.orders.push(Order::Launch(agent_id, task)),
+                Effect::Kill(order) => turn.orders.push(Order::Kill(order)),
+                Effect::Drain(edge_id, task_id) => turn.orders.push(Order::Drain(edge_id, task_id)),
+                Effect::Check(order) => turn.orders.push(Order::Check(order)),
+            }
+        }
+    }
+
+    /// Everything of a durable batch, in the order that the module's page draws.
+    async fn carry_out(&mut self, turn: Turn) {
+        let Turn {
+            mutations: _,
+            answers,
+            events,
+            orders,
+            mut callers,
+            acknowledgements,
+            opened: _,
+            put_off: _,
+        } = turn;
+        self.shared.publish(self.engine.state().clone());
+        for (ticket, answer) in answers {
+            if let Some(caller) = callers.remove(&ticket) {
+                let _ = caller.send(answer.map_err(CallError::Refused));
+            }
+        }
+        for (ticket, caller) in callers {
+            tracing::error!(?ticket, "the engine left a caller without an answer");
+            let _ = caller.send(Err(CallError::Unavailable(
+                "no decision was made".to_owned(),
+            )));
+        }
+        for (last, caller) in acknowledgements {
+            let _ = caller.send(Ok(last));
+        }
+        self.shared.bus.publish(events);
+        for order in orders {
+            match order {
+                Order::Launch(agent_id, task) => {
+                    self.shared
+                        .links
+                        .order(&agent_id, AgentCommand::Launch(task));
+                }
+                Order::Kill(KillOrder {
+                    agent_id,
+                    task_id,
+                    grace_millis,
+                }) => {
+                    self.shared.links.order(
+                        &agent_id,
+                        AgentCommand::Kill {
+                            task_id,
+                            grace_millis,
+                        },
+                    );
+                }
+                Order::Drain(edge_id, task_id) => self.shared.links.drain(&edge_id, task_id),
+                // The checker takes orders without waiting for anything; it is gone only at shutdown.
+                Order::Check(order) => {
+                    let _ = self.checks.send(order).await;
+                }
+            }
+        }
+    }
+
+    /// Takes back a batch that could not be made durable.
+    fn fail(&mut self, error: &StoreError, before: State, turn: Turn) {
+        let reason = chain(error);
+        tracing::error!(%reason, "the store failed; writes are refused until it works again");
+        self.engine.roll_back(before);
+        for (agent_id, generation) in turn.opened {
+            self.shared.links.close(&agent_id, generation);
+        }
+        for (_, caller) in turn.callers {
+            let _ = caller.send(Err(unavailable(&reason)));
+        }
+        for (_, caller) in turn.acknowledgements {
+            let _ = caller.send(Err(unavailable(&reason)));
+        }
+        let mut backoff = Backoff::new(REOPEN_PAUSE.0, REOPEN_PAUSE.1);
+        let retry_at = Instant::now() + backoff.next();
+        self.broken = Some(Broken {
+            reason,
+            backoff,
+            retry_at,
+            put_off: turn.put_off,
+        });
+    }
+
+    /// Reopens the store, writes everything anew, and goes on with what was put off.
+    async fn try_repair(&mut self) -> Result<(), Error> {
+        let mut records = self.engine.export();
+        records.extend(self.own_records.iter().cloned());
+        let repaired = self
+            .with_store(move |store| {
+                store.reopen()?;
+                store.replace_all(records)
+            })
+            .await?;
+        let Some(mut broken) = self.broken.take() else {
+            return Ok(());
+        };
+        match repaired {
+            Ok(()) => {
+                tracing::info!("the store works again");
+                let mut messages = broken.put_off;
+                messages.push(Message::Input(Input::Wake));
+                self.turn(messages).await
+            }
+            Err(error) => {
+                broken.reason = chain(&error);
+                broken.retry_at = Instant::now() + broken.backoff.next();
+                tracing::debug!(reason = %broken.reason, "the store still fails");
+                self.broken = Some(broken);
+                Ok(())
+            }
+        }
+    }
+
+    /// Works on the store in a blocking thread; `Err` only if that panicked.
+    async fn with_store<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Result<T, StoreError>, Error> {
+        let mut store = self.store.take().ok_or("the store was lost in a panic")?;
+        let (store, result) = tokio::task::spawn_blocking(move || {
+            let result = work(store.as_mut());
+            (store, result)
+        })
+        .await?;
+        self.store = Some(store);
+        Ok(result)
+    }
+}
+
+impl Broken {
+    /// Answers a message that comes while nothing can be stored.
+    fn refuse(&mut self, message: Message) {
+        match message {
+            Message::Command { reply, .. } | Message::Register { reply, .. } => {
+                let _ = reply.send(Err(unavailable(&self.reason)));
+            }
+            Message::Statuses { reply, .. } => {
+                let _ = reply.send(Err(unavailable(&self.reason)));
+            }
+            Message::Input(input) => {
+                if is_unrepeated(&input) {
+                    self.put_off.push(Message::Input(input));
+                }
+            }
+            Message::AgentGone { .. } | Message::EdgeOpened(_) | Message::EdgeGone { .. } => {
+                self.put_off.push(message);
+            }
+        }
+    }
+}
+
+/// True for what its sender will not say again by itself.
+const fn is_unrepeated(input: &Input) -> bool {
+    match input {
+        Input::AgentDisconnected { .. }
+        | Input::EdgeConnected(_)
+        | Input::EdgeDisconnected(_)
+        | Input::Drained { .. } => true,
+        Input::Command { .. }
+        | Input::AgentRegistered { .. }
+        | Input::TaskStatus { .. }
+        | Input::Health { .. }
+        | Input::Readiness { .. }
+        | Input::Wake => false,
+    }
+}
+
+fn unavailable(reason: &str) -> CallError {
+    CallError::Unavailable(format!("the state cannot be stored: {reason}"))
+}
+
+/// An error with its causes, for one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,116 @@
+//! The front door: what answers under which path of the cluster's one origin, as DC/OS' admin router does.
+//!
+//! | path | answered by |
+//! |---|---|
+//! | `/v2/…`, `/ping`, `/metrics`, also below `/service/marathon` and `/marathon` | [`crate::api`] |
+//! | `/mesos/…` | [`crate::mesos`] |
+//! | `/slave/{id}/…`, `/agent/{id}/…` | that agent |
+//! | `/zdd/v1/…` | agents, edges, what is ours alone |
+//! | `/dcos-metadata/…`, `/metadata`, `/pkgpanda/…`, `/acs/…`, `/exhibitor/` | this module: a cluster without authentication |
+//! | `/` | a small page |
+//!
+//! Anything else is 404: a catch-all that answers 200 breaks the dcos command line (contract dcos-cli §3).
+
+mod page;
+mod proxy;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse as _, Response};
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::Outcome;
+use crate::error::ApiError;
+use crate::http::{Call, ok, text};
+use crate::render::waiting_json;
+use crate::shared::Shared;
+use crate::{agents, api, edges, mesos};
+
+/// The release that clients of DC/OS are told.
+const DCOS_VERSION: &str = "1.8.4";
+
+/// Everything behind the front door.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(handle).with_state(shared)
+}
+
+async fn handle(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) -> Response {
+    match Call::read(request).await {
+        Ok(call) => answer(&shared, call).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
+    let segments: Vec<String> = call.segments.iter().take(3).cloned().collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let outcome = match segments.as_slice() {
+        ["v2" | "ping" | "metrics", ..] => return api::answer(shared, call).await,
+        ["service", "marathon", ..] => return api::answer(shared, call.below(2)).await,
+        ["marathon", ..] => return api::answer(shared, call.below(1)).await,
+        ["mesos", ..] => mesos::answer(shared, &call.below(1)),
+        ["slave" | "agent", id, ..] => proxy::to_agent(shared, &call, id).await,
+        ["zdd", "v1", ..] => ours(shared, &call).await,
+        _ => fixed(shared, &call),
+    };
+    outcome.unwrap_or_else(ApiError::into_response)
+}
+
+/// `/zdd/v1/…`.
+async fn ours(shared: &Arc<Shared>, call: &Call) -> Outcome {
+    let segments: Vec<&str> = call.segments.iter().skip(2).map(String::as_str).collect();
+    match segments.as_slice() {
+        ["agents", rest @ ..] => agents::route(shared, call, rest).await,
+        ["edges", rest @ ..] => edges::route(shared, call, rest).await,
+        ["queue"] if call.is_read() => {
+            let state = shared.state();
+            let now = shared.clock.now();
+            let items: Vec<Value> = state
+                .queue
+                .values()
+                .map(|entry| waiting_json(&state, entry, now))
+                .collect();
+            Ok(ok(&json!({ "queue": items })))
+        }
+        ["queue"] => Err(ApiError::wrong_method()),
+        _ => Err(ApiError::unknown_route(&call.path)),
+    }
+}
+
+/// Documents that hardly change.
+fn fixed(shared: &Shared, call: &Call) -> Outcome {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    let document = match segments.as_slice() {
+        [] => return read_only(call, page::page),
+        ["zdd", "start.js"] => return read_only(call, page::script),
+        ["dcos-metadata", "dcos-version.json"] => json!({
+            "version": DCOS_VERSION,
+            "dcos-image-commit": concat!("zddcluster-", env!("CARGO_PKG_VERSION")),
+            "bootstrap-id": shared.identity.uuid,
+        }),
+        ["dcos-metadata", "ui-config.json"] => json!({
+            "uiConfiguration": { "plugins": { "mesos": { "logging-strategy": "logrotate" } } },
+        }),
+        ["metadata"] => json!({
+            "PUBLIC_IPV4": shared.identity.front.ip().to_string(),
+            "CLUSTER_ID": shared.identity.uuid,
+        }),
+        ["pkgpanda", "active.buildinfo.full.json"] | ["acs", "api", "v1", "auth", "providers"] => {
+            json!({})
+        }
+        ["exhibitor", ..] => return read_only(call, || text(StatusCode::OK, "")),
+        _ => return Err(ApiError::unknown_route(&call.path)),
+    };
+    read_only(call, || ok(&document))
+}
+
+fn read_only(call: &Call, answer: impl FnOnce() -> Response) -> Outcome {
+    match call.method {
+        Method::GET | Method::HEAD => Ok(answer()),
+        _ => Err(ApiError::wrong_method()),
+    }
+}

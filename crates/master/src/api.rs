@@ -1,0 +1,105 @@
+//! The Marathon API: one file a resource, one dispatcher, the same under `/`, `/marathon` and `/service/marathon`.
+//!
+//! Paths are taken apart here and not by a router, because app ids contain slashes and arrive in any form: with one leading
+//! slash, two or none, percent-encoded, with a trailing slash (contract marathon §2.1, traps 8 and 16).
+
+mod app_tasks;
+mod apps;
+mod deployments;
+mod events;
+mod groups;
+mod info;
+mod metrics;
+mod queue;
+mod selector;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
+use zddcluster_engine::Answer;
+
+use crate::error::ApiError;
+use crate::http::{Call, json_response};
+use crate::render::deployment_answer;
+use crate::shared::Shared;
+
+/// What a handler gives back.
+pub(crate) type Outcome = Result<Response, ApiError>;
+
+/// Answers a call to the Marathon API; every answer gets the headers of contract §2.1.
+pub(crate) async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
+    let mut response = match route(shared, &call).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    let headers = response.headers_mut();
+    let leader = format!("http://{}", shared.identity.front);
+    if let Ok(leader) = HeaderValue::from_str(&leader) {
+        headers.insert("x-marathon-leader", leader);
+    }
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
+    );
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
+    response
+}
+
+async fn route(shared: &Arc<Shared>, call: &Call) -> Outcome {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["v2", "apps", rest @ ..] => apps::route(shared, call, rest).await,
+        ["v2", "tasks"] => tasks::list(shared, call),
+        ["v2", "tasks", "delete"] => tasks::delete(shared, call).await,
+        ["v2", "deployments", rest @ ..] => deployments::route(shared, call, rest).await,
+        ["v2", "queue", rest @ ..] => queue::route(shared, call, rest).await,
+        ["v2", "groups", rest @ ..] => groups::route(shared, call, rest),
+        ["v2", "events"] => events::stream(shared, call),
+        ["v2", "info"] => info::info(shared, call),
+        ["v2", "leader"] => info::leader(shared, call),
+        ["v2", "plugins"] => info::plugins(call),
+        ["v2", "eventSubscriptions"] => info::event_subscriptions(call),
+        ["ping"] => info::ping(call),
+        ["metrics"] => metrics::metrics(shared, call),
+        _ => Err(ApiError::unknown_route(&call.path)),
+    }
+}
+
+/// The answer to a write that made a deployment, with `Marathon-Deployment-Id` (Z1); `Err` for other answers.
+fn deployed(answer: Answer, status: StatusCode, location: Option<String>) -> Outcome {
+    let Answer::Deployment {
+        version,
+        deployment_id,
+        created: _,
+    } = answer
+    else {
+        return Err(unexpected());
+    };
+    let mut response = json_response(status, &deployment_answer(version, &deployment_id));
+    mark(&mut response, deployment_id.as_str(), location);
+    Ok(response)
+}
+
+/// Adds the headers that name a deployment and a new resource.
+fn mark(response: &mut Response, deployment_id: &str, location: Option<String>) {
+    if let Ok(id) = HeaderValue::from_str(deployment_id) {
+        response.headers_mut().insert("marathon-deployment-id", id);
+    }
+    if let Some(location) = location.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+}
+
+/// An answer of the engine that does not belong to the command: a bug, said as such.
+fn unexpected() -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the command was answered by something else",
+    )
+}
+
+#[cfg(test)]
+mod tests;

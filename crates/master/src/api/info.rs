@@ -1,0 +1,99 @@
+//! What the master says of itself: `/v2/info`, `/v2/leader`, `/v2/plugins`, `/ping` (contract marathon §2.7).
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::Outcome;
+use crate::error::ApiError;
+use crate::http::{Call, ok, with_type};
+use crate::shared::Shared;
+
+/// The Marathon that this API behaves as; clients choose their paths by it.
+pub(crate) const MARATHON_VERSION: &str = "1.3.13";
+
+fn require_read(call: &Call) -> Result<(), ApiError> {
+    if call.is_read() {
+        Ok(())
+    } else {
+        Err(ApiError::wrong_method())
+    }
+}
+
+pub(super) fn info(shared: &Shared, call: &Call) -> Outcome {
+    require_read(call)?;
+    let identity = &shared.identity;
+    let front = identity.front;
+    let mesos = identity.mesos;
+    Ok(ok(&json!({
+        "name": "marathon",
+        "version": MARATHON_VERSION,
+        "buildref": concat!("zddcluster-", env!("CARGO_PKG_VERSION")),
+        "elected": true,
+        "leader": front.to_string(),
+        "frameworkId": identity.framework_id(),
+        "marathon_config": {
+            "master": mesos.to_string(),
+            "failover_timeout": 604_800,
+            "framework_name": "marathon",
+            "ha": true,
+            "checkpoint": true,
+            "local_port_min": 10_000,
+            "local_port_max": 20_000,
+            "executor": "//cmd",
+            "hostname": front.ip().to_string(),
+            "webui_url": format!("http://{front}"),
+            "mesos_role": "slave_public",
+            "task_launch_timeout": 86_400_000,
+            "task_reservation_timeout": 20_000,
+            "reconciliation_initial_delay": 15_000,
+            "reconciliation_interval": 600_000,
+            "mesos_user": "root",
+            "leader_proxy_connection_timeout_ms": 5_000,
+            "leader_proxy_read_timeout_ms": 10_000,
+            "features": ["task_killing"],
+            "mesos_leader_ui_url": format!("http://{mesos}/"),
+        },
+        "zookeeper_config": {
+            "zk": "zk://localhost:2181/marathon",
+            "zk_timeout": 10_000,
+            "zk_session_timeout": 10_000,
+            "zk_max_versions": 25,
+        },
+        "event_subscriber": null,
+        "http_config": { "http_port": front.port(), "https_port": 8443 },
+    })))
+}
+
+pub(super) fn leader(shared: &Shared, call: &Call) -> Outcome {
+    match call.method {
+        Method::GET | Method::HEAD => {
+            Ok(ok(&json!({ "leader": shared.identity.front.to_string() })))
+        }
+        Method::DELETE => {
+            // Z15: a single master is elected again at once; what is left of an abdication is that streams end.
+            shared.bus.close_all();
+            Ok(ok(&json!({ "message": "Leadership abdicated" })))
+        }
+        _ => Err(ApiError::wrong_method()),
+    }
+}
+
+pub(super) fn plugins(call: &Call) -> Outcome {
+    require_read(call)?;
+    Ok(ok(&json!({ "plugins": [] })))
+}
+
+pub(super) fn event_subscriptions(call: &Call) -> Outcome {
+    match call.method {
+        Method::GET | Method::HEAD | Method::POST | Method::DELETE => {
+            let message = "http event callbacks are not offered yet; read /v2/events instead";
+            Err(ApiError::new(StatusCode::BAD_REQUEST, message))
+        }
+        _ => Err(ApiError::wrong_method()),
+    }
+}
+
+pub(super) fn ping(call: &Call) -> Outcome {
+    require_read(call)?;
+    Ok(with_type(StatusCode::OK, "text/plain", "pong\n"))
+}

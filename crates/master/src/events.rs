@@ -1,0 +1,176 @@
+//! The event bus: each event is rendered once, only if somebody listens, and goes to every listener in the order of publishing.
+//!
+//! A listener has a bounded queue; one that does not keep up is cut off, never waited for. Source: contract marathon §5.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use zddcluster_model::event::Event;
+
+use crate::clock::Clock;
+
+/// Events that may wait for one listener. Marathon has 50 and drops; ours is larger and ends the stream, so that nobody
+/// believes to have seen everything.
+const QUEUE: usize = 4096;
+
+/// Which events a stream wants and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Only these types; empty means all.
+    pub(crate) event_types: Vec<String>,
+    /// Without the plans' trees (`plan-format=light`).
+    pub(crate) is_light: bool,
+    /// The listener's address, for attached and detached events.
+    pub(crate) remote_address: String,
+}
+
+/// All listeners.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    last_id: u64,
+    streams: Vec<(u64, Wanted, mpsc::Sender<Bytes>)>,
+    observers: Vec<mpsc::Sender<Event>>,
+}
+
+/// One rendered event.
+struct Frame {
+    name: String,
+    full: Bytes,
+    /// Only if it differs and somebody wants it.
+    light: Option<Bytes>,
+}
+
+impl Bus {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            inner: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves only whole entries behind.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a stream. Its first frame is its own `event_stream_attached`, if it wants that.
+    pub(crate) fn attach(&self, wanted: Wanted) -> (u64, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let mut inner = self.lock();
+        inner.last_id += 1;
+        let id = inner.last_id;
+        let frame = self.stream_frame("event_stream_attached", &wanted.remote_address);
+        inner.streams.push((id, wanted, sender));
+        inner.deliver(&frame);
+        (id, receiver)
+    }
+
+    /// Removes a stream and tells the others.
+    pub(crate) fn detach(&self, id: u64) {
+        let mut inner = self.lock();
+        let Some(at) = inner.streams.iter().position(|(other, _, _)| *other == id) else {
+            return;
+        };
+        let (_, wanted, _) = inner.streams.remove(at);
+        let frame = self.stream_frame("event_stream_detached", &wanted.remote_address);
+        inner.deliver(&frame);
+    }
+
+    /// Adds a listener inside the house, which gets events as they are. It ends when the queue overflows.
+    ///
+    /// Attach first and look at the snapshot then: an event published in between is in both, none is missed.
+    pub(crate) fn observe(&self) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.lock().observers.push(sender);
+        receiver
+    }
+
+    /// Sends events to everybody who wants them.
+    pub(crate) fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        let mut inner = self.lock();
+        for event in events {
+            if !inner.streams.is_empty() {
+                let is_light_wanted = inner.streams.iter().any(|(_, wanted, _)| wanted.is_light);
+                inner.deliver(&render(&event, is_light_wanted));
+            }
+            if !inner.observers.is_empty() {
+                inner
+                    .observers
+                    .retain(|observer| observer.try_send(event.clone()).is_ok());
+            }
+        }
+    }
+
+    /// Ends all streams (leadership abdicated).
+    pub(crate) fn close_all(&self) {
+        self.lock().streams.clear();
+    }
+
+    fn stream_frame(&self, name: &str, remote_address: &str) -> Frame {
+        let timestamp = self.clock.now();
+        let body =
+            json!({ "remoteAddress": remote_address, "eventType": name, "timestamp": timestamp });
+        Frame {
+            name: name.to_owned(),
+            full: frame(name, &body.to_string()),
+            light: None,
+        }
+    }
+}
+
+impl Inner {
+    fn deliver(&mut self, frame: &Frame) {
+        self.streams.retain(|(_, wanted, sender)| {
+            if !wanted.event_types.is_empty() && !wanted.event_types.contains(&frame.name) {
+                return true;
+            }
+            let bytes = match &frame.light {
+                Some(light) if wanted.is_light => light,
+                _ => &frame.full,
+            };
+            let is_kept = sender.try_send(bytes.clone()).is_ok();
+            if !is_kept {
+                let remote_address = &wanted.remote_address;
+                tracing::warn!(%remote_address, "event stream ended: its reader is gone or too slow");
+            }
+            is_kept
+        });
+    }
+}
+
+/// One event on the wire: CRLF line ends, one data line.
+fn frame(name: &str, json: &str) -> Bytes {
+    format!("event: {name}\r\ndata: {json}\r\n\r\n").into()
+}
+
+fn render(event: &Event, is_light_wanted: bool) -> Frame {
+    let name = event.name().to_owned();
+    let value = serde_json::to_string(event).expect("events have string keys only");
+    let light = if is_light_wanted && name.starts_with("deployment_") {
+        without_trees(&value).map(|json| frame(&name, &json))
+    } else {
+        None
+    };
+    Frame {
+        full: frame(&name, &value),
+        light,
+        name,
+    }
+}
+
+/// The event without `original` and `target` of its plan (Z21).
+fn without_trees(json: &str) -> Option<String> {
+    let mut value: Value = serde_json::from_str(json).ok()?;
+    let plan = value.get_mut("plan")?.as_object_mut()?;
+    plan.shift_remove("original");
+    plan.shift_remove("target");
+    Some(value.to_string())
+}

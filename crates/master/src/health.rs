@@ -1,0 +1,304 @@
+//! The prober: carries out the engine's check orders and feeds the outcomes back.
+//!
+//! One task a check. A health check asks all RUNNING tasks of its app version together, first min(interval, 5 s) after the
+//! order, then every interval; a readiness check asks its one task at once, then every interval until it is ready. Rounds may
+//! overlap when the timeout is longer than the interval. All durations are divided by the speed. What an outcome means is
+//! the engine's business. Source: contract marathon §6.2, §6.5.
+
+mod ask;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use zddcluster_engine::state::Task;
+use zddcluster_engine::{CheckOrder, CheckVerdict, Input};
+use zddcluster_model::app::{HealthCheck, HealthProtocol, ReadinessCheck};
+use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
+use zddcluster_runtime::{Error, OnFailure};
+
+use crate::shared::{Message, Shared};
+
+/// The first round comes at most this long after a check was added; it is Marathon's constant.
+const FIRST_ROUND_MILLIS: u64 = 5_000;
+/// No interval and no timeout becomes shorter than this by the speed: loopback answers need a few milliseconds.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// What runs, and how to stop it.
+type Running = Arc<Mutex<BTreeMap<Key, CancellationToken>>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Health(AppId, Timestamp, usize),
+    Readiness(TaskId),
+}
+
+/// Takes orders until the master stops.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut orders: mpsc::Receiver<CheckOrder>,
+) -> Result<(), Error> {
+    let running = Running::default();
+    let token = shared.token().clone();
+    loop {
+        let order = tokio::select! {
+            biased;
+            // Cancel-safe: only waits for a state.
+            () = token.cancelled() => return Ok(()),
+            // Cancel-safe: `recv` keeps the order when dropped.
+            order = orders.recv() => order,
+        };
+        match order {
+            None => return Ok(()),
+            Some(CheckOrder::StartHealth { app, check_idx }) => {
+                start_health(&shared, &running, app, check_idx);
+            }
+            Some(CheckOrder::StopHealth { app_id, version }) => {
+                stop(
+                    &running,
+                    |key| matches!(key, Key::Health(id, v, _) if *id == app_id && *v == version),
+                );
+            }
+            Some(CheckOrder::StartReadiness { task_id, app }) => {
+                start_readiness(&shared, &running, task_id, app);
+            }
+            Some(CheckOrder::StopReadiness { task_id }) => {
+                stop(
+                    &running,
+                    |key| matches!(key, Key::Readiness(id) if *id == task_id),
+                );
+            }
+        }
+    }
+}
+
+fn stop(running: &Running, is_meant: impl Fn(&Key) -> bool) {
+    running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|key, token| {
+            let is_stopped = is_meant(key);
+            if is_stopped {
+                token.cancel();
+            }
+            !is_stopped
+        });
+}
+
+/// A token for a check that is not yet running; `None` if it is.
+fn claim(shared: &Shared, running: &Running, key: &Key) -> Option<CancellationToken> {
+    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    if running.contains_key(key) {
+        return None;
+    }
+    let token = shared.token().child_token();
+    running.insert(key.clone(), token.clone());
+    Some(token)
+}
+
+fn divided(millis: u64, speed: f64) -> Duration {
+    let divided = Duration::from_millis(millis).div_f64(speed.max(f64::MIN_POSITIVE));
+    divided.max(SHORTEST)
+}
+
+fn every(first: Duration, interval: Duration) -> Interval {
+    let mut rounds = tokio::time::interval_at(Instant::now() + first, interval);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    rounds
+}
+
+// === Health ===
+
+fn start_health(shared: &Arc<Shared>, running: &Running, app: Arc<App>, check_idx: usize) {
+    let Some(check) = app.health_checks.get(check_idx).cloned() else {
+        return;
+    };
+    match check.protocol {
+        HealthProtocol::Http
+        | HealthProtocol::Tcp
+        | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosTcp => {}
+        HealthProtocol::Https | HealthProtocol::Command | HealthProtocol::MesosHttps => {
+            let protocol = check.protocol;
+            tracing::warn!(app_id = %app.id, ?protocol, "health checks of this kind are not run yet");
+            return;
+        }
+    }
+    let key = Key::Health(app.id.clone(), app.version, check_idx);
+    let Some(token) = claim(shared, running, &key) else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    shared
+        .tasks
+        .clone()
+        .spawn("health-check", OnFailure::Log, async move {
+            check_health(&shared, &token, &app, check_idx, &check).await;
+            Ok(())
+        });
+}
+
+async fn check_health(
+    shared: &Arc<Shared>,
+    token: &CancellationToken,
+    app: &Arc<App>,
+    check_idx: usize,
+    check: &HealthCheck,
+) {
+    let interval_millis = check.interval_seconds.saturating_mul(1000);
+    let first = divided(interval_millis.min(FIRST_ROUND_MILLIS), shared.speed);
+    let mut rounds = every(first, divided(interval_millis, shared.speed));
+    let timeout = divided(check.timeout_seconds.saturating_mul(1000), shared.speed);
+    let mut asked = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            // Cancel-safe: only waits for a state. What is being asked is dropped with the set.
+            () = token.cancelled() => return,
+            // Cancel-safe: a finished one stays in the set until it is returned.
+            Some(outcome) = asked.join_next() => {
+                if let Ok((task_id, Some(verdict))) = outcome {
+                    let input = Input::Health { task_id, check_idx, verdict };
+                    if shared.send(Message::Input(input)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            // Cancel-safe: a tick is kept.
+            _ = rounds.tick() => {
+                for task in shared.state().tasks_of(&app.id) {
+                    if task.version != app.version || task.state != TaskState::Running {
+                        continue;
+                    }
+                    let (app, check, task) = (Arc::clone(app), check.clone(), Arc::clone(task));
+                    asked.spawn(async move {
+                        (task.id.clone(), verdict(&app, &check, &task, timeout).await)
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn verdict(
+    app: &App,
+    check: &HealthCheck,
+    task: &Task,
+    timeout: Duration,
+) -> Option<CheckVerdict> {
+    let Some((host, port)) = endpoint(app, task, check.port_index, check.port) else {
+        let cause = "Missing/invalid port index and no explicit port specified";
+        return Some(CheckVerdict::Unhealthy(cause.to_owned()));
+    };
+    let is_tcp = matches!(
+        check.protocol,
+        HealthProtocol::Tcp | HealthProtocol::MesosTcp
+    );
+    let outcome = if is_tcp {
+        ask::connect(host, port, timeout).await
+    } else {
+        let path = check.path.as_deref().unwrap_or("/");
+        match ask::get(host, port, path, timeout, 0).await {
+            Ok(answer) if (200..400).contains(&answer.status.as_u16()) => Ok(()),
+            Ok(answer) if answer.status.is_informational() && check.ignore_http1xx => return None,
+            Ok(answer) => Err(answer.status.to_string()),
+            Err(failure) => Err(failure.to_string()),
+        }
+    };
+    Some(match outcome {
+        Ok(()) => CheckVerdict::Healthy,
+        Err(cause) => CheckVerdict::Unhealthy(cause),
+    })
+}
+
+/// Where a check of this app asks: the fixed port, else the one of this index; at the task's own address if it has no
+/// host port (IP-per-task, user networks).
+fn endpoint<'a>(
+    app: &App,
+    task: &'a Task,
+    port_index: Option<u32>,
+    port: Option<u16>,
+) -> Option<(&'a str, u16)> {
+    let own = task
+        .ip_addresses
+        .first()
+        .map_or(task.host.as_str(), |own| own.ip_address.as_str());
+    let host = if app.ip_address.is_some() {
+        own
+    } else {
+        task.host.as_str()
+    };
+    if let Some(port) = port {
+        return Some((host, port));
+    }
+    let i = usize::try_from(port_index.unwrap_or(0)).ok()?;
+    if let Some(ip_address) = &app.ip_address {
+        return Some((own, ip_address.discovery.ports.get(i)?.number));
+    }
+    match app.port_mappings().and_then(|mappings| mappings.get(i)) {
+        Some(mapping) if mapping.host_port.is_none() => Some((own, mapping.container_port)),
+        Some(_) | None => Some((host, *task.ports.get(i)?)),
+    }
+}
+
+// === Readiness ===
+
+fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app: Arc<App>) {
+    let Some(check) = app.readiness_checks.first().cloned() else {
+        return;
+    };
+    if check.protocol != HealthProtocol::Http {
+        let protocol = check.protocol;
+        tracing::warn!(app_id = %app.id, ?protocol, "readiness checks of this kind are not run yet");
+        return;
+    }
+    let key = Key::Readiness(task_id.clone());
+    let Some(token) = claim(shared, running, &key) else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    let running = Arc::clone(running);
+    shared
+        .tasks
+        .clone()
+        .spawn("readiness-check", OnFailure::Log, async move {
+            // Cancel-safe: dropping it abandons one request.
+            let _ = token
+                .run_until_cancelled(check_readiness(&shared, &task_id, &app, &check))
+                .await;
+            running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&key);
+            Ok(())
+        });
+}
+
+async fn check_readiness(shared: &Shared, task_id: &TaskId, app: &App, check: &ReadinessCheck) {
+    let interval = divided(check.interval_seconds.saturating_mul(1000), shared.speed);
+    let timeout = divided(check.timeout_seconds.saturating_mul(1000), shared.speed);
+    let mut rounds = every(Duration::ZERO, interval);
+    loop {
+        rounds.tick().await;
+        let Some(task) = shared.state().tasks.get(task_id).cloned() else {
+            return;
+        };
+        if task.state != TaskState::Running {
+            continue;
+        }
+        let response = ask::readiness(app, check, &task, timeout).await;
+        let is_ready = check.http_status_codes_for_ready.contains(&response.status);
+        let input = Input::Readiness {
+            task_id: task_id.clone(),
+            is_ready,
+            response,
+        };
+        if shared.send(Message::Input(input)).await.is_err() || is_ready {
+            return;
+        }
+    }
+}

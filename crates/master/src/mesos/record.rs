@@ -1,0 +1,120 @@
+//! The parts of a task that Mesos shows, shared by the v0 documents and the v1 stream.
+
+use zddcluster_engine::state::Task;
+use zddcluster_model::{App, TaskState, Timestamp};
+
+/// A published port: number, protocol, name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    pub(super) protocol: String,
+    pub(super) name: Option<String>,
+}
+
+/// The discovery ports that Marathon publishes for a task (contract mesos-dns §2).
+pub(super) fn discovery_ports(task: &Task) -> Vec<Port> {
+    let Some(app) = &task.app else {
+        let tcp = |number: &u16| Port {
+            number: *number,
+            protocol: "tcp".to_owned(),
+            name: None,
+        };
+        return task.ports.iter().map(tcp).collect();
+    };
+    let mut ports = Vec::new();
+    let mut add = |number: u16, protocols: &str, name: Option<&str>| {
+        for protocol in protocols.split(',').map(str::trim) {
+            let (protocol, name) = (protocol.to_owned(), name.map(str::to_owned));
+            ports.push(Port {
+                number,
+                protocol,
+                name,
+            });
+        }
+    };
+    if let Some(ip_address) = &app.ip_address {
+        for port in &ip_address.discovery.ports {
+            add(port.number, &port.protocol, Some(&port.name));
+        }
+    } else if let Some(mappings) = app.port_mappings() {
+        let mut host_ports = task.ports.iter();
+        for mapping in mappings {
+            // The engine gives a port for each mapping; one without host port is reached in its container.
+            let given = host_ports.next().copied();
+            let number = match (mapping.host_port, given) {
+                (Some(_), Some(port)) => port,
+                (Some(_) | None, _) => mapping.container_port,
+            };
+            add(number, &mapping.protocol, mapping.name.as_deref());
+        }
+    } else {
+        for (definition, port) in app.port_definitions.iter().zip(&task.ports) {
+            add(*port, &definition.protocol, definition.name.as_deref());
+        }
+    }
+    ports
+}
+
+/// Host ports as inclusive ranges, neighbours joined.
+pub(super) fn ranges(ports: &[u16]) -> Vec<(u16, u16)> {
+    let mut sorted = ports.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in sorted {
+        match ranges.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(port) => *end = port,
+            _ => ranges.push((port, port)),
+        }
+    }
+    ranges
+}
+
+/// Ranges as v0 writes them: `[1025-2180, 2182-3887]`.
+pub(super) fn ranges_text(ranges: &[(u16, u16)]) -> String {
+    let parts: Vec<String> = ranges
+        .iter()
+        .map(|(begin, end)| format!("{begin}-{end}"))
+        .collect();
+    format!("[{}]", parts.join(", "))
+}
+
+/// The statuses a task went through, oldest first, as far as they are kept.
+pub(super) fn statuses(task: &Task) -> Vec<(TaskState, Timestamp)> {
+    let mut statuses = Vec::with_capacity(3);
+    if let Some(started_at) = task.started_at {
+        statuses.push((TaskState::Running, started_at));
+    }
+    if task.state != TaskState::Running {
+        let killing_since = task.killing.as_ref().map(|killing| killing.since);
+        let at = match task.state {
+            TaskState::Killing => killing_since,
+            _ => task.ended_at,
+        };
+        let at = at
+            .or(killing_since)
+            .or(task.started_at)
+            .unwrap_or(task.staged_at);
+        statuses.push((task.state, at));
+    }
+    statuses
+}
+
+/// Cores, memory and disk of a task.
+pub(super) fn scalars(app: Option<&App>) -> (f64, f64, f64) {
+    app.map_or((0.0, 0.0, 0.0), |app| (app.cpus, app.mem, app.disk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_ports_are_one_range() {
+        assert_eq!(
+            ranges_text(&ranges(&[31002, 31000, 31001, 40000])),
+            "[31000-31002, 40000-40000]"
+        );
+        assert_eq!(ranges_text(&ranges(&[])), "[]");
+    }
+}

@@ -1,0 +1,175 @@
+//! App JSON with its selectable parts (contract marathon §1.11).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use zddcluster_engine::State;
+use zddcluster_engine::state::Task;
+use zddcluster_model::{App, AppId, DeploymentId, Timestamp};
+
+use super::stats::{Counts, task_stats};
+use super::task::{TaskView, task_json};
+
+/// The parts of an app beyond its definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) counts: bool,
+    pub(crate) deployments: bool,
+    pub(crate) readiness: bool,
+    pub(crate) tasks: bool,
+    pub(crate) last_task_failure: bool,
+    pub(crate) task_stats: bool,
+}
+
+impl Parts {
+    /// Always shown in `GET /v2/apps`.
+    pub(crate) const LIST: Self = Self {
+        counts: true,
+        deployments: true,
+        readiness: false,
+        tasks: false,
+        last_task_failure: false,
+        task_stats: false,
+    };
+    /// Always shown for one app.
+    pub(crate) const ONE: Self = Self {
+        tasks: true,
+        last_task_failure: true,
+        ..Self::LIST
+    };
+
+    /// These parts and those that `embed` names; the prefixes none, `app.`, `apps.` and `group.apps.` are equal here.
+    #[must_use]
+    pub(crate) fn with_embed(mut self, embed: &str) -> Self {
+        let name = ["group.apps.", "apps.", "app."]
+            .iter()
+            .find_map(|prefix| embed.strip_prefix(prefix))
+            .unwrap_or(embed);
+        match name {
+            "counts" => self.counts = true,
+            "deployments" => self.deployments = true,
+            "readiness" => self.readiness = true,
+            "lastTaskFailure" => self.last_task_failure = true,
+            "taskStats" => self.task_stats = true,
+            "tasks" => {
+                self.tasks = true;
+                self.deployments = true;
+            }
+            "failures" => {
+                self.last_task_failure = true;
+                self.tasks = true;
+                self.deployments = true;
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// The tasks of every app, grouped in one pass over all.
+#[derive(Debug, Default)]
+pub(crate) struct TasksByApp<'a>(BTreeMap<&'a AppId, Vec<&'a Arc<Task>>>);
+
+impl<'a> TasksByApp<'a> {
+    /// Groups all tasks of a snapshot.
+    pub(crate) fn all(state: &'a State) -> Self {
+        let mut by_app: BTreeMap<&AppId, Vec<&Arc<Task>>> = BTreeMap::new();
+        for task in state.tasks.values() {
+            by_app.entry(&task.app_id).or_default().push(task);
+        }
+        Self(by_app)
+    }
+
+    /// The tasks of one app only.
+    pub(crate) fn of(state: &'a State, app_id: &'a AppId) -> Self {
+        Self(BTreeMap::from([(app_id, state.tasks_of(app_id).collect())]))
+    }
+
+    /// The tasks of an app.
+    pub(crate) fn get(&self, app_id: &AppId) -> &[&'a Arc<Task>] {
+        self.0.get(app_id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The ids of the running plans that affect an app, as `deployments` shows them.
+fn deployments_of(state: &State, app_id: &AppId) -> Value {
+    let ids: Vec<Value> = state
+        .deployments
+        .values()
+        .filter(|deployment| {
+            deployment
+                .plan
+                .steps
+                .iter()
+                .any(|step| step.actions.iter().any(|action| action.app == *app_id))
+        })
+        .map(|deployment| json!({ "id": deployment.plan.id }))
+        .collect();
+    ids.into()
+}
+
+/// An app with the wanted parts.
+pub(crate) fn app_json(
+    state: &State,
+    app: &App,
+    tasks: &TasksByApp<'_>,
+    parts: Parts,
+    now: Timestamp,
+) -> Value {
+    let mut json = definition(app);
+    let tasks = tasks.get(&app.id);
+    if parts.counts {
+        Counts::of(tasks).insert_into(&mut json);
+    }
+    if parts.deployments {
+        json.insert("deployments".to_owned(), deployments_of(state, &app.id));
+    }
+    if parts.readiness {
+        let results: Vec<_> = state
+            .deployments
+            .values()
+            .flat_map(|deployment| &deployment.actions)
+            .filter(|running| running.action.app == app.id)
+            .flat_map(|running| &running.readiness)
+            .collect();
+        json.insert("readinessCheckResults".to_owned(), json!(results));
+    }
+    if parts.tasks {
+        let tasks: Vec<Value> = tasks
+            .iter()
+            .map(|task| task_json(task, TaskView::OfApp))
+            .collect();
+        json.insert("tasks".to_owned(), tasks.into());
+    }
+    if parts.last_task_failure
+        && let Some(failure) = state.failures.get(&app.id)
+    {
+        json.insert("lastTaskFailure".to_owned(), json!(**failure));
+    }
+    if parts.task_stats {
+        json.insert("taskStats".to_owned(), task_stats(app, tasks, now));
+    }
+    json.into()
+}
+
+/// The answer to `POST /v2/apps`: the app as submitted, zero counts, its deployment, no tasks.
+pub(crate) fn created_app_json(app: &App, deployment_id: &DeploymentId) -> Value {
+    let app = App {
+        version_info: None,
+        ..app.clone()
+    };
+    let mut json = definition(&app);
+    Counts::default().insert_into(&mut json);
+    json.insert("deployments".to_owned(), json!([{ "id": deployment_id }]));
+    json.insert("tasks".to_owned(), json!([]));
+    json.into()
+}
+
+fn definition(app: &App) -> Map<String, Value> {
+    match serde_json::to_value(app) {
+        Ok(Value::Object(map)) => map,
+        // An app is printed as an object with string keys.
+        Ok(_) | Err(_) => Map::new(),
+    }
+}

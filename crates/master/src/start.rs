@@ -1,0 +1,302 @@
+//! Starting the master from what it stored, and the handle that the binary holds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use zddcluster_engine::state::ReplayError;
+use zddcluster_engine::{Answer, CheckOrder, Command, Engine, State};
+use zddcluster_runtime::{Guard, OnFailure, Tasks, serve};
+use zddcluster_store::{Change, Record, Store, StoreError};
+
+use crate::actor::Actor;
+use crate::clock::Clock;
+use crate::error::CallError;
+use crate::shared::{Identity, Message, Shared};
+use crate::{admin, health, mesos};
+
+/// Messages that may wait for the one writer; more than a lab's agents, checks and callers ever send at once.
+const INBOX: usize = 8192;
+/// Check orders that may wait for the prober, which only starts and stops tasks.
+const CHECK_ORDERS: usize = 1024;
+/// Longest hold of a SIGTERM for edges to drain (DESIGN §4, Z20).
+const DRAIN_MILLIS: i64 = 10_000;
+/// An agent away longer than this loses its tasks: Mesos' agent ping timeout (15 s, five times).
+const AGENT_TIMEOUT_MILLIS: i64 = 75_000;
+/// Where the master keeps its own identity, beside the engine's records.
+const IDENTITY_KEY: &str = "master/uuid";
+/// Prefix of records that are the master's own.
+const OWN_PREFIX: &str = "master/";
+/// How often waiting for tasks to end looks again, besides being woken by each new state.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What a master needs to start. Listeners are bound by the caller.
+pub struct Config {
+    /// Front door: Marathon API, admin router, agent and edge protocols, start page.
+    pub front: TcpListener,
+    /// The Mesos master API.
+    pub mesos: TcpListener,
+    /// Durable state.
+    pub store: Box<dyn Store>,
+    /// Divides control-plane durations; 1 is Marathon's time.
+    pub speed: f64,
+    /// Hold SIGTERM until edges have drained.
+    pub drain: bool,
+    /// Names and addresses allowed in `Host` besides loopback, `localhost` and `*.mesos`.
+    pub allowed_hosts: Vec<String>,
+    /// Shown in place of the front listener's own address (when that is `0.0.0.0`).
+    pub shown_front: Option<SocketAddr>,
+    /// Shown in place of the Mesos listener's own address.
+    pub shown_mesos: Option<SocketAddr>,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Most apps, if limited.
+    pub max_apps: Option<usize>,
+    /// Moves the master's clock, milliseconds; for tests.
+    pub clock_offset_millis: i64,
+}
+
+impl Config {
+    /// The usual configuration for these listeners and this store.
+    pub fn new(front: TcpListener, mesos: TcpListener, store: Box<dyn Store>) -> Self {
+        Self {
+            front,
+            mesos,
+            store,
+            speed: 1.0,
+            drain: true,
+            allowed_hosts: Vec::new(),
+            shown_front: None,
+            shown_mesos: None,
+            cluster: "zddcluster".to_owned(),
+            max_apps: None,
+            clock_offset_millis: 0,
+        }
+    }
+}
+
+/// Why a master did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read or written.
+    #[error("the stored state cannot be used")]
+    Store(#[from] StoreError),
+    /// The store holds what cannot be understood.
+    #[error("the stored state cannot be understood")]
+    Replay(#[from] ReplayError),
+    /// The stored identity is no UUID.
+    #[error("the stored identity of the master is damaged")]
+    Identity(#[source] uuid::Error),
+    /// A listener has no address.
+    #[error("a listener has no address")]
+    Listener(#[source] std::io::Error),
+    /// A thread panicked while the store was read.
+    #[error("reading the store was interrupted")]
+    Interrupted(#[source] tokio::task::JoinError),
+}
+
+/// A running master.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// Starts the master on its listeners; its tasks are children of `tasks`.
+///
+/// When it returns, the state is loaded and the listeners answer. `Err` leaves nothing running.
+pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
+    let Config {
+        front,
+        mesos: mesos_listener,
+        store,
+        speed,
+        drain,
+        allowed_hosts,
+        shown_front,
+        shown_mesos,
+        cluster,
+        max_apps,
+        clock_offset_millis,
+    } = config;
+    let shown = |shown: Option<SocketAddr>, listener: &TcpListener| match shown {
+        Some(address) => Ok(address),
+        None => listener.local_addr().map_err(StartError::Listener),
+    };
+    let (front_address, mesos_address) = (
+        shown(shown_front, &front)?,
+        shown(shown_mesos, &mesos_listener)?,
+    );
+    let loaded = tokio::task::spawn_blocking(move || load(store))
+        .await
+        .map_err(StartError::Interrupted)??;
+    let clock = Clock::start(clock_offset_millis);
+    let mut node = [0; 6];
+    rand::rng().fill_bytes(&mut node);
+    let engine_config = zddcluster_engine::Config {
+        master_uuid: loaded.uuid,
+        node,
+        seed: rand::rng().next_u64(),
+        speed,
+        drain_millis: if drain { DRAIN_MILLIS } else { 0 },
+        agent_timeout_millis: AGENT_TIMEOUT_MILLIS,
+        max_apps,
+    };
+    let engine = Engine::restore(engine_config, clock.now(), loaded.records)?;
+    let identity = Identity {
+        uuid: loaded.uuid,
+        cluster,
+        front: front_address,
+        mesos: mesos_address,
+    };
+    let tasks = tasks.child("master");
+    let (inbox_sender, inbox) = mpsc::channel::<Message>(INBOX);
+    let (checks, check_orders) = mpsc::channel::<CheckOrder>(CHECK_ORDERS);
+    let state = engine.state().clone();
+    let shared = Arc::new(Shared::new(
+        identity,
+        clock,
+        speed,
+        state,
+        inbox_sender,
+        tasks.clone(),
+    ));
+    let actor = Actor {
+        engine,
+        store: Some(loaded.store),
+        own_records: loaded.own_records,
+        shared: Arc::clone(&shared),
+        inbox,
+        checks,
+        last_ticket: 0,
+        broken: None,
+    };
+    tasks.spawn("writer", OnFailure::Shutdown, actor.run());
+    tasks.spawn(
+        "prober",
+        OnFailure::Shutdown,
+        health::run(Arc::clone(&shared), check_orders),
+    );
+    let guard = Guard::new(allowed_hosts);
+    let front_router = guard.clone().wrap(admin::router(Arc::clone(&shared)));
+    let mesos_router = guard.wrap(mesos::router(Arc::clone(&shared)));
+    let token = tasks.token();
+    tasks.spawn(
+        "front-door",
+        OnFailure::Shutdown,
+        serve(front, front_router, token.clone()),
+    );
+    tasks.spawn(
+        "mesos-api",
+        OnFailure::Shutdown,
+        serve(mesos_listener, mesos_router, token.clone()),
+    );
+    Ok(Handle { shared })
+}
+
+/// What the store holds.
+struct Loaded {
+    store: Box<dyn Store>,
+    uuid: uuid::Uuid,
+    records: Vec<Record>,
+    own_records: Vec<Record>,
+}
+
+/// Reads the store; a new one gets an identity.
+fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
+    let (mut own_records, records): (Vec<Record>, Vec<Record>) = store
+        .load()?
+        .into_iter()
+        .partition(|(key, _)| key.starts_with(OWN_PREFIX));
+    let stored = own_records.iter().find(|(key, _)| key == IDENTITY_KEY);
+    let uuid = match stored {
+        Some((_, value)) => {
+            let text = String::from_utf8_lossy(value);
+            text.trim_matches('"')
+                .parse()
+                .map_err(StartError::Identity)?
+        }
+        None => {
+            let uuid = uuid::Uuid::new_v4();
+            let value = format!("\"{uuid}\"").into_bytes();
+            store.commit(vec![Change::Put(IDENTITY_KEY.to_owned(), value.clone())])?;
+            own_records.push((IDENTITY_KEY.to_owned(), value));
+            uuid
+        }
+    };
+    Ok(Loaded {
+        store,
+        uuid,
+        records,
+        own_records,
+    })
+}
+
+impl Handle {
+    /// Where the front door is reached.
+    pub fn front(&self) -> SocketAddr {
+        self.shared.identity.front
+    }
+
+    /// Where the Mesos API is reached.
+    pub fn mesos(&self) -> SocketAddr {
+        self.shared.identity.mesos
+    }
+
+    /// The latest durable state.
+    pub fn state(&self) -> Arc<State> {
+        self.shared.state()
+    }
+
+    /// Gives a command to the engine, as a caller of the API does.
+    pub async fn submit(&self, command: Command) -> Result<Answer, CallError> {
+        self.shared.submit(command).await
+    }
+
+    /// Returns when the first decisions after the start are made and visible.
+    pub async fn wait_ready(&self) {
+        self.wait_until(|_| true).await;
+    }
+
+    /// Waits until `is_met` holds for a published state, or the master stops; false for the latter.
+    ///
+    /// Cancel-safe.
+    pub async fn wait_until(&self, mut is_met: impl FnMut(&State) -> bool) -> bool {
+        let mut published = self.shared.published();
+        let token = self.shared.token();
+        loop {
+            if *published.borrow_and_update() > 0 && is_met(&self.shared.state()) {
+                return true;
+            }
+            tokio::select! {
+                // Cancel-safe: all three only wait.
+                () = token.cancelled() => return false,
+                _ = published.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Ends every task without replacement (Ctrl-C); the apps come back at the next start.
+    ///
+    /// True if all had ended within `grace`. Agents that are away are not waited for.
+    pub async fn stop_tasks(&self, grace: Duration) -> Result<bool, CallError> {
+        let deadline = Instant::now() + grace;
+        self.shared.submit(Command::StopTasks).await?;
+        let all_gone = self.wait_until(|state| {
+            !state.tasks.values().any(|task| {
+                !task.state.is_terminal()
+                    && state
+                        .agents
+                        .get(&task.agent_id)
+                        .is_some_and(|agent| agent.is_connected)
+            })
+        });
+        Ok(tokio::time::timeout_at(deadline, all_gone)
+            .await
+            .unwrap_or(false))
+    }
+}
