@@ -3,11 +3,12 @@
 //! Settings come from flags, else from the environment (`ZDD_…`), else from the defaults shown in the help.
 
 mod dcos;
+mod role;
+mod up;
 mod value;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -18,15 +19,11 @@ pub(crate) use self::dcos::{
     AppVerb, DcosArgs, DcosVerb, DeploymentVerb, MarathonTaskVerb, MarathonVerb, PackageVerb,
     TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
 };
+pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
+pub(crate) use self::up::DataDirArgs;
+pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
+use self::value::BARE;
 pub use self::value::{LoopbackNet, ResourceSpec};
-
-/// The most public agents a cluster may have: its /24 keeps .2 to .10 for them.
-const MAX_PUBLIC_AGENTS: i64 = 9;
-/// The most private agents a cluster may have: its /24 keeps .11 to .254 for them.
-const MAX_AGENTS: i64 = 244;
-
-/// Values whose names say it have no help of their own: clap then lists them in one line.
-const BARE: clap::builder::Resettable<clap::builder::StyledStr> = clap::builder::Resettable::Reset;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no cluster runs, 64 wrong settings,
@@ -155,124 +152,6 @@ pub struct Parsed {
     pub invocation: Invocation,
 }
 
-/// The settings of `up`.
-#[derive(Clone, Debug, Args)]
-pub struct UpArgs {
-    /// Private agents
-    #[arg(long, env = "ZDD_AGENTS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=MAX_AGENTS))]
-    pub agents: u16,
-    /// Public agents
-    #[arg(long, env = "ZDD_PUBLIC_AGENTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=MAX_PUBLIC_AGENTS))]
-    pub public_agents: u16,
-    /// Install a package at the first start; may be given more than once
-    #[arg(
-        long = "with",
-        env = "ZDD_WITH",
-        value_name = "PACKAGE",
-        value_enum,
-        value_delimiter = ','
-    )]
-    pub with: Vec<Package>,
-    /// What runs the tasks; `auto` takes Docker when an engine answers, else plain processes
-    #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
-    pub containerizer: Containerizer,
-    /// The loopback /24 the cluster lives in; another one for each cluster that runs side by side
-    #[arg(long, env = "ZDD_NET", value_name = "NET", default_value_t = LoopbackNet::DEFAULT)]
-    pub net: LoopbackNet,
-    /// What each agent offers, whatever the host has [default: cpus:4;mem:14861;disk:35577]
-    #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
-    pub resources: ResourceSpec,
-    #[command(flatten)]
-    data_dir: DataDirArgs,
-    /// Fill a new data directory from the snapshot.json of a damaged one
-    #[arg(long, env = "ZDD_RESTORE", value_name = "FILE")]
-    pub restore: Option<PathBuf>,
-    /// Divide the control plane's times by N: health intervals, grace, back-off
-    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
-    pub speed: f64,
-    /// Return when the cluster is ready and leave it running
-    #[arg(long, env = "ZDD_DETACH")]
-    pub detach: bool,
-    #[command(flatten)]
-    pub log: LogArgs,
-    /// Send SIGTERM without waiting for the edges to drain the task
-    #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
-    pub no_drain: bool,
-    /// Shift the cluster's clock, for tests of clocks that jump
-    #[arg(
-        long,
-        env = "ZDD_CLOCK_OFFSET_SECONDS",
-        value_name = "SECONDS",
-        default_value_t = 0,
-        allow_negative_numbers = true,
-        hide = true
-    )]
-    pub clock_offset_seconds: i64,
-}
-
-impl UpArgs {
-    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
-    pub fn data_dir(&self) -> Option<&Path> {
-        self.data_dir.get()
-    }
-}
-
-/// What is logged; the log itself goes to stderr.
-#[derive(Clone, Debug, Args)]
-pub struct LogArgs {
-    /// What to log: a level or a filter such as `warn,zddcluster_edge=debug`
-    #[arg(
-        long = "log",
-        env = "ZDD_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub filter: String,
-}
-
-/// The settings of `down`.
-#[derive(Clone, Debug, Args)]
-pub struct DownArgs {
-    #[command(flatten)]
-    data_dir: DataDirArgs,
-    /// How long the tasks may take to end before they are killed
-    #[arg(
-        long,
-        env = "ZDD_DOWN_TIMEOUT",
-        value_name = "SECONDS",
-        default_value_t = 30
-    )]
-    pub timeout: u64,
-}
-
-impl DownArgs {
-    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
-    pub fn data_dir(&self) -> Option<&Path> {
-        self.data_dir.get()
-    }
-}
-
-/// Which cluster is meant.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct DataDirArgs {
-    /// The cluster's directory [default: zddcluster in $XDG_DATA_HOME or ~/.local/share]
-    #[arg(long = "data-dir", env = "ZDD_DATA_DIR", value_name = "DIR")]
-    path: Option<PathBuf>,
-}
-
-impl DataDirArgs {
-    pub(crate) fn get(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn at(path: &Path) -> Self {
-        Self {
-            path: Some(path.to_owned()),
-        }
-    }
-}
-
 /// The settings of `env`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EnvArgs {
@@ -338,151 +217,6 @@ pub enum Shell {
     Bash,
     Zsh,
     Fish,
-}
-
-/// A built-in package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Package {
-    /// The edge proxy on the public agents.
-    #[value(help = BARE)]
-    MarathonLb,
-}
-
-impl Package {
-    /// The package's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MarathonLb => "marathon-lb",
-        }
-    }
-}
-
-/// What runs the tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Containerizer {
-    /// Docker when an engine answers, else processes.
-    #[value(help = BARE)]
-    Auto,
-    /// Plain processes.
-    #[value(help = BARE)]
-    Process,
-    /// Docker.
-    #[value(help = BARE)]
-    Docker,
-}
-
-/// The settings of `master`.
-#[derive(Clone, Debug, Args)]
-pub struct MasterArgs {
-    /// Where the Marathon API and everything else for users listens
-    #[arg(long, env = "ZDD_FRONT", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8080), value_parser = value::loopback)]
-    pub front: SocketAddr,
-    /// Where the Mesos master API listens
-    #[arg(long, env = "ZDD_MESOS", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 5050), value_parser = value::loopback)]
-    pub mesos: SocketAddr,
-    #[command(flatten)]
-    data_dir: DataDirArgs,
-    /// Divide the control plane's times by N
-    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
-    pub speed: f64,
-    #[command(flatten)]
-    pub log: LogArgs,
-    /// Send SIGTERM without waiting for the edges to drain the task
-    #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
-    pub no_drain: bool,
-}
-
-impl MasterArgs {
-    /// `--data-dir`, if given: see [`data_dir`](crate::data_dir).
-    pub fn data_dir(&self) -> Option<&Path> {
-        self.data_dir.get()
-    }
-}
-
-/// The settings of `agent`.
-#[derive(Clone, Debug, Args)]
-pub struct AgentArgs {
-    /// The master's front door
-    #[arg(
-        long,
-        env = "ZDD_MASTER_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub master: String,
-    /// The address of the agent and its tasks
-    #[arg(long, env = "ZDD_HOSTNAME", value_name = "ADDRESS", default_value_t = Ipv4Addr::new(127, 0, 0, 11), value_parser = value::loopback_ip)]
-    pub hostname: Ipv4Addr,
-    /// The port of the agent's API
-    #[arg(long, env = "ZDD_AGENT_PORT", default_value_t = 5051)]
-    pub port: u16,
-    /// Offer the resources for public apps
-    #[arg(long, env = "ZDD_PUBLIC")]
-    pub public: bool,
-    /// What the agent offers [default: cpus:4;mem:14861;disk:35577]
-    #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
-    pub resources: ResourceSpec,
-    /// Where sandboxes are kept
-    #[arg(long, env = "ZDD_WORK_DIR", value_name = "DIR")]
-    pub work_dir: PathBuf,
-    /// What runs the tasks
-    #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
-    pub containerizer: Containerizer,
-    /// Divide the control plane's times by N; must be the master's
-    #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
-    pub speed: f64,
-    #[command(flatten)]
-    pub log: LogArgs,
-}
-
-/// The settings of `dns`.
-#[derive(Clone, Debug, Args)]
-pub struct DnsArgs {
-    /// The Mesos master to follow
-    #[arg(
-        long,
-        env = "ZDD_MESOS_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:5050"
-    )]
-    pub master: String,
-    /// Where queries are answered, UDP and TCP
-    #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053), value_parser = value::loopback)]
-    pub listen: SocketAddr,
-    /// The domain of all names
-    #[arg(long, env = "ZDD_DNS_DOMAIN", default_value = "mesos")]
-    pub domain: String,
-    /// Seconds an answer may be kept
-    #[arg(
-        long,
-        env = "ZDD_DNS_TTL",
-        value_name = "SECONDS",
-        default_value_t = 60
-    )]
-    pub ttl: u32,
-    #[command(flatten)]
-    pub log: LogArgs,
-}
-
-/// The settings of `edge`: marathon-lb's own command line, which the edge reads itself.
-#[derive(Clone, Debug, Args)]
-pub struct EdgeArgs {
-    /// As for marathon-lb, for instance: sse -m http://master.mesos:8080 --group external
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGS"
-    )]
-    pub args: Vec<OsString>,
-}
-
-/// The test service has no flags: it is set up by its environment, as in the lab.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct SimpleserviceArgs {}
-
-/// An address of the default cluster.
-const fn loopback(host: u8, port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), port)
 }
 
 /// A command line that was not understood, or asked for help.

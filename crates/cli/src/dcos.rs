@@ -56,8 +56,7 @@ pub(crate) async fn run(args: DcosArgs, printer: &Printer) -> Result<ExitStatus,
         return print_versions(Front::locate(&data_dir).ok(), printer).await;
     }
     let Some(verb) = verb else {
-        let help = dcos_command().render_long_help();
-        printer.raw(&help.ansi().to_string())?;
+        printer.data(&dcos_command().render_help().ansi().to_string())?;
         return Ok(ExitStatus::Success);
     };
     let input = Input {

@@ -4,8 +4,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use clap::builder::{Resettable, StyledStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zddcluster_model::agent::Resources;
+
+/// Values whose names say it have no help of their own: clap then lists them in one line.
+pub(super) const BARE: Resettable<StyledStr> = Resettable::Reset;
 
 /// The slowest and fastest cluster: below, nothing ends; above, timers come closer than processes start.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
