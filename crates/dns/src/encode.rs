@@ -236,3 +236,6 @@ impl<'a> Message<'a> {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

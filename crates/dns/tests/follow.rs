@@ -136,9 +136,7 @@ async fn nothing_is_answered_before_the_first_state() {
     // An address at which no master listens yet.
     let reserved = TcpSocket::new_v4().expect("a socket");
     reserved.set_reuseaddr(true).expect("set");
-    reserved
-        .bind(OWN.into())
-        .expect("a port");
+    reserved.bind(OWN.into()).expect("a port");
     let address = reserved.local_addr().expect("bound");
     let tasks = Tasks::new();
     let dns = dns(&format!("http://{address}"), &tasks).await;

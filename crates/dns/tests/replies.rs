@@ -248,3 +248,46 @@ async fn ask_tcp(server: SocketAddr, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
     answers
 }
+
+#[tokio::test]
+async fn a_connection_is_closed_after_its_share_of_queries() {
+    let master = Master::start(support::state_document()).await;
+    let tasks = Tasks::new();
+    let config = Config {
+        master: master.url(),
+        udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
+        tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        zone: support::config("lab"),
+    };
+    let dns = start(config, &tasks).expect("a good configuration");
+    timeout(LIMIT, dns.ready()).await.expect("a first state");
+    let query = support::golden(&["lab"]).remove(0).packet(7);
+    let mut stream = TcpStream::connect(dns.tcp_address())
+        .await
+        .expect("connected");
+    // One that is too short to be a query is answered like any malformed one, if it has an id.
+    stream.write_all(b"\0\x03\0\x07\0").await.expect("sent");
+    let mut answer = [0; 14];
+    let read = timeout(LIMIT, stream.read_exact(&mut answer)).await;
+    read.expect("an answer").expect("received");
+    assert_eq!(&answer[..6], b"\0\x0c\0\x07\x80\x01");
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        let length = u16::try_from(query.len()).expect("a short packet");
+        sent.extend_from_slice(&length.to_be_bytes());
+        sent.extend_from_slice(&query);
+    }
+    stream.write_all(&sent).await.expect("sent");
+    let mut n_answered = 1;
+    while let Ok(length) = timeout(LIMIT, stream.read_u16())
+        .await
+        .expect("an answer or the end")
+    {
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await.expect("received");
+        n_answered += 1;
+    }
+    assert_eq!(n_answered, 128);
+    tasks.shut_down(LIMIT).await.expect("all ends");
+    master.stop().await;
+}
