@@ -13,18 +13,29 @@ pub(crate) struct Fault {
 impl Fault {
     /// Wrong settings: nothing was started, another command line would do (exit 64).
     pub(crate) fn settings(error: impl Into<Error>) -> Self {
-        Self { status: ExitStatus::Config, error: error.into() }
+        Self {
+            status: ExitStatus::Config,
+            error: error.into(),
+        }
     }
 
     /// A failure while at work.
     pub(crate) fn failure(error: impl Into<Error>) -> Self {
-        Self { status: ExitStatus::Failure, error: error.into() }
+        Self {
+            status: ExitStatus::Failure,
+            error: error.into(),
+        }
     }
 
     /// The error and its causes in one line; a hint at its end stays there.
     pub(crate) fn message(&self) -> String {
         let top = self.error.to_string();
-        let causes: Vec<String> = self.error.chain().skip(1).map(ToString::to_string).collect();
+        let causes: Vec<String> = self
+            .error
+            .chain()
+            .skip(1)
+            .map(ToString::to_string)
+            .collect();
         if causes.is_empty() {
             return top;
         }

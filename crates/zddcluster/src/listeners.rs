@@ -54,8 +54,11 @@ impl Listeners {
     pub(crate) fn bind(plan: &Plan) -> Result<Self, BindError> {
         let front = tcp(plan.front)?;
         let mesos = tcp(plan.mesos)?;
-        let agents =
-            plan.agents.iter().map(|agent| tcp(agent.api())).collect::<Result<Vec<_>, _>>()?;
+        let agents = plan
+            .agents
+            .iter()
+            .map(|agent| tcp(agent.api()))
+            .collect::<Result<Vec<_>, _>>()?;
         let [well_known, other] = plan.dns;
         let (dns_udp, dns_tcp, dns_note) = match dns(well_known) {
             Ok((udp, tcp)) => (udp, tcp, None),
@@ -69,21 +72,38 @@ impl Listeners {
                 (udp, tcp, Some(reason))
             }
         };
-        Ok(Self { front, mesos, dns_udp, dns_tcp, agents, dns_note })
+        Ok(Self {
+            front,
+            mesos,
+            dns_udp,
+            dns_tcp,
+            agents,
+            dns_note,
+        })
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+/// Binds one TCP address.
+pub(crate) fn tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listener = TcpListener::bind(address).map_err(|source| bind_error(address, source))?;
-    listener.set_nonblocking(true).map_err(|source| BindError { address, holder: None, source })?;
+    listener.set_nonblocking(true).map_err(|source| BindError {
+        address,
+        holder: None,
+        source,
+    })?;
     Ok(listener)
 }
 
-fn dns(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+/// Binds an address for UDP and TCP.
+pub(crate) fn dns(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
     let tcp = tcp(address)?;
     let udp = UdpSocket::bind(address)
         .and_then(|udp| udp.set_nonblocking(true).map(|()| udp))
-        .map_err(|source| BindError { address, holder: None, source })?;
+        .map_err(|source| BindError {
+            address,
+            holder: None,
+            source,
+        })?;
     Ok((udp, tcp))
 }
 
@@ -96,13 +116,22 @@ fn bind_error(address: SocketAddr, source: io::Error) -> BindError {
             .map(|(pid, command)| describe(pid, &command)),
         _ => None,
     };
-    BindError { address, holder, source }
+    BindError {
+        address,
+        holder,
+        source,
+    }
 }
 
 /// `zddcluster up --net …` reads as another cluster, all else by its command.
 fn describe(pid: u32, command: &str) -> String {
     let mut words = command.split(' ');
-    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let program = words
+        .next()
+        .unwrap_or_default()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     if program == "zddcluster" && words.next() == Some("up") {
         format!("another cluster (pid {pid}: {command})")
     } else {
@@ -119,11 +148,19 @@ mod tests {
     #[test]
     fn a_taken_address_is_named_with_its_holder() {
         // A net of this test's own.
-        let plan = Plan::new("127.91.3.0/24".parse().unwrap(), 0, 1, &ResourceSpec::default());
+        let plan = Plan::new(
+            "127.91.3.0/24".parse().unwrap(),
+            0,
+            1,
+            &ResourceSpec::default(),
+        );
         let first = Listeners::bind(&plan).unwrap();
         let error = Listeners::bind(&plan).unwrap_err().to_string();
         assert!(error.contains("127.91.3.1:8080"), "{error}");
-        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        assert!(
+            error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
         assert!(error.contains("--net"), "{error}");
         drop(first);
         Listeners::bind(&plan).unwrap();
@@ -135,6 +172,9 @@ mod tests {
             describe(7, "/x/zddcluster up --net 127.0.0.0/24"),
             "another cluster (pid 7: /x/zddcluster up --net 127.0.0.0/24)"
         );
-        assert_eq!(describe(8, "python3 -m http.server"), "pid 8 (python3 -m http.server)");
+        assert_eq!(
+            describe(8, "python3 -m http.server"),
+            "pid 8 (python3 -m http.server)"
+        );
     }
 }

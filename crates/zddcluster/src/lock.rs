@@ -39,13 +39,19 @@ fn holder(pid: Option<i32>) -> String {
 impl DataDirLock {
     /// Takes the lock of `dir`, making the directory if there is none.
     pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
-        let unusable = |source| LockError::Unusable { dir: dir.to_owned(), source };
+        let unusable = |source| LockError::Unusable {
+            dir: dir.to_owned(),
+            source,
+        };
         fs::create_dir_all(dir).map_err(unusable)?;
         let mut file = open(dir).map_err(unusable)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::Held { dir: dir.to_owned(), pid: read_pid(&mut file) });
+                return Err(LockError::Held {
+                    dir: dir.to_owned(),
+                    pid: read_pid(&mut file),
+                });
             }
             Err(errno) => return Err(unusable(errno.into())),
         }
@@ -77,7 +83,12 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 fn open(dir: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path(dir))
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path(dir))
 }
 
 fn read_pid(file: &mut File) -> Option<i32> {
@@ -99,7 +110,10 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(DataDirLock::holder(&dir).unwrap(), Some(pid));
         let error = DataDirLock::take(&dir).unwrap_err();
-        assert!(error.to_string().contains(&format!("(pid {pid})")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("(pid {pid})")),
+            "{error}"
+        );
         drop(lock);
         assert_eq!(DataDirLock::holder(&dir).unwrap(), None);
         DataDirLock::take(&dir).unwrap();

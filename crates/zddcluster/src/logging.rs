@@ -10,7 +10,9 @@ use crate::fault::Fault;
 /// Reads a filter. A bare level such as `debug` means our own crates; the libraries below stay at `warn`.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives = match text.trim() {
-        level @ ("trace" | "debug" | "info" | "warn" | "error") => format!("warn,zddcluster={level}"),
+        level @ ("trace" | "debug" | "info" | "warn" | "error") => {
+            format!("warn,zddcluster={level}")
+        }
         other => other.to_owned(),
     };
     EnvFilter::try_new(&directives).map_err(|error| {

@@ -31,6 +31,9 @@ pub(crate) const DNS_PORTS: [u16; 2] = [53, 8053];
 /// Dynamic ports: above what the lab's apps declare, below the kernel's ephemeral range (32768 and up). Inclusive.
 const DYNAMIC: (u16, u16) = (20_000, 31_999);
 
+/// What the names of the agents' directories begin with.
+pub(crate) const AGENT_DIR_PREFIX: &str = "agent-";
+
 /// A slice's width in a cluster of up to twelve agents.
 const SLICE: u16 = 1000;
 
@@ -38,8 +41,14 @@ const SLICE: u16 = 1000;
 const NOMINAL: (f64, f64, f64) = (4.0, 14_861.0, 35_577.0);
 
 /// Port ranges of a DC/OS private agent.
-const PRIVATE_PORTS: [(u16, u16); 6] =
-    [(1025, 2180), (2182, 3887), (3889, 5049), (5052, 8079), (8082, 8180), (8182, 32_000)];
+const PRIVATE_PORTS: [(u16, u16); 6] = [
+    (1025, 2180),
+    (2182, 3887),
+    (3889, 5049),
+    (5052, 8079),
+    (8082, 8180),
+    (8182, 32_000),
+];
 
 /// Port ranges of a DC/OS public agent.
 const PUBLIC_PORTS: [(u16, u16); 3] = [(1, 21), (23, 5050), (5052, 32_000)];
@@ -73,6 +82,48 @@ pub(crate) struct AgentPlan {
 }
 
 impl AgentPlan {
+    /// An agent in a process of its own: the slice it would have in a cluster of up to twelve.
+    pub(crate) fn alone(
+        address: Ipv4Addr,
+        port: u16,
+        is_public: bool,
+        resources: &ResourceSpec,
+    ) -> Self {
+        let host = u16::from(address.octets()[3]);
+        let slot = if is_public {
+            13_u16.saturating_sub(host).min(11)
+        } else {
+            (host + 1) % 12
+        };
+        Self::new(address, port, is_public, resources, slice(12, slot))
+    }
+
+    fn new(
+        address: Ipv4Addr,
+        port: u16,
+        is_public: bool,
+        resources: &ResourceSpec,
+        dynamic: (u16, u16),
+    ) -> Self {
+        let (ports, attributes) = if is_public {
+            // DC/OS marks its public agents so.
+            (
+                &PUBLIC_PORTS[..],
+                BTreeMap::from([("public_ip".to_owned(), "true".to_owned())]),
+            )
+        } else {
+            (&PRIVATE_PORTS[..], BTreeMap::new())
+        };
+        let resources = offer(resources, ports, dynamic);
+        Self {
+            address,
+            port,
+            is_public,
+            resources,
+            attributes,
+        }
+    }
+
     /// The role of its resources, in Mesos' words.
     pub(crate) const fn role(&self) -> &'static str {
         if self.is_public { "slave_public" } else { "*" }
@@ -80,7 +131,7 @@ impl AgentPlan {
 
     /// Its directory's name below the data directory.
     pub(crate) fn dir_name(&self) -> String {
-        format!("agent-{}", self.address.octets()[3])
+        format!("{AGENT_DIR_PREFIX}{}", self.address.octets()[3])
     }
 
     /// The address of its API.
@@ -99,23 +150,18 @@ impl Plan {
     ) -> Self {
         let master = net.master();
         let n_agents = n_public + n_private;
-        let public = (0..n_public).map(|index| {
-            let ports = slice(n_agents, n_agents.max(12) - 1 - index);
-            AgentPlan {
-                address: net.public_agent(index),
-                port: AGENT_PORT,
-                is_public: true,
-                resources: offer(resources, &PUBLIC_PORTS, ports),
-                attributes: BTreeMap::from([("public_ip".to_owned(), "true".to_owned())]),
-            }
-        });
-        let private = (0..n_private).map(|index| AgentPlan {
-            address: net.private_agent(index),
-            port: AGENT_PORT,
-            is_public: false,
-            resources: offer(resources, &PRIVATE_PORTS, slice(n_agents, index)),
-            attributes: BTreeMap::new(),
-        });
+        let agent = |address, is_public, slot| {
+            AgentPlan::new(
+                address,
+                AGENT_PORT,
+                is_public,
+                resources,
+                slice(n_agents, slot),
+            )
+        };
+        let top = n_agents.max(12) - 1;
+        let public = (0..n_public).map(|index| agent(net.public_agent(index), true, top - index));
+        let private = (0..n_private).map(|index| agent(net.private_agent(index), false, index));
         Self {
             front: (master, FRONT_PORT).into(),
             mesos: (master, MESOS_PORT).into(),
@@ -128,8 +174,14 @@ impl Plan {
 fn offer(spec: &ResourceSpec, ports: &[(u16, u16)], dynamic: (u16, u16)) -> Resources {
     let (cpus, mem, disk) = NOMINAL;
     let ports = ports.to_vec();
-    let mut resources =
-        Resources { cpus, mem, disk, gpus: 0, ports, dynamic_ports: vec![dynamic] };
+    let mut resources = Resources {
+        cpus,
+        mem,
+        disk,
+        gpus: 0,
+        ports,
+        dynamic_ports: vec![dynamic],
+    };
     spec.apply_to(&mut resources);
     resources
 }
@@ -143,7 +195,10 @@ fn slice(n_agents: u16, slot: u16) -> (u16, u16) {
 }
 
 /// `ranges` without these ports; all inclusive.
-pub(crate) fn without(ranges: &[(u16, u16)], taken: impl IntoIterator<Item = u16>) -> Vec<(u16, u16)> {
+pub(crate) fn without(
+    ranges: &[(u16, u16)],
+    taken: impl IntoIterator<Item = u16>,
+) -> Vec<(u16, u16)> {
     let mut left = ranges.to_vec();
     for port in taken {
         left = left
@@ -167,7 +222,12 @@ mod tests {
     use super::*;
 
     fn plan(n_public: u16, n_private: u16) -> Plan {
-        Plan::new(LoopbackNet::DEFAULT, n_public, n_private, &ResourceSpec::default())
+        Plan::new(
+            LoopbackNet::DEFAULT,
+            n_public,
+            n_private,
+            &ResourceSpec::default(),
+        )
     }
 
     #[test]
@@ -178,7 +238,14 @@ mod tests {
         let shown: Vec<String> = plan
             .agents
             .iter()
-            .map(|agent| format!("{} {} {:?}", agent.api(), agent.role(), agent.resources.dynamic_ports))
+            .map(|agent| {
+                format!(
+                    "{} {} {:?}",
+                    agent.api(),
+                    agent.role(),
+                    agent.resources.dynamic_ports
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -202,7 +269,10 @@ mod tests {
             slices.sort_unstable();
             assert!(slices[0].0 >= DYNAMIC.0 && slices.last().unwrap().1 <= DYNAMIC.1);
             for pair in slices.windows(2) {
-                assert!(pair[0].0 <= pair[0].1 && pair[0].1 < pair[1].0, "{slices:?}");
+                assert!(
+                    pair[0].0 <= pair[0].1 && pair[0].1 < pair[1].0,
+                    "{slices:?}"
+                );
             }
         }
     }
@@ -212,8 +282,21 @@ mod tests {
         let few = plan(1, 2);
         let more = plan(2, 5);
         for agent in &few.agents {
-            let later = more.agents.iter().find(|later| later.address == agent.address).unwrap();
+            let later = more
+                .agents
+                .iter()
+                .find(|later| later.address == agent.address)
+                .unwrap();
             assert_eq!(agent.resources, later.resources);
+        }
+    }
+
+    #[test]
+    fn an_agent_alone_has_the_slice_it_has_in_a_cluster() {
+        for agent in plan(2, 5).agents {
+            let spec = ResourceSpec::default();
+            let alone = AgentPlan::alone(agent.address, agent.port, agent.is_public, &spec);
+            assert_eq!(alone, agent);
         }
     }
 

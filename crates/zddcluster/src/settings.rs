@@ -36,7 +36,8 @@ impl Settings {
             Containerizer::Process => "tasks run as plain processes",
             Containerizer::Docker => {
                 faults.push(
-                    "--containerizer docker is not available yet; hint: --containerizer process".to_owned(),
+                    "--containerizer docker is not available yet; hint: --containerizer process"
+                        .to_owned(),
                 );
                 ""
             }
@@ -47,7 +48,11 @@ impl Settings {
             );
         }
         match data_dir {
-            Some(data_dir) if faults.is_empty() => Ok(Self { args, data_dir, containerizer_note }),
+            Some(data_dir) if faults.is_empty() => Ok(Self {
+                args,
+                data_dir,
+                containerizer_note,
+            }),
             _ => Err(Fault::settings(anyhow!("{}", faults.join("\nerror: ")))),
         }
     }
@@ -60,7 +65,9 @@ mod tests {
     use super::*;
 
     fn check(line: &str) -> Result<Settings, Fault> {
-        let words = ["zddcluster", "up", "--data-dir", "/d"].into_iter().chain(line.split_whitespace());
+        let words = ["zddcluster", "up", "--data-dir", "/d"]
+            .into_iter()
+            .chain(line.split_whitespace());
         match parse(words).unwrap().invocation {
             Invocation::Up(args) => Settings::check(args),
             other => panic!("{other:?}"),

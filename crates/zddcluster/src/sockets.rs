@@ -44,20 +44,30 @@ fn parse(line: &str) -> Option<Listening> {
         32 if address.bytes().all(|digit| digit == b'0') => Ipv4Addr::UNSPECIFIED,
         _ => return None,
     };
-    Some(Listening { address: SocketAddrV4::new(ip, port), inode: inode.parse().ok()? })
+    Some(Listening {
+        address: SocketAddrV4::new(ip, port),
+        inode: inode.parse().ok()?,
+    })
 }
 
 /// The process that holds a socket: its pid and command line; `None` if it is not to be seen by this user.
 pub(crate) fn owner(socket: &Listening) -> Option<(u32, String)> {
     let wanted = format!("socket:[{}]", socket.inode);
     for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
         // Another user's process does not let its descriptors be read; a zombie has none.
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         let holds = descriptors.flatten().any(|descriptor| {
-            fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            fs::read_link(descriptor.path())
+                .is_ok_and(|target| target.as_os_str() == wanted.as_str())
         });
         if holds {
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -76,7 +86,9 @@ mod tests {
     fn a_listener_of_ours_is_found_with_its_owner() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = listening().into_iter().find(|socket| socket.blocks(Ipv4Addr::LOCALHOST, port));
+        let found = listening()
+            .into_iter()
+            .find(|socket| socket.blocks(Ipv4Addr::LOCALHOST, port));
         let (pid, command) = owner(&found.unwrap()).unwrap();
         assert_eq!(pid, std::process::id());
         assert!(!command.is_empty());
@@ -87,11 +99,18 @@ mod tests {
         let listen = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 x";
         assert_eq!(
             parse(listen),
-            Some(Listening { address: "127.0.0.1:8080".parse().unwrap(), inode: 4242 })
+            Some(Listening {
+                address: "127.0.0.1:8080".parse().unwrap(),
+                inode: 4242
+            })
         );
         assert_eq!(parse(&listen.replace(" 0A ", " 01 ")), None);
         assert_eq!(parse("  sl  local_address rem_address   st"), None);
         let any6 = listen.replace("0100007F", "00000000000000000000000000000000");
-        assert!(parse(&any6).unwrap().blocks(Ipv4Addr::new(127, 0, 0, 9), 8080));
+        assert!(
+            parse(&any6)
+                .unwrap()
+                .blocks(Ipv4Addr::new(127, 0, 0, 9), 8080)
+        );
     }
 }

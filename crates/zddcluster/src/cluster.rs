@@ -1,0 +1,253 @@
+//! The roles of a cluster, wired and started in one process.
+//!
+//! They meet on the wire only: agents and DNS are given the master's addresses, as if they were elsewhere. Each gets a node of
+//! the task tree, so that a failure carries its name: `master/…`, `agent/…`, `dns/…`.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use zddcluster_runtime::Tasks;
+use zddcluster_store::Store;
+
+use crate::fault::Fault;
+use crate::listeners::Listeners;
+use crate::plan::{AgentPlan, Plan};
+
+/// What Mesos-DNS gives its records, seconds.
+const DNS_TTL: u32 = 60;
+
+/// Everything the roles are started from.
+pub(crate) struct Parts {
+    pub(crate) plan: Plan,
+    pub(crate) listeners: Listeners,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) speed: f64,
+    /// SIGTERM waits for the edges.
+    pub(crate) drains: bool,
+    pub(crate) clock_offset_seconds: i64,
+}
+
+/// A cluster that runs.
+pub(crate) struct Cluster {
+    master: zddcluster_master::Handle,
+    agents: Vec<zddcluster_agent::Handle>,
+    dns: zddcluster_dns::Handle,
+}
+
+impl Cluster {
+    /// Starts the master, then the agents and DNS that look for it.
+    pub(crate) async fn start(parts: Parts, tasks: &Tasks) -> Result<Self, Fault> {
+        let Parts {
+            plan,
+            listeners,
+            store,
+            data_dir,
+            speed,
+            drains,
+            clock_offset_seconds,
+        } = parts;
+        let Listeners {
+            front,
+            mesos,
+            dns_udp,
+            dns_tcp,
+            agents,
+            dns_note: _,
+        } = listeners;
+        let master_url = format!("http://{}", plan.front);
+
+        let master = master(
+            MasterParts {
+                front,
+                mesos,
+                store,
+                speed,
+                drains,
+                clock_offset_seconds,
+            },
+            tasks,
+        )
+        .await?;
+        let mut running = Vec::new();
+        for (plan, listener) in plan.agents.into_iter().zip(agents) {
+            let work_dir = data_dir.join(plan.dir_name());
+            let master_url = master_url.clone();
+            let parts = AgentParts {
+                plan,
+                listener,
+                master_url,
+                work_dir,
+                speed,
+            };
+            running.push(agent(parts, tasks).await?);
+        }
+        let dns = dns(
+            DnsParts {
+                udp: dns_udp,
+                tcp: dns_tcp,
+                mesos_url: format!("http://{}", plan.mesos),
+                domain: "mesos".to_owned(),
+                ttl: DNS_TTL,
+            },
+            tasks,
+        )?;
+        Ok(Self {
+            master,
+            agents: running,
+            dns,
+        })
+    }
+
+    /// Resolves when every role does its work: agents are registered, names are answered. Cancel-safe.
+    pub(crate) async fn ready(&self) {
+        let n_agents = self.agents.len();
+        self.master
+            .wait_until(|state| {
+                state.agents.values().filter(|agent| agent.is_connected).count() >= n_agents
+            })
+            .await;
+        self.dns.ready().await;
+    }
+
+    /// No more writes; every task gets SIGTERM and this long to end. `Err` if some did not.
+    pub(crate) async fn stop_tasks(&self, grace: Duration) -> Result<(), Fault> {
+        match self.master.stop_tasks(grace).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Fault::failure(anyhow!("after {} s some tasks still run", grace.as_secs())))
+            }
+            Err(error) => Err(Fault::failure(error)),
+        }
+    }
+}
+
+/// What a master is started from.
+pub(crate) struct MasterParts {
+    pub(crate) front: TcpListener,
+    pub(crate) mesos: TcpListener,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) speed: f64,
+    /// SIGTERM waits for the edges.
+    pub(crate) drains: bool,
+    pub(crate) clock_offset_seconds: i64,
+}
+
+/// Starts a master.
+pub(crate) async fn master(
+    parts: MasterParts,
+    tasks: &Tasks,
+) -> Result<zddcluster_master::Handle, Fault> {
+    let MasterParts {
+        front,
+        mesos,
+        store,
+        speed,
+        drains,
+        clock_offset_seconds,
+    } = parts;
+    let front = tokio::net::TcpListener::from_std(front)?;
+    let mesos = tokio::net::TcpListener::from_std(mesos)?;
+    let mut config = zddcluster_master::Config::new(front, mesos, store);
+    config.speed = speed;
+    config.drain = drains;
+    config.clock_offset_millis = clock_offset_seconds.saturating_mul(1000);
+    zddcluster_master::start(config, tasks)
+        .await
+        .map_err(Fault::settings)
+}
+
+/// What an agent is started from.
+pub(crate) struct AgentParts {
+    pub(crate) plan: AgentPlan,
+    pub(crate) listener: TcpListener,
+    pub(crate) master_url: String,
+    pub(crate) work_dir: PathBuf,
+    pub(crate) speed: f64,
+}
+
+/// Starts an agent.
+pub(crate) async fn agent(
+    parts: AgentParts,
+    tasks: &Tasks,
+) -> Result<zddcluster_agent::Handle, Fault> {
+    let AgentParts {
+        plan,
+        listener,
+        master_url,
+        work_dir,
+        speed,
+    } = parts;
+    let role = plan.role().to_owned();
+    let AgentPlan {
+        address,
+        port: _,
+        is_public: _,
+        resources,
+        attributes,
+    } = plan;
+    let builtin_env = BTreeMap::from([
+        ("ZDD_MARATHON_URL".to_owned(), master_url.clone()),
+        ("ZDD_SPEED".to_owned(), speed.to_string()),
+    ]);
+    let config = zddcluster_agent::Config {
+        master_url,
+        hostname: address.to_string(),
+        listener: tokio::net::TcpListener::from_std(listener)?,
+        work_dir,
+        role,
+        attributes,
+        resources,
+        executable: std::env::current_exe().context("this executable has no path")?,
+        builtin_env,
+        allowed_hosts: Vec::new(),
+        containerizer: None,
+    };
+    zddcluster_agent::start(config, tasks)
+        .await
+        .map_err(Fault::settings)
+}
+
+/// What a DNS server is started from.
+pub(crate) struct DnsParts {
+    pub(crate) udp: UdpSocket,
+    pub(crate) tcp: TcpListener,
+    pub(crate) mesos_url: String,
+    pub(crate) domain: String,
+    /// Seconds.
+    pub(crate) ttl: u32,
+}
+
+/// Starts a DNS server, which names itself and its master by the addresses they have.
+pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Handle, Fault> {
+    let DnsParts {
+        udp,
+        tcp,
+        mesos_url,
+        domain,
+        ttl,
+    } = parts;
+    let own: SocketAddr = tcp.local_addr()?;
+    let masters = mesos_url
+        .strip_prefix("http://")
+        .and_then(|address| address.trim_end_matches('/').parse().ok())
+        .into_iter()
+        .collect();
+    let zone = zddcluster_dns::ZoneConfig {
+        domain,
+        ttl,
+        name_server: vec![own.ip()],
+        masters,
+        ..zddcluster_dns::ZoneConfig::default()
+    };
+    let config = zddcluster_dns::Config {
+        master: mesos_url,
+        udp: tokio::net::UdpSocket::from_std(udp)?,
+        tcp: tokio::net::TcpListener::from_std(tcp)?,
+        zone,
+    };
+    zddcluster_dns::start(config, tasks).map_err(Fault::settings)
+}

@@ -1,0 +1,135 @@
+//! `down`: ends the `up` of a data directory, or what a crashed one left behind.
+//!
+//! A living `up` is asked by SIGTERM and does the rest itself. Tasks of an `up` that was killed live on by design; without an
+//! `up` to ask, this command ends them through the agents' own books.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use zddcluster_cli::{ClusterFile, DownArgs};
+
+use crate::fault::Fault;
+use crate::lock::DataDirLock;
+use crate::plan::AGENT_DIR_PREFIX;
+
+/// Over and above the time the tasks get: `up` still flushes its store and closes connections.
+const UP_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs `zddcluster down`.
+pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
+    let data_dir = zddcluster_cli::data_dir(args.data_dir()).map_err(Fault::settings)?;
+    let patience = Duration::from_secs(args.timeout);
+    let holder = DataDirLock::holder(&data_dir)
+        .with_context(|| format!("cannot look into {}", data_dir.display()))?;
+    if let Some(pid) = holder {
+        end_up(pid, patience + UP_GRACE)?;
+        say(&format!(
+            "the cluster (pid {pid}) has ended; `zddcluster up` brings its apps back"
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let n_ended = end_leftovers(&data_dir, patience)?;
+    if let Some(file) = ClusterFile::read(&data_dir).map_err(Fault::failure)? {
+        file.remove(&data_dir).map_err(Fault::failure)?;
+    }
+    say(&match n_ended {
+        0 => format!("no cluster runs in {}", data_dir.display()),
+        n => format!(
+            "no `up` runs in {}; ended {n} tasks that one left behind",
+            data_dir.display()
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends SIGTERM and waits for the end.
+fn end_up(pid: i32, patience: Duration) -> Result<(), Fault> {
+    let raw = Pid::from_raw(pid).ok_or_else(|| anyhow!("the lock names no process"))?;
+    // By descriptor, so that a number given away since cannot be hit.
+    let process = match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(Fault::failure(io::Error::from(errno))),
+    };
+    pidfd_send_signal(&process, Signal::TERM)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot end pid {pid}; hint: is it another user's?"))?;
+    let patience_spec = Timespec::try_from(patience).context("a shorter --timeout")?;
+    // A pidfd becomes readable when its process has ended.
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    let n_ended = rustix::io::retry_on_intr(|| poll(&mut ended, Some(&patience_spec)))
+        .map_err(io::Error::from)?;
+    if n_ended == 0 {
+        return Err(Fault::failure(anyhow!(
+            "pid {pid} has not ended after {} s; hint: a second `zddcluster down` makes it end at once",
+            patience.as_secs()
+        )));
+    }
+    Ok(())
+}
+
+/// Ends what runs under the agents' directories, all agents at once; how many tasks that were.
+fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
+    if !data_dir.exists() {
+        return Ok(0);
+    }
+    // Nobody may start a cluster meanwhile.
+    let _lock = DataDirLock::take(data_dir).map_err(Fault::settings)?;
+    let ended: Vec<io::Result<usize>> = std::thread::scope(|scope| {
+        let agents: Vec<_> = agent_dirs(data_dir)
+            .into_iter()
+            .map(|dir| {
+                scope.spawn(move || {
+                    zddcluster_agent::stop_leftovers(&dir, grace).map(|tasks| tasks.len())
+                })
+            })
+            .collect();
+        let interrupted = |_| Err(io::Error::other("ending an agent's tasks was interrupted"));
+        agents.into_iter().map(|agent| agent.join().unwrap_or_else(interrupted)).collect()
+    });
+    let counts = ended.into_iter().collect::<io::Result<Vec<usize>>>();
+    Ok(counts.context("some tasks that were left behind cannot be ended")?.into_iter().sum())
+}
+
+/// The work directories of the agents that ever ran with this data directory.
+fn agent_dirs(data_dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.is_dir()
+                && path
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with(AGENT_DIR_PREFIX))
+        })
+        .collect()
+}
+
+/// Whether tasks run under this agent's directory; yes if its books cannot be read.
+pub(crate) fn has_leftovers(work_dir: &Path) -> bool {
+    zddcluster_agent::leftovers(work_dir).map_or(true, |tasks| !tasks.is_empty())
+}
+
+/// The tasks that run without a cluster, one line each, for `status`.
+pub(crate) fn describe_leftovers(data_dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for dir in agent_dirs(data_dir) {
+        match zddcluster_agent::leftovers(&dir) {
+            Ok(tasks) => lines.extend(tasks.into_iter().map(|task| {
+                let ports: Vec<String> = task.ports.iter().map(ToString::to_string).collect();
+                format!("{} of {} (ports {})", task.task_id, task.app_id, ports.join(", "))
+            })),
+            Err(error) => lines.push(format!("{}: {error}", dir.display())),
+        }
+    }
+    lines
+}
+
+fn say(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
