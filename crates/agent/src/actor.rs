@@ -1,0 +1,385 @@
+//! The one writer of the agent's books in memory: takes orders and news, decides, queues statuses.
+//!
+//! Each task has a [`Driver`] that does the waiting; the actor itself never waits for a task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use zddcluster_model::agent::{Command, LaunchTask, Registered, TaskReport};
+use zddcluster_model::task::IpAddress;
+use zddcluster_model::{TaskId, TaskState};
+use zddcluster_runtime::{Error, OnFailure, Tasks};
+
+use crate::containerizer::{Containerizer, Exit, Order, verdict};
+use crate::drive::{Driver, News, Origin};
+use crate::journal::{Identity, Journal, KillOrder, Recorded};
+use crate::outbox::Outbox;
+
+/// Sandboxes of ended tasks that are kept for their logs.
+const KEPT_SANDBOXES: usize = 20;
+
+/// Orders that wait for the actor; a stream that brings more waits with them.
+const INBOX: usize = 256;
+
+/// What others ask of the actor.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From the master.
+    Command(Command),
+    /// The master answered a registration.
+    Registered(Registered),
+    /// The master has these statuses for good.
+    Acknowledged(u64),
+    /// For a registration.
+    Report(oneshot::Sender<Vec<TaskReport>>),
+    /// For the API.
+    View(oneshot::Sender<View>),
+}
+
+/// What the API shows.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) identity: Identity,
+    pub(crate) tasks: Vec<TaskView>,
+}
+
+/// One task for the API.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskView {
+    pub(crate) order: Arc<Order>,
+    pub(crate) state: TaskState,
+    pub(crate) message: String,
+    /// When it came into this state.
+    pub(crate) since: SystemTime,
+}
+
+/// A task in memory.
+struct Task {
+    /// None for one that was killed before anybody had ordered it here.
+    order: Option<Arc<Order>>,
+    state: TaskState,
+    message: String,
+    since: SystemTime,
+    is_acknowledged: bool,
+    /// Found in the books, and its containerizer has not said yet what it is.
+    is_unknown: bool,
+    kill: watch::Sender<Option<KillOrder>>,
+}
+
+/// Sends to the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox(mpsc::Sender<Message>);
+
+impl Inbox {
+    /// False once the agent ends.
+    pub(crate) async fn send(&self, message: Message) -> bool {
+        self.0.send(message).await.is_ok()
+    }
+
+    /// Asks and waits; `None` once the agent ends.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(question(answer)).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+/// The actor; [`Actor::run`] is its life.
+pub(crate) struct Actor {
+    journal: Journal,
+    identity: Identity,
+    containerizer: Arc<dyn Containerizer>,
+    address: IpAddress,
+    outbox: Outbox,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Found tasks that nobody knows the state of yet.
+    n_unknown: usize,
+    /// True once all found tasks are known.
+    is_recovered: watch::Sender<bool>,
+    owner: Tasks,
+    inbox: mpsc::Receiver<Message>,
+    news: mpsc::Receiver<(TaskId, News)>,
+    news_sender: mpsc::Sender<(TaskId, News)>,
+}
+
+/// What an actor is made of.
+pub(crate) struct Parts {
+    pub(crate) journal: Journal,
+    pub(crate) identity: Identity,
+    pub(crate) containerizer: Arc<dyn Containerizer>,
+    pub(crate) address: IpAddress,
+    pub(crate) outbox: Outbox,
+    pub(crate) owner: Tasks,
+}
+
+impl Actor {
+    /// Takes up the books as they were found.
+    pub(crate) fn new(parts: Parts, found: Vec<Recorded>) -> (Self, Inbox, watch::Receiver<bool>) {
+        let Parts { journal, identity, containerizer, address, outbox, owner } = parts;
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (news_sender, news) = mpsc::channel(INBOX);
+        let (is_recovered, recovered) = watch::channel(found.iter().all(|task| task.exit.is_some()));
+        let mut actor = Self {
+            journal,
+            identity,
+            containerizer,
+            address,
+            outbox,
+            tasks: BTreeMap::new(),
+            n_unknown: 0,
+            is_recovered,
+            owner,
+            inbox,
+            news,
+            news_sender,
+        };
+        for task in found {
+            actor.take_up(task);
+        }
+        actor.collect_garbage();
+        (actor, Inbox(sender), recovered)
+    }
+
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let token = self.owner.token().clone();
+        loop {
+            tokio::select! {
+                // Cancel-safe: `recv` keeps the message when dropped.
+                Some((task_id, news)) = self.news.recv() => self.hear(&task_id, news),
+                // Cancel-safe: as above.
+                Some(message) = self.inbox.recv() => self.handle(message),
+                () = token.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// One task from the books.
+    fn take_up(&mut self, recorded: Recorded) {
+        let Recorded { order, kill, exit, ended_at, is_acknowledged } = recorded;
+        let order = Arc::new(order);
+        let task_id = order.task_id().clone();
+        let mut task = Task::new(Some(Arc::clone(&order)));
+        task.kill.send_replace(kill);
+        match exit {
+            Some(exit) => {
+                task.end(&exit);
+                task.since = ended_at.unwrap_or(task.since);
+                task.is_acknowledged = is_acknowledged;
+                if !is_acknowledged {
+                    self.outbox.push(self.report_of(&task_id, &task));
+                }
+                // The executor may have ended after the agent: its groups are still there.
+                let containerizer = Arc::clone(&self.containerizer);
+                self.owner.spawn("clean", OnFailure::Log, async move {
+                    containerizer.clean(&order).await;
+                    Ok(())
+                });
+            }
+            None => {
+                self.n_unknown += 1;
+                task.is_unknown = true;
+                self.drive(order, &task, Origin::Found);
+            }
+        }
+        self.tasks.insert(task_id, task);
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Command(Command::Launch(launch)) => self.launch(*launch),
+            Message::Command(Command::Kill { task_id, grace_millis }) => {
+                self.kill(&task_id, Duration::from_millis(grace_millis));
+            }
+            Message::Registered(Registered { agent_id, framework_id }) => {
+                self.identity.agent_id = Some(agent_id);
+                self.identity.framework_id = Some(framework_id);
+            }
+            Message::Acknowledged(seq) => self.acknowledged(seq),
+            Message::Report(answer) => {
+                let tasks = self.tasks.iter().filter(|(_, task)| !task.is_acknowledged);
+                let _ = answer.send(tasks.map(|(task_id, task)| self.report_of(task_id, task)).collect());
+            }
+            Message::View(answer) => {
+                let _ = answer.send(self.view());
+            }
+        }
+    }
+
+    fn launch(&mut self, launch: LaunchTask) {
+        let task_id = launch.task_id.clone();
+        if let Some(known) = self.tasks.get(&task_id) {
+            tracing::debug!(task = %task_id, state = known.state.as_str(), "ordered again");
+            if known.state.is_terminal() {
+                self.outbox.push(self.report_of(&task_id, known));
+            }
+            return;
+        }
+        match self.journal.order(launch, &self.address.ip_address) {
+            Ok(order) => {
+                let order = Arc::new(order);
+                let task = Task::new(Some(Arc::clone(&order)));
+                self.drive(order, &task, Origin::Ordered);
+                self.tasks.insert(task_id, task);
+            }
+            Err(error) => {
+                let mut task = Task::new(None);
+                task.end(&Exit::NotStarted { message: error.message });
+                self.outbox.push(self.report_of(&task_id, &task));
+                self.tasks.insert(task_id, task);
+            }
+        }
+    }
+
+    fn kill(&mut self, task_id: &TaskId, grace: Duration) {
+        let Some(task) = self.tasks.get(task_id) else {
+            // Remembered until the master knows, so that a launch that comes late is not carried out.
+            let mut task = Task::new(None);
+            task.kill.send_replace(Some(KillOrder::now(grace)));
+            task.end(&Exit::NotStarted { message: "Task is not known to this agent".to_owned() });
+            self.outbox.push(self.report_of(task_id, &task));
+            self.tasks.insert(task_id.clone(), task);
+            return;
+        };
+        if task.state.is_terminal() {
+            // The master has not heard of it, or forgot.
+            self.outbox.push(self.report_of(task_id, task));
+            return;
+        }
+        let new = KillOrder::now(grace);
+        task.kill.send_if_modified(|kill| {
+            let is_sooner = kill.is_none_or(|old| new.remaining() < old.remaining());
+            if is_sooner {
+                *kill = Some(new);
+            }
+            is_sooner
+        });
+    }
+
+    fn hear(&mut self, task_id: &TaskId, news: News) {
+        let Some(task) = self.tasks.get_mut(task_id) else { return };
+        // The first news of a found task says what it is.
+        let was_found = std::mem::replace(&mut task.is_unknown, false);
+        if was_found {
+            self.n_unknown -= 1;
+        }
+        match news {
+            News::Running => {
+                task.state = TaskState::Running;
+                task.since = SystemTime::now();
+            }
+            News::Ended(exit) => task.end(&exit),
+            News::NeverStarted => {
+                if let Some(order) = self.tasks.remove(task_id).and_then(|task| task.order) {
+                    tracing::info!(task = %task_id, "ordered before a restart and never started; forgotten");
+                    self.remove_files(order);
+                }
+            }
+        }
+        if let Some(task) = self.tasks.get(task_id) {
+            let state = task.state.as_str();
+            tracing::info!(task = %task_id, state, message = task.message, found = was_found, "task");
+            self.outbox.push(self.report_of(task_id, task));
+        }
+        if self.n_unknown == 0 {
+            self.is_recovered.send_replace(true);
+        }
+    }
+
+    fn acknowledged(&mut self, seq: u64) {
+        for task_id in self.outbox.acknowledge(seq) {
+            let Some(task) = self.tasks.get_mut(&task_id) else { continue };
+            task.is_acknowledged = true;
+            let Some(order) = &task.order else {
+                self.tasks.remove(&task_id);
+                continue;
+            };
+            // A write of no bytes without a flush: done here, so that it precedes the files' removal.
+            if let Err(error) = order.record_acknowledged() {
+                tracing::warn!(task = %task_id, %error, "cannot note that it is settled; it will be told again");
+            }
+        }
+        self.collect_garbage();
+    }
+
+    /// Lets go of settled tasks but for the last [`KEPT_SANDBOXES`].
+    fn collect_garbage(&mut self) {
+        let mut settled: Vec<(SystemTime, TaskId)> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.is_acknowledged && task.state.is_terminal())
+            .map(|(task_id, task)| (task.since, task_id.clone()))
+            .collect();
+        settled.sort();
+        let n_surplus = settled.len().saturating_sub(KEPT_SANDBOXES);
+        for (_, task_id) in settled.into_iter().take(n_surplus) {
+            if let Some(order) = self.tasks.remove(&task_id).and_then(|task| task.order) {
+                self.remove_files(order);
+            }
+        }
+    }
+
+    fn remove_files(&self, order: Arc<Order>) {
+        self.owner.spawn("remove", OnFailure::Log, async move {
+            tokio::task::spawn_blocking(move || order.remove()).await?;
+            Ok(())
+        });
+    }
+
+    fn drive(&self, order: Arc<Order>, task: &Task, origin: Origin) {
+        let driver = Driver {
+            order,
+            containerizer: Arc::clone(&self.containerizer),
+            kill: task.kill.subscribe(),
+            news: self.news_sender.clone(),
+        };
+        let token = self.owner.token().clone();
+        self.owner.spawn("driver", OnFailure::Shutdown, async move {
+            tokio::select! {
+                () = driver.run(origin) => {}
+                // Tasks outlive the agent; what was begun is found again by the next one.
+                () = token.cancelled() => {}
+            }
+            Ok(())
+        });
+    }
+
+    fn report_of(&self, task_id: &TaskId, task: &Task) -> TaskReport {
+        TaskReport {
+            task_id: task_id.clone(),
+            state: task.state,
+            message: task.message.clone(),
+            ip_addresses: vec![self.address.clone()],
+        }
+    }
+
+    fn view(&self) -> View {
+        let view_of = |task: &Task| {
+            let order = task.order.clone()?;
+            Some(TaskView { order, state: task.state, message: task.message.clone(), since: task.since })
+        };
+        View { identity: self.identity.clone(), tasks: self.tasks.values().filter_map(view_of).collect() }
+    }
+}
+
+impl Task {
+    fn new(order: Option<Arc<Order>>) -> Self {
+        Self {
+            order,
+            state: TaskState::Staging,
+            message: String::new(),
+            since: SystemTime::now(),
+            is_acknowledged: false,
+            is_unknown: false,
+            kill: watch::Sender::new(None),
+        }
+    }
+
+    fn end(&mut self, exit: &Exit) {
+        let has_image = self.order.as_ref().is_some_and(|order| order.has_image());
+        let is_killed = self.kill.borrow().is_some();
+        (self.state, self.message) = verdict(exit, has_image, is_killed);
+        self.since = SystemTime::now();
+    }
+}

@@ -1,0 +1,114 @@
+//! `/files/read`, `/files/browse`, `/files/download`: sandboxes, and nothing else of the machine.
+
+use std::io;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::io::ReaderStream;
+
+use super::{Api, plain};
+use crate::files::{FileError, Piece};
+
+/// The query of all three; which ones are needed differs.
+#[derive(Debug, Deserialize)]
+pub(super) struct FileQuery {
+    path: Option<String>,
+    offset: Option<String>,
+    length: Option<String>,
+}
+
+impl FileQuery {
+    #[expect(clippy::result_large_err, reason = "an answer is an answer")]
+    fn path(&self) -> Result<String, Response> {
+        self.path
+            .clone()
+            .filter(|path| !path.is_empty())
+            .ok_or_else(|| plain(StatusCode::BAD_REQUEST, "Expecting 'path=value' in query.\n"))
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "an answer is an answer")]
+fn number(text: Option<&str>, name: &str, absent: i64) -> Result<i64, Response> {
+    let Some(text) = text else { return Ok(absent) };
+    text.parse::<i64>()
+        .ok()
+        .filter(|&number| number >= -1)
+        .ok_or_else(|| plain(StatusCode::BAD_REQUEST, format!("Failed to parse {name}: '{text}'.\n")))
+}
+
+/// `{"data": …, "offset": …}`.
+pub(super) async fn read(State(api): State<Api>, Query(query): Query<FileQuery>) -> Response {
+    let asked = || {
+        let offset = number(query.offset.as_deref(), "offset", -1)?;
+        let length = number(query.length.as_deref(), "length", -1)?;
+        Ok((query.path()?, u64::try_from(offset).ok(), u64::try_from(length).ok()))
+    };
+    let (path, offset, length) = match asked() {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal,
+    };
+    match on_disk(move || api.sandboxes.read(&path, offset, length)).await {
+        Ok(Piece { data, offset }) => Json(json!({ "data": data, "offset": offset })).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// An array of the entries of a directory.
+pub(super) async fn browse(State(api): State<Api>, Query(query): Query<FileQuery>) -> Response {
+    let path = match query.path() {
+        Ok(path) => path,
+        Err(refusal) => return refusal,
+    };
+    match on_disk(move || api.sandboxes.browse(&path)).await {
+        Ok(entries) => Json(entries).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// The file itself, as long as it was when it was opened.
+pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQuery>) -> Response {
+    let path = match query.path() {
+        Ok(path) => path,
+        Err(refusal) => return refusal,
+    };
+    let name: String = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' })
+        .collect();
+    match on_disk(move || api.sandboxes.open(&path)).await {
+        Ok((file, size)) => {
+            use tokio::io::AsyncReadExt;
+            let content = ReaderStream::new(tokio::fs::File::from_std(file).take(size));
+            let headers = [
+                (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+            ];
+            (headers, Body::from_stream(content)).into_response()
+        }
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, FileError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
+}
+
+fn refusal(error: &FileError) -> Response {
+    let status = match error {
+        FileError::NotFound => StatusCode::NOT_FOUND,
+        FileError::Outside => StatusCode::FORBIDDEN,
+        FileError::NotAFile | FileError::NotADirectory => StatusCode::BAD_REQUEST,
+        FileError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    plain(status, format!("{error}\n"))
+}

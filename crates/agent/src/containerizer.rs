@@ -1,0 +1,216 @@
+//! What the agent needs of something that runs tasks. `process` is one; a container engine can be another.
+//!
+//! The agent keeps the books (intents, kills, statuses, sandboxes) and decides; a containerizer carries out and tells. It
+//! must know a task again by its [`Order`] alone after the agent was started anew.
+
+use std::io;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use zddcluster_model::TaskState;
+use zddcluster_model::agent::LaunchTask;
+
+/// One task as it was ordered; written to disk before anything is started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// The master's order.
+    pub launch: LaunchTask,
+    /// The sandbox: `<work_dir>/slaves/<agent>/frameworks/<fw>/executors/<task>/runs/<container>`.
+    pub sandbox: PathBuf,
+    /// The agent's private directory for this task. A containerizer may keep files of its own in it.
+    pub task_dir: PathBuf,
+    /// `mesos-<agent>.<container>`: also the value of `MESOS_CONTAINER_NAME`, and the name for a container engine.
+    pub container_name: String,
+    /// The address of the agent, for `LIBPROCESS_IP`.
+    pub ip: String,
+}
+
+impl Order {
+    /// Whether the app asks for an image, so that messages speak of a container.
+    pub fn has_image(&self) -> bool {
+        self.launch.container.as_ref().is_some_and(|container| container.docker.is_some())
+    }
+}
+
+/// How a task ended, as its containerizer saw it; why is the agent's knowledge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Exit {
+    /// By itself, with this status.
+    Exited {
+        /// What the process returned.
+        status: i32,
+    },
+    /// By a signal.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It was killed because it used more memory than it had asked for.
+    MemoryLimit {
+        /// Bytes allowed.
+        limit: u64,
+        /// Most bytes used.
+        used: u64,
+    },
+    /// It never ran.
+    NotStarted {
+        /// Why, for the user.
+        message: String,
+    },
+    /// It is gone, and nobody saw how.
+    Unknown {
+        /// What is known.
+        message: String,
+    },
+}
+
+/// Why a task could not be started: what the user reads in its last status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LaunchError {
+    /// A sentence for the user.
+    pub message: String,
+}
+
+impl LaunchError {
+    /// From a sentence for the user.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+/// What became of an ordered task while no agent was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// It runs; [`Containerizer::wait`] will see its end.
+    Running,
+    /// It ended.
+    Ended(Exit),
+    /// It never started, and never will by the old order.
+    NeverStarted,
+}
+
+/// The two signals that end a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillSignal {
+    /// SIGTERM to the task's main process and its group: end in good order.
+    Terminate,
+    /// SIGKILL to everything that belongs to the task.
+    Kill,
+}
+
+/// Runs tasks.
+///
+/// Methods may be called for different tasks at once; for one task the agent calls them in turn. Dropping a future
+/// leaves the task as it is: whoever asks later with the same [`Order`] finds it.
+#[async_trait]
+pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
+    /// Mesos' word for it: `process`, `docker`.
+    fn name(&self) -> &'static str;
+
+    /// Starts a task; returns once its command was executed. Never starts one container twice.
+    async fn launch(&self, order: &Order) -> Result<(), LaunchError>;
+
+    /// Finds a task again that was ordered before this agent started.
+    ///
+    /// `Err` means it cannot be told now; the agent asks again.
+    async fn recover(&self, order: &Order) -> io::Result<Recovered>;
+
+    /// Waits for the end of a task that was launched or recovered.
+    async fn wait(&self, order: &Order) -> Exit;
+
+    /// Signals a task; one that is gone already is fine.
+    async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()>;
+
+    /// Takes away what is left beside sandbox and task directory (control groups, a stopped container).
+    async fn clean(&self, order: &Order);
+}
+
+/// The last state of a task and the words for it, as Mesos chooses them.
+///
+/// `killed`: we asked for its end, and then it is TASK_KILLED whatever the status. Source: contract marathon §4.2.
+pub fn verdict(exit: &Exit, has_image: bool, killed: bool) -> (TaskState, String) {
+    let (state, message) = match *exit {
+        Exit::Exited { status } => {
+            let state = if status == 0 { TaskState::Finished } else { TaskState::Failed };
+            let subject = if has_image { "Container" } else { "Command" };
+            (state, format!("{subject} exited with status {status}"))
+        }
+        Exit::Signalled { signal } if has_image => {
+            // As a shell and the Docker engine count.
+            (TaskState::Failed, format!("Container exited with status {}", 128 + signal))
+        }
+        Exit::Signalled { signal } => {
+            (TaskState::Failed, format!("Command terminated with signal {}", signal_name(signal)))
+        }
+        Exit::MemoryLimit { limit, used } => {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            let message = format!(
+                "Memory limit exceeded: Requested: {}MB Maximum Used: {}MB",
+                mib(limit),
+                mib(used)
+            );
+            (TaskState::Failed, message)
+        }
+        Exit::NotStarted { ref message } | Exit::Unknown { ref message } => {
+            (TaskState::Failed, message.clone())
+        }
+    };
+    (if killed { TaskState::Killed } else { state }, message)
+}
+
+/// `strsignal` of the C library, for the signals a task meets.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        5 => "Trace/breakpoint trap",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        10 => "User defined signal 1",
+        11 => "Segmentation fault",
+        12 => "User defined signal 2",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        24 => "CPU time limit exceeded",
+        25 => "File size limit exceeded",
+        31 => "Bad system call",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_as_mesos_chooses_them() {
+        use TaskState::{Failed, Finished, Killed};
+        let check = |exit: Exit, has_image, killed, state, message: &str| {
+            assert_eq!(verdict(&exit, has_image, killed), (state, message.to_owned()));
+        };
+        let (image, plain, asked, alone) = (true, false, true, false);
+        check(Exit::Exited { status: 0 }, plain, alone, Finished, "Command exited with status 0");
+        check(Exit::Exited { status: 1 }, image, alone, Failed, "Container exited with status 1");
+        check(Exit::Exited { status: 0 }, image, asked, Killed, "Container exited with status 0");
+        check(Exit::Signalled { signal: 9 }, image, asked, Killed, "Container exited with status 137");
+        check(Exit::Signalled { signal: 15 }, image, asked, Killed, "Container exited with status 143");
+        check(Exit::Signalled { signal: 9 }, plain, alone, Failed, "Command terminated with signal Killed");
+        check(
+            Exit::MemoryLimit { limit: 32 << 20, used: (31 << 20) + 5 },
+            image,
+            alone,
+            Failed,
+            "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB",
+        );
+    }
+}

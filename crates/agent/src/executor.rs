@@ -1,0 +1,321 @@
+//! The executor: the small process between agent and task that makes tasks outlive agents.
+//!
+//! `zddcluster executor <task dir>` branches off `main` before any runtime or command line is set up, so it costs a
+//! couple of MiB. It owns one task from before its first instruction to its exit status:
+//!
+//! ```text
+//!   agent: intent.json, spec.json (flushed) ── spawns ──▶ executor: setsid, lock, `started` (flushed; a second one refuses)
+//!                                                            │ spawns itself as `executor --task <task dir>`
+//!            task process: setsid, joins its control groups, waits for "go"
+//!                                                            │ process.json (flushed): pid, start time, boot
+//!            task process: "go" ── execs the command         │ "running" to the agent, if it still listens
+//!                                                            │ pumps stdout and stderr, watches memory, waits
+//!                                                            ▼
+//!                          kills what is left of the task, exit.json (flushed), end
+//! ```
+//!
+//! The order is the guarantee. `started` is a claim that only one executor of a task directory ever gets, so no task is
+//! started twice. The command runs only after `process.json` is on disk, so no running task is ever missed: if the
+//! executor dies before, the waiting process sees its socket close and ends without having run anything.
+//!
+//! The agent signals the task itself (it leads its own session and process group); the executor only ends by its task.
+
+pub(crate) mod cgroup;
+pub(crate) mod procfs;
+mod pump;
+mod stage;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use self::cgroup::{Cgroup, Limits};
+use self::procfs::ProcessRecord;
+use self::pump::RotatingLog;
+use crate::containerizer::Exit;
+use crate::durable;
+
+/// The lock whose holder is the one living executor of a task directory.
+pub(crate) const LOCK: &str = "lock";
+/// Exists once an executor claimed the task for ever.
+pub(crate) const STARTED: &str = "started";
+/// What to run, a [`Spec`].
+pub(crate) const SPEC: &str = "spec.json";
+/// The executor's own [`ProcessRecord`].
+pub(crate) const EXECUTOR: &str = "executor.json";
+/// The task's [`ProcessRecord`].
+pub(crate) const PROCESS: &str = "process.json";
+/// How it ended, an [`Exit`].
+pub(crate) const EXIT: &str = "exit.json";
+/// Where the executor's own complaints go.
+pub(crate) const LOG: &str = "executor.log";
+
+/// What the executor writes to its stdout once the command was executed.
+pub(crate) const RUNNING: &str = "running";
+
+/// Exit code of an executor that found the task claimed by another one.
+const REFUSED: u8 = 3;
+
+/// Everything needed to run one task, as the agent decided it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spec {
+    /// `MESOS_CONTAINER_NAME=<name>`: finds the task's processes by their environment.
+    pub(crate) marker: String,
+    /// Working directory; holds `stdout` and `stderr`.
+    pub(crate) sandbox: PathBuf,
+    /// The command and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// The whole environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Run as this user and group.
+    pub(crate) user: Option<(u32, u32)>,
+    /// What it may use.
+    pub(crate) limits: Limits,
+    /// Groups that enforce the limits; without them memory is watched here.
+    pub(crate) cgroup: Option<Cgroup>,
+    /// Says in the task's stderr how it was started; one line.
+    pub(crate) banner: String,
+    /// Bytes after which a log file is moved to `<name>.1`.
+    pub(crate) log_limit: u64,
+}
+
+/// Why an executor gave up.
+#[derive(Debug, thiserror::Error)]
+enum ExecutorError {
+    #[error("usage: executor TASK_DIR")]
+    Usage,
+    #[error("{}: another executor holds this task", .0.display())]
+    Held(PathBuf),
+    #[error("{}: this task was started before; it is never started twice", .0.display())]
+    StartedBefore(PathBuf),
+    #[error("{what}")]
+    Io { what: &'static str, #[source] source: io::Error },
+}
+
+impl ExecutorError {
+    fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Runs the executor; `args` are those after the word `executor`.
+///
+/// To be called first in `main`, while the process has one thread.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let outcome = match args.as_slice() {
+        [directory] if directory == "--hold" => stage::hold(),
+        [directory] => run(Path::new(directory)),
+        [flag, directory] if flag == "--task" => stage::become_task(Path::new(directory)),
+        _ => Err(ExecutorError::Usage),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            // Its stderr is `executor.log` in the task directory.
+            let _ = writeln!(io::stderr(), "{error}{}", source.unwrap_or_default());
+            match error {
+                ExecutorError::Held(_) | ExecutorError::StartedBefore(_) => ExitCode::from(REFUSED),
+                ExecutorError::Usage | ExecutorError::Io { .. } => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(directory: &Path) -> Result<(), ExecutorError> {
+    // Fails only for a group leader, and then it is detached enough: the agent never starts us as one.
+    let _ = rustix::process::setsid();
+    let _lock = claim(directory)?;
+    let spec: Spec = durable::read_json(&directory.join(SPEC))
+        .and_then(|spec| spec.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(ExecutorError::io("spec.json cannot be read"))?;
+    let me = ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
+    durable::write_json(&directory.join(EXECUTOR), &me)
+        .map_err(ExecutorError::io("executor.json cannot be written"))?;
+    let exit = match start(directory, &spec) {
+        Ok(started) => supervise(&spec, started),
+        Err(message) => Exit::NotStarted { message },
+    };
+    durable::write_json(&directory.join(EXIT), &exit).map_err(ExecutorError::io("exit.json cannot be written"))
+}
+
+/// Takes the lock and the one claim on this task.
+fn claim(directory: &Path) -> Result<File, ExecutorError> {
+    let lock = lock(directory).map_err(ExecutorError::io("the lock cannot be opened"))?;
+    let lock = lock.ok_or_else(|| ExecutorError::Held(directory.to_owned()))?;
+    match durable::create_new(&directory.join(STARTED)) {
+        Ok(()) => Ok(lock),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(ExecutorError::StartedBefore(directory.to_owned()))
+        }
+        Err(source) => Err(ExecutorError::Io { what: "the claim cannot be written", source }),
+    }
+}
+
+/// Takes the lock of a task directory; `None` if an executor holds it.
+pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// A task whose command runs.
+struct Running {
+    child: Child,
+    record: ProcessRecord,
+    stdout: (OwnedFd, RotatingLog),
+    stderr: (OwnedFd, RotatingLog),
+}
+
+/// Brings the task to life; the error is what the user should read.
+fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
+    let log = |name: &str| {
+        RotatingLog::open(&spec.sandbox, name, spec.log_limit)
+            .map_err(|error| format!("the sandbox's {name} cannot be written: {error}"))
+    };
+    let (stdout, mut stderr) = (log("stdout")?, log("stderr")?);
+    stderr.write(format!("{}\n", glog_line(&spec.banner)).as_bytes());
+
+    let starting = |error: io::Error| format!("Failed to start the task's process: {error}");
+    let (mut ours, theirs) = UnixStream::pair().map_err(starting)?;
+    let mut child = Command::new("/proc/self/exe")
+        .args(["executor", "--task"])
+        .arg(directory)
+        .env_clear()
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(starting)?;
+    let record = ProcessRecord::of(child.id())
+        .and_then(|record| durable::write_json(&directory.join(PROCESS), &record).map(|()| record))
+        .and_then(|record| ours.write_all(stage::GO).map(|()| record));
+    // The other end closes when the command is executed, or tells why it is not.
+    let mut complaint = String::new();
+    let told = match &record {
+        Ok(_) => ours.read_to_string(&mut complaint).map(|_| ()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    };
+    drop(ours);
+    match (record, told) {
+        (Ok(record), Ok(())) if complaint.is_empty() => {
+            // Nobody listens if the agent died meanwhile; it will find `process.json`.
+            let mut to_agent = io::stdout();
+            let _ = to_agent.write_all(RUNNING.as_bytes()).and_then(|()| to_agent.flush());
+            let null = File::options().write(true).open("/dev/null").map_err(starting)?;
+            let _ = rustix::stdio::dup2_stdout(null);
+            let pipes = (child.stdout.take(), child.stderr.take());
+            let (Some(out), Some(err)) = pipes else { return Err("no pipes".to_owned()) };
+            Ok(Running { child, record, stdout: (out.into(), stdout), stderr: (err.into(), stderr) })
+        }
+        (_, told) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(match told {
+                Ok(()) => complaint,
+                Err(error) => starting(error),
+            })
+        }
+    }
+}
+
+/// Watches the task to its end and takes down what it leaves behind.
+fn supervise(spec: &Spec, running: Running) -> Exit {
+    let Running { mut child, record, mut stdout, mut stderr } = running;
+    let over_memory = watch::until_exit(spec, &record, &mut child, &mut stdout, &mut stderr);
+    // Before it is waited for: until then nobody else can get its pid, which names its session and group.
+    kill_members(spec, &record);
+    let status = child.wait();
+    pump::drain(&stdout.0, &mut stdout.1);
+    pump::drain(&stderr.0, &mut stderr.1);
+    let killed = status.as_ref().is_ok_and(|status| status.signal().is_some() || status.code() != Some(0));
+    let oom = spec.cgroup.as_ref().is_some_and(Cgroup::was_out_of_memory);
+    if let Some(used) = over_memory.or_else(|| (oom && killed).then_some(0)) {
+        let peak = spec.cgroup.as_ref().and_then(Cgroup::peak).unwrap_or(used);
+        return Exit::MemoryLimit { limit: spec.limits.memory, used: peak };
+    }
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(status), _) => Exit::Exited { status },
+            (None, Some(signal)) => Exit::Signalled { signal },
+            (None, None) => Exit::Unknown { message: format!("wait answered {status:?}") },
+        },
+        Err(error) => Exit::Unknown { message: format!("the process cannot be waited for: {error}") },
+    }
+}
+
+/// How often remaining processes are killed again before they are given up: some may fork while being killed.
+const KILL_ROUNDS: u32 = 200;
+/// Between two rounds; the first ones are done long before.
+const KILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Kills every process of the task that is left, until none is.
+#[expect(clippy::disallowed_methods, reason = "the executor has no runtime; the agent calls it where it may block")]
+pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
+    let ours = i32::try_from(std::process::id()).unwrap_or(0);
+    for _ in 0..KILL_ROUNDS {
+        let members = match &spec.cgroup {
+            Some(cgroup) => cgroup.members(),
+            None => procfs::members(leader, &spec.marker, ours),
+        };
+        if members.is_empty() {
+            return;
+        }
+        for pid in members.into_iter().filter(|&pid| pid != ours) {
+            let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(KILL_PAUSE);
+    }
+}
+
+/// `I1012 11:38:56.152595 27678 containerizer] text`, as Mesos' own lines look. UTC.
+fn glog_line(text: &str) -> String {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(0);
+    // 2016-10-12T11:38:56.152Z
+    let iso = zddcluster_model::Timestamp::from_millis(millis).to_string();
+    let (month, day, clock) = (&iso[5..7], &iso[8..10], &iso[11..19]);
+    let micros = since_epoch.subsec_micros();
+    format!("I{month}{day} {clock}.{micros:06} {} containerizer] {text}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_as_mesos_writes_it() {
+        let line = glog_line("Running it");
+        let (head, text) = line.split_once("] ").unwrap();
+        assert_eq!(text, "Running it");
+        let parts: Vec<&str> = head.split(' ').collect();
+        assert_eq!(parts[0].len(), 5);
+        assert_eq!(parts[1].len(), "11:38:56.152595".len());
+        assert_eq!(parts[3], "containerizer");
+    }
+
+    #[test]
+    fn a_task_is_claimed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = claim(directory.path()).unwrap();
+        assert!(matches!(claim(directory.path()), Err(ExecutorError::Held(_))));
+        drop(first);
+        assert!(matches!(claim(directory.path()), Err(ExecutorError::StartedBefore(_))));
+    }
+}

@@ -1,0 +1,97 @@
+//! Tasks that live on without their agent: found by its books, for `status` and `down`.
+//!
+//! Blocking and without a runtime, so that a short command can use it. Only for the `process` containerizer's tasks.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use zddcluster_model::{AppId, TaskId};
+
+use crate::containerizer::{KillSignal, Order};
+use crate::journal::{Journal, KillOrder};
+use crate::process;
+
+/// Between two looks at whether the tasks are gone.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long SIGKILL and the executors' last writes may take.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The task.
+    pub task_id: TaskId,
+    /// Its app.
+    pub app_id: AppId,
+    /// Its host ports.
+    pub ports: Vec<u16>,
+}
+
+/// The tasks under `work_dir` that run now, whether or not an agent does.
+///
+/// # Errors
+/// When the books cannot be read. A work directory that does not exist has no tasks.
+pub fn leftovers(work_dir: &Path) -> io::Result<Vec<Leftover>> {
+    Ok(running(work_dir)?
+        .into_iter()
+        .map(|order| Leftover {
+            task_id: order.launch.task_id,
+            app_id: order.launch.app_id,
+            ports: order.launch.ports,
+        })
+        .collect())
+}
+
+/// Ends the tasks under `work_dir`: SIGTERM to all, SIGKILL to those left after `grace`. Blocks until they are gone.
+///
+/// Their books say that they were killed, so that an agent that starts here later reports TASK_KILLED.
+///
+/// # Errors
+/// When an agent runs here (it would have to do it), when the books cannot be read, or when a task cannot be signalled
+/// or survives.
+pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftover>> {
+    let stopped = leftovers(work_dir)?;
+    if stopped.is_empty() {
+        return Ok(stopped);
+    }
+    let journal = Journal::new(work_dir);
+    let Some(_lock) = journal.lock()? else {
+        return Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!("an agent runs in {}; it ends its tasks itself", work_dir.display()),
+        ));
+    };
+    let orders = running(work_dir)?;
+    for order in &orders {
+        order.record_kill(KillOrder::now(grace))?;
+        process::kill(order, KillSignal::Terminate)?;
+    }
+    wait_for_end(&orders, grace);
+    for order in orders.iter().filter(|order| process::is_alive(order)) {
+        process::kill(order, KillSignal::Kill)?;
+    }
+    wait_for_end(&orders, KILL_LIMIT);
+    match orders.iter().find(|order| process::is_alive(order)) {
+        Some(order) => Err(io::Error::other(format!("task {} does not end", order.launch.task_id))),
+        None => Ok(stopped),
+    }
+}
+
+fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
+    let (recorded, unreadable) = Journal::new(work_dir).scan()?;
+    if let Some((path, error)) = unreadable.into_iter().next() {
+        return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+    }
+    let running = recorded.into_iter().filter(|task| task.exit.is_none() && process::is_alive(&task.order));
+    Ok(running.map(|task| task.order).collect())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a short command without a runtime; nothing else waits")]
+fn wait_for_end(orders: &[Order], limit: Duration) {
+    let until = Instant::now() + limit;
+    while Instant::now() < until && orders.iter().any(process::is_alive) {
+        std::thread::sleep(LOOK);
+    }
+}
