@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::tree_tmp::check_tree;
 use zddcluster_model::app::{App, AppUpdate, Fault, RuleErrors, VersionInfo};
 use zddcluster_model::deployment::Plan;
 use zddcluster_model::event::EventKind;
+use zddcluster_model::group::check_tree;
 use zddcluster_model::{AppId, DeploymentId, Group, TaskId, Timestamp};
 
 use crate::effect::{Answer, Effect, Refusal};

@@ -201,6 +201,11 @@ impl Turn<'_> {
                 let (n_old, n_new) = (old.len(), new.len());
                 let strategy = app.upgrade_strategy;
                 let bounds = Bounds::new(app.instances, strategy, n_old, n_new, app.is_resident());
+                #[cfg(test)]
+                let bounds = self
+                    .config
+                    .plant
+                    .map_or(bounds, |plant| plant.spoil(bounds));
                 for task in old
                     .iter()
                     .take(usize::try_from(bounds.kill_now).unwrap_or(0))
@@ -225,6 +230,12 @@ impl Turn<'_> {
             .map(|task| task.id.clone())
             .collect();
         let n_good = good.len();
+        #[cfg(test)]
+        let old = if self.config.plant == Some(crate::sim::Plant::CountsRunningOnly) {
+            kept.clone()
+        } else {
+            old
+        };
         let view = View {
             old_launched: old.len() as i64,
             old_kept: kept.len() as i64,

@@ -35,7 +35,6 @@ mod scale;
 mod settle;
 #[cfg(test)]
 mod sim;
-mod tree_tmp;
 mod turn;
 
 pub use effect::{Answer, CheckOrder, Effect, KillOrder, Mutation, Refusal};
@@ -53,7 +52,7 @@ pub struct Config {
     pub master_uuid: uuid::Uuid,
     /// Node part of the task ids made by this process.
     pub node: [u8; 6],
-    /// Seed of the engine's random choices (host ports, deployment ids).
+    /// Seed of the engine's random choices (host ports, deployment ids); a different one for each process, or ids repeat.
     pub seed: u64,
     /// Divides control-plane durations: back-off, kill grace, agent timeout, sweeps.
     pub speed: f64,
@@ -63,6 +62,9 @@ pub struct Config {
     pub agent_timeout_millis: i64,
     /// Most apps.
     pub max_apps: Option<usize>,
+    /// A mistake for the simulation to find.
+    #[cfg(test)]
+    pub(crate) plant: Option<sim::Plant>,
 }
 
 /// The cluster's decisions and the state they stand on.

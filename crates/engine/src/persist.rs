@@ -281,6 +281,7 @@ impl State {
         }
         let mut state = Self::new(config, now);
         if let Some(cluster) = parts.cluster {
+            state.is_new = false;
             state.master_uuid = cluster.master_uuid;
             state.clock = state.clock.max(cluster.clock);
             state.next_agent = cluster.next_agent;

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::tree_tmp::levels;
 use zddcluster_model::app::App;
 use zddcluster_model::deployment::{Action, ActionKind, Step};
+use zddcluster_model::group::levels;
 use zddcluster_model::{AppId, Group};
 
 /// The steps that turn `old` into `new`; none if nothing changed.

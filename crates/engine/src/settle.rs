@@ -27,6 +27,11 @@ impl Turn<'_> {
             return;
         }
         self.state.is_resumed = true;
+        if std::mem::take(&mut self.state.is_new) {
+            for (key, value) in persist::export(self.state) {
+                self.persist(Mutation::Put(key, value));
+            }
+        }
         self.resume_checks();
         self.resume_deployments();
         self.touch_all();

@@ -67,6 +67,8 @@ pub struct State {
     pub(crate) last_tick: u64,
     /// Source of the engine's random choices.
     pub(crate) rng: ChaCha8Rng,
+    /// Nothing of this cluster is in the store yet.
+    pub(crate) is_new: bool,
     /// Deployments of an earlier process have been taken up.
     pub(crate) is_resumed: bool,
     /// The cluster goes down: nothing is launched any more.
@@ -293,6 +295,7 @@ impl State {
             next_agent: 0,
             last_tick: 0,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
+            is_new: true,
             is_resumed: false,
             is_stopping: false,
             next_sweep: now,

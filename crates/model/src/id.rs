@@ -130,7 +130,9 @@ fn is_legal_segment(segment: &str) -> bool {
 
 impl Ord for AppId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.segments().cmp(other.segments())
+        // A slash sorts before every other character: that is the order of the lists of segments.
+        let key = |byte: u8| if byte == b'/' { 0 } else { byte };
+        self.0.bytes().map(key).cmp(other.0.bytes().map(key))
     }
 }
 
