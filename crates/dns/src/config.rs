@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::label::LabelRule;
 
+/// The longest name that may be configured: a name holds 254 characters, and a label and a protocol go before it.
+const MAX_DOMAIN: usize = 180;
+
 /// How records are made and answers given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneConfig {
@@ -118,7 +121,7 @@ impl ZoneConfig {
                         b.is_ascii_alphanumeric() || b == b'-' || (key != "domain" && b == b'_')
                     })
             };
-            if plain.len() > 200 || !plain.split('.').all(is_label) {
+            if plain.len() > MAX_DOMAIN || !plain.split('.').all(is_label) {
                 return Err(ConfigError::Name {
                     key,
                     value: value.clone(),

@@ -30,7 +30,7 @@ mod task;
 
 pub use self::set::OrderedSet;
 
-/// The longest name the wire format can carry, its final dot counted as the root's byte.
+/// The longest name as text with its final dot: 255 bytes in the wire format, which has a length before each label.
 const MAX_NAME: usize = 254;
 
 /// All records of a zone, each list in the order of making and without repetition.

@@ -1,6 +1,7 @@
 //! Serves the zone over UDP and TCP.
 //!
 //! The sockets are bound by the caller and served once there is a zone; until then the system keeps the first queries.
+//! The loops are our own, since hickory-server sends only what its encoder makes, whose sizes are not the original's.
 //! One TCP connection's queries are answered in order; answers to queries that arrived together go out together.
 //! Source: contract mesos-dns §5.4 (limits of TCP), §6 (nothing before the first load).
 
