@@ -20,7 +20,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use zddcluster_client::marathon::{App, AppAnswer, AppsAnswer};
+use zddcluster_client::marathon::{AppAnswer, AppsAnswer};
 use zddcluster_client::sse::{Event, EventStream};
 use zddcluster_client::{HttpClient, HttpError};
 use zddcluster_runtime::{Backoff, Error};
@@ -153,7 +153,7 @@ impl Following<'_> {
             Ok(AppAnswer { app }) => {
                 let known = self.shared.hosts();
                 let hosts = resolve(host_names([&app]), &known).await;
-                self.put(app, hosts);
+                self.shared.put(app, hosts);
                 Ok(())
             }
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
@@ -171,10 +171,6 @@ impl Following<'_> {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn put(&self, app: App, hosts: BTreeMap<String, IpAddr>) {
-        self.shared.put(app, hosts);
     }
 }
 
@@ -237,7 +233,7 @@ fn app_of(event: &Event) -> Named {
     }
     match payload
         .app_id
-        .or(payload.app_definition.map(|definition| definition.id))
+        .or_else(|| payload.app_definition.map(|definition| definition.id))
     {
         Some(app_id) if app_id.starts_with('/') => Named::App(app_id),
         Some(app_id) => Named::App(format!("/{app_id}")),
@@ -264,7 +260,7 @@ async fn resolve(
         let first_v4 = addresses
             .iter()
             .find(|address| address.is_ipv4())
-            .or(addresses.first());
+            .or_else(|| addresses.first());
         match first_v4 {
             Some(address) => {
                 found.insert(name, *address);

@@ -284,11 +284,10 @@ impl Listening {
                     Mode::Tcp => {
                         drop(routes);
                         let session = Session::begin(&frontend, &shared);
-                        let shutdown = self.shutdown.clone();
                         return Some(Box::pin(async move {
                             let socket = ClientSocket::new(stream, frontend);
                             tcp::pass(&shared, socket, port, &name).await;
-                            drop((session, shutdown));
+                            drop(session);
                         }));
                     }
                 }

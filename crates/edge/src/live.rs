@@ -8,7 +8,7 @@
 //! sets the flag first and looks at the count then. Both orders are sequentially consistent, so either the
 //! taker sees the flag and gives up, or the drainer sees the count and waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -315,10 +315,10 @@ impl Registry {
                 .flat_map(|backend| backend.servers.iter().cloned())
                 .collect()
         };
-        let now = servers(&routes);
+        let kept: HashSet<_> = servers(&routes).iter().map(Arc::as_ptr).collect();
         for gone in servers(old)
             .iter()
-            .filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new)))
+            .filter(|server| !kept.contains(&Arc::as_ptr(server)))
         {
             gone.pool.close();
         }

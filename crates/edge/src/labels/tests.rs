@@ -127,8 +127,8 @@ fn groups() {
     };
     let mut unlabelled = app(&[]);
     unlabelled.labels.clear();
-    assert_eq!(super::services(&unlabelled, &all).0.len(), 2);
-    assert_eq!(super::services(&unlabelled, &policy()).0.len(), 0);
+    assert_eq!(services(&unlabelled, &all).0.len(), 2);
+    assert_eq!(services(&unlabelled, &policy()).0.len(), 0);
 }
 
 #[test]
@@ -247,7 +247,7 @@ proptest! {
     ) {
         let mut app = app(&[]);
         app.labels.extend(labels);
-        let (services, warnings) = super::services(&app, &policy());
+        let (services, warnings) = services(&app, &policy());
         for service in &services {
             prop_assert!(service.port > 0 && !policy().reserved.contains(&service.port));
             for vhost in &service.vhosts {

@@ -132,6 +132,8 @@ struct Exchange {
     silence: Option<Pin<Box<Sleep>>>,
     /// The silence has begun.
     is_silent: bool,
+    /// Why the answer broke off, to be told when what came before has gone out.
+    failure: Option<AnswerError>,
 }
 
 impl Answer {
@@ -158,6 +160,7 @@ impl Answer {
             may_keep,
             silence: None,
             is_silent: false,
+            failure: None,
         };
         if exchange.body.is_end_stream() {
             exchange.finish(cx);
@@ -183,6 +186,9 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         // Twice: asking the body for more is what lets the connection read on.
         for _ in 0..2 {
             if let Some(connection) = &mut self.connection {
@@ -201,7 +207,7 @@ impl Exchange {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(self.fail(AnswerError::Server(error)))));
+                    return self.fail(AnswerError::Server(error), cx);
                 }
                 Poll::Pending => {}
             }
@@ -215,18 +221,26 @@ impl Exchange {
             silence.as_mut().reset(deadline());
         }
         match silence.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(self.fail(AnswerError::Silent)))),
+            Poll::Ready(()) => self.fail(AnswerError::Silent, cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
-    fn fail(&mut self, error: AnswerError) -> AnswerError {
+    /// Ends the exchange. The error is held back once: the server side of HTTP drops what it has not yet written when a
+    /// body fails, but writes it out when a body has nothing more for now.
+    fn fail(
+        &mut self,
+        error: AnswerError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         self.connection = None;
         if let Some(lease) = self.lease.take() {
             lease.server.counters.response_errors.fetch_add(1, Relaxed);
             lease.server.backend.response_errors.fetch_add(1, Relaxed);
         }
-        error
+        self.failure = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -247,7 +261,11 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Fixed(bytes) => bytes.is_none(),
-            Source::Server(exchange) => exchange.lease.is_none() && exchange.body.is_end_stream(),
+            Source::Server(exchange) => {
+                exchange.lease.is_none()
+                    && exchange.failure.is_none()
+                    && exchange.body.is_end_stream()
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl ClientIo {
     ) -> Poll<io::Result<usize>> {
         let socket = &self.0;
         loop {
-            if let Poll::Pending = socket.stream.poll_write_ready(cx)? {
+            if socket.stream.poll_write_ready(cx)?.is_pending() {
                 socket.is_blocked.store(true, Relaxed);
                 return Poll::Pending;
             }

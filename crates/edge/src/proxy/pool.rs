@@ -102,12 +102,6 @@ impl Pool {
         drop(old);
     }
 
-    /// How many are idle.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.lock().idle.len()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
