@@ -207,3 +207,49 @@ impl Write for Buffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_fault() {
+        let (mut printer, captured) = Printer::captured(Format::Table);
+        printer.out = Mutex::new(Box::new(Closed));
+        assert!(matches!(printer.data("x"), Err(Failure::BrokenPipe)));
+        assert!(matches!(printer.raw("x"), Err(Failure::BrokenPipe)));
+        assert_eq!(captured.err(), "");
+    }
+
+    #[test]
+    fn colours_are_for_those_who_want_them() {
+        let (mut printer, captured) = Printer::captured(Format::Table);
+        printer.hint("do it");
+        assert_eq!(captured.err(), "hint: do it\n");
+        printer.err_has_color = true;
+        printer.hint("do it");
+        assert!(
+            captured.err().ends_with("hint:\u{1b}[0m do it\n"),
+            "{:?}",
+            captured.err()
+        );
+        printer.quiet = true;
+        printer.hint("quiet");
+        assert!(!captured.err().contains("quiet"));
+        // The logs of tasks keep their colours wherever they go.
+        printer.raw("\u{1b}[1mlog").unwrap();
+        assert_eq!(captured.out(), "\u{1b}[1mlog");
+    }
+}

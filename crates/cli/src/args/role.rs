@@ -105,7 +105,7 @@ pub struct DnsArgs {
 /// The settings of `edge`: marathon-lb's own command line, which the edge reads itself.
 #[derive(Clone, Debug, Args)]
 pub struct EdgeArgs {
-    /// As for marathon-lb, for instance: sse -m http://master.mesos:8080 --group external
+    /// As for marathon-lb, for instance `sse -m http://master.mesos:8080 --group external`
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
