@@ -20,7 +20,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -114,7 +114,11 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, token: Ca
             let router = router.clone();
             let token = token.clone();
             async move {
-                let response = router.oneshot(request.map(Body::new)).await?;
+                let mut response = router.oneshot(request.map(Body::new)).await?;
+                if token.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(ending(response, token))
             }
         })
@@ -148,7 +152,7 @@ fn ending(response: Response<Body>, token: CancellationToken) -> Response<Body> 
     let content_type = response
         .headers()
         .get(CONTENT_TYPE)
-        .map(http::HeaderValue::as_bytes);
+        .map(HeaderValue::as_bytes);
     let limit = match content_type {
         Some(kind) if kind.starts_with(b"text/event-stream") => None,
         _ => Some(STREAM_LIMIT),

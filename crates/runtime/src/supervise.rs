@@ -167,6 +167,10 @@ impl Tasks {
             }
             drop((entry, held));
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place: here tasks get their owner"
+        )]
         tokio::spawn(supervised.instrument(span));
     }
 

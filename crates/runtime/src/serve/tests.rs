@@ -25,7 +25,7 @@ async fn start(router: Router) -> Server {
     let stop = token.clone();
     serving.spawn(async move {
         serve(listener, router, stop).await.unwrap();
-        drop(end.send(()));
+        end.send(()).unwrap_or_default();
     });
     Server {
         address,
