@@ -100,6 +100,3 @@ fn unexpected() -> ApiError {
         "the command was answered by something else",
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,5 +28,8 @@ mod render;
 mod shared;
 mod start;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::CallError;
 pub use start::{Config, Handle, StartError, start};

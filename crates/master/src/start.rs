@@ -102,7 +102,7 @@ pub enum StartError {
 /// A running master.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Starts the master on its listeners; its tasks are children of `tasks`.

@@ -1,7 +1,7 @@
 //! The parts of a task that Mesos shows, shared by the v0 documents and the v1 stream.
 
 use zddcluster_engine::state::Task;
-use zddcluster_model::{App, TaskState, Timestamp};
+use zddcluster_model::{TaskState, Timestamp};
 
 /// A published port: number, protocol, name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,9 +100,15 @@ pub(super) fn statuses(task: &Task) -> Vec<(TaskState, Timestamp)> {
     statuses
 }
 
-/// Cores, memory and disk of a task.
-pub(super) fn scalars(app: Option<&App>) -> (f64, f64, f64) {
-    app.map_or((0.0, 0.0, 0.0), |app| (app.cpus, app.mem, app.disk))
+/// Cores, memory and disk (MiB) that a task holds.
+pub(super) fn scalars(task: &Task) -> (f64, f64, f64) {
+    /// The engine counts in millionths.
+    const MILLION: f64 = 1_000_000.0;
+    (
+        task.cpus as f64 / MILLION,
+        task.mem as f64 / MILLION,
+        task.disk as f64 / MILLION,
+    )
 }
 
 #[cfg(test)]

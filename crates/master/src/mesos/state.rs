@@ -113,7 +113,7 @@ fn agent_json(state: &State, agent: &Agent) -> Value {
     let (mut cpus, mut mem, mut disk, mut ports) = (0.0, 0.0, 0.0, Vec::new());
     for task in state.tasks.values() {
         if task.agent_id == agent.id && !task.state.is_terminal() {
-            let scalars = scalars(task.app.as_deref());
+            let scalars = scalars(task);
             cpus += scalars.0;
             mem += scalars.1;
             disk += scalars.2;
@@ -155,13 +155,8 @@ fn framework(identity: &Identity, state: &State, with_tasks: bool) -> Value {
         .map(|task| &**task)
         .filter(|task| !task.state.is_terminal())
         .collect();
-    let sum = |pick: fn((f64, f64, f64)) -> f64| {
-        round(
-            live.iter()
-                .map(|task| pick(scalars(task.app.as_deref())))
-                .sum(),
-        )
-    };
+    let sum =
+        |pick: fn((f64, f64, f64)) -> f64| round(live.iter().map(|task| pick(scalars(task))).sum());
     let used = resources(sum(|s| s.0), sum(|s| s.1), sum(|s| s.2), &[]);
     let mut framework = json!({
         "id": framework_id,
@@ -211,7 +206,7 @@ fn framework(identity: &Identity, state: &State, with_tasks: bool) -> Value {
 }
 
 fn task_json(framework_id: &str, task: &Task) -> Value {
-    let (cpus, mem, disk) = scalars(task.app.as_deref());
+    let (cpus, mem, disk) = scalars(task);
     let statuses: Vec<Value> = statuses(task)
         .into_iter()
         .map(|(state, at)| {

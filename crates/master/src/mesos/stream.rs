@@ -291,7 +291,7 @@ fn task_json(framework_id: &str, task: &Task) -> Value {
         })
         .collect();
     let scalar = |name: &str, value: f64| json!({ "name": name, "type": "SCALAR", "scalar": { "value": value }, "role": "*" });
-    let (cpus, mem, disk) = scalars(task.app.as_deref());
+    let (cpus, mem, disk) = scalars(task);
     let mut resources = vec![
         scalar("cpus", cpus),
         scalar("mem", mem),

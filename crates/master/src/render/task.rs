@@ -38,7 +38,6 @@ struct TaskJson<'a> {
     health_check_results: Vec<&'a HealthResult>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 const fn is_empty(addresses: &&[IpAddress]) -> bool {
     addresses.is_empty()
 }

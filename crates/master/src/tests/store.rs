@@ -1,0 +1,65 @@
+//! What happens when the store fails.
+
+use http::{Method, StatusCode};
+
+use super::cluster::Cluster;
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_loses_nothing() {
+    let cluster = Cluster::with_agent().await;
+    cluster
+        .deploy(r#"{"id": "/a", "cmd": "true", "instances": 2}"#)
+        .await;
+    cluster.store.fill();
+    for _ in 0..2 {
+        let refused = cluster
+            .call(Method::PUT, "/v2/apps/a", r#"{"instances": 3}"#)
+            .await;
+        assert_eq!(
+            refused.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            refused.text
+        );
+        assert!(
+            refused.body["message"].as_str().unwrap().contains("stored"),
+            "{}",
+            refused.text
+        );
+    }
+    let shown = cluster.get("/v2/apps/a").await.body;
+    assert_eq!(
+        (&shown["app"]["instances"], &shown["app"]["tasksRunning"]),
+        (&2.into(), &2.into())
+    );
+    cluster.store.free();
+    let deadline = tokio::time::Instant::now() + super::cluster::PATIENCE;
+    loop {
+        let answer = cluster
+            .call(Method::PUT, "/v2/apps/a", r#"{"instances": 3}"#)
+            .await;
+        if answer.status == StatusCode::OK {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", answer.text);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    cluster.until_idle().await;
+    assert_eq!(
+        cluster.get("/v2/apps/a").await.body["app"]["tasksRunning"],
+        3
+    );
+    cluster.stop().await;
+
+    let again = Cluster::start_on(cluster.store.clone()).await;
+    let app = again.get("/v2/apps/a").await.body["app"].clone();
+    assert_eq!(app["instances"], 3);
+    let id = again.get("/metadata").await.body["CLUSTER_ID"].clone();
+    assert!(
+        app["tasks"][0]["slaveId"]
+            .as_str()
+            .unwrap()
+            .starts_with(id.as_str().unwrap())
+    );
+    again.stop().await;
+}
