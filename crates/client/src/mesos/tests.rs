@@ -137,11 +137,23 @@ async fn events_are_read_however_the_stream_is_cut() -> Result<(), Infallible> {
 
 #[tokio::test]
 async fn a_stream_that_is_not_recordio_is_an_error() {
-    for bytes in ["x\n{}", "9999999999\n", "12345678901", "999999999\n{}", "5\n{}"] {
+    for bytes in [
+        "x\n{}",
+        "9999999999\n",
+        "12345678901",
+        "999999999\n{}",
+        "5\n{}",
+    ] {
         let error = events(bytes, 3).await.expect_err(bytes);
-        assert!(matches!(error, MesosError::Framing { .. }), "{bytes}: {error}");
+        assert!(
+            matches!(error, MesosError::Framing { .. }),
+            "{bytes}: {error}"
+        );
     }
-    assert!(matches!(events("2\n{]", 3).await, Err(MesosError::Event(_))));
+    assert!(matches!(
+        events("2\n{]", 3).await,
+        Err(MesosError::Event(_))
+    ));
     assert_eq!(events("", 1).await.expect("an end is no error"), vec![]);
 }
 
@@ -155,7 +167,7 @@ fn faulty_parts_of_a_state_are_left_out() {
                 {"id": "t", "name": "web", "slave_id": "S2", "state": "TASK_RUNNING",
                  "resources": {"ports": "[31000, 31001-31002, x-y, 9-8]"},
                  "discovery": {"name": "web", "ports": {"ports": [{"number": "80"}, {"number": 81}]}}},
-                {"id": "u", "resources": "none", "discovery": [], "statuses": 3},
+                {"id": "u", "resources": "none", "discovery": "none", "statuses": 3},
                 {"name": "no id"},
             ]},
             {"id": "nameless"},
@@ -195,14 +207,23 @@ fn faulty_parts_of_a_state_are_left_out() {
         ]
     );
     let ports = &web.discovery.as_ref().expect("discovery").ports;
-    assert_eq!(ports.iter().map(|port| port.number).collect::<Vec<_>>(), [81]);
+    assert_eq!(
+        ports.iter().map(|port| port.number).collect::<Vec<_>>(),
+        [81]
+    );
     assert_eq!(bare.discovery, None);
     assert_eq!(bare.statuses, vec![]);
 }
 
 #[test]
 fn a_document_without_a_leader_is_no_state() {
-    for document in [json!({}), json!({"leader": ""}), json!({"leader": 3}), json!([]), json!("x")] {
+    for document in [
+        json!({}),
+        json!({"leader": ""}),
+        json!({"leader": 3}),
+        json!([]),
+        json!("x"),
+    ] {
         assert!(
             matches!(State::from_v0(document.clone()), Err(MesosError::NoLeader)),
             "{document}"

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::lenient::{list, or_default};
-use super::{Agent, Discovery, DiscoveryPort, Framework, MesosError, PortRange, State, Status, Task};
+use super::{
+    Agent, Discovery, DiscoveryPort, Framework, MesosError, PortRange, State, Status, Task,
+};
 
 pub(super) fn state(document: Value) -> Result<State, MesosError> {
     let document = Document::deserialize(document).map_err(|_| MesosError::NoLeader)?;
