@@ -52,7 +52,9 @@ impl Config {
         Ok(Self {
             address: match env("HOST").filter(|host| !host.is_empty()) {
                 None => Ipv4Addr::LOCALHOST.into(),
-                Some(host) => host.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+                Some(host) => host
+                    .parse()
+                    .unwrap_or_else(|_| Ipv4Addr::UNSPECIFIED.into()),
             },
             port: parse(env, "PORT0", "a port", DEFAULT_PORT)?,
             version: env("SIMPLE_SERVICE_VERSION").unwrap_or_else(|| DEFAULT_VERSION.to_owned()),

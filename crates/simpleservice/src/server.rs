@@ -119,3 +119,6 @@ async fn converse(
     connection.as_mut().graceful_shutdown();
     drop(connection.await);
 }
+
+#[cfg(test)]
+mod tests;
