@@ -2,8 +2,8 @@
 
 mod http;
 mod lines;
-pub mod mesos;
 pub mod marathon;
+pub mod mesos;
 pub mod sse;
 
 pub use self::http::{HttpClient, HttpError};

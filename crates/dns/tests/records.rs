@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-use zddcluster_dns::Records;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use zddcluster_client::mesos::State;
+use zddcluster_dns::{Records, Zone};
 
 mod support;
 
@@ -126,6 +128,44 @@ fn records_are_made_in_the_originals_order() {
                 .filter(|line| !is_cut(line))
                 .collect();
             assert_eq!(ours, theirs);
+        }
+    }
+}
+
+/// Replaces the `n`-th value of a document, counted in depth-first order.
+fn replace(value: &mut Value, n: &mut usize, with: &Value) {
+    if *n == 0 {
+        *value = with.clone();
+    }
+    *n = n.wrapping_sub(1);
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, n, with)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| replace(field, n, with)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_faulty_value_takes_away_no_more_than_its_own_records(
+        at in 0..3000_usize,
+        with in prop::sample::select(vec![
+            json!(null), json!("x"), json!(""), json!(-1), json!(70000), json!(1e300), json!([]), json!({}),
+            json!([3]), json!("master@nowhere:99999"), json!("[1-99999999999, 3-2, -, 7]"), json!("\u{e9}.\u{0}."),
+        ]),
+    ) {
+        let mut document = support::state_document();
+        replace(&mut document, &mut at.clone(), &with);
+        let config = support::config("defaults");
+        // Only the leader may make all of it useless.
+        if let Ok(state) = State::from_v0(document) {
+            let records = Records::of(&state, &config);
+            prop_assert!(records.a.contains_key("ns1.mesos."));
+            Zone::new(records, &config, 1);
         }
     }
 }
