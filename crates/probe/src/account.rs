@@ -18,6 +18,8 @@ const MAX_VERSIONS: usize = 64;
 const OTHER_VERSIONS: &str = "(others)";
 /// Three significant digits: latencies are read to about 0.1 %.
 const DIGITS: u8 = 3;
+/// An hour in µs; longer latencies count as this. No request may take so long.
+const MAX_LATENCY: u64 = 3_600_000_000;
 
 /// The counts of a probe while it runs. Clones show the same.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +93,8 @@ impl Account {
             failed_by: BTreeMap::new(),
             by_status: BTreeMap::new(),
             by_version: BTreeMap::new(),
-            latencies: Histogram::new(DIGITS).expect("three digits are within its limits"),
+            latencies: Histogram::new_with_bounds(1, MAX_LATENCY, DIGITS)
+                .expect("the bounds are in order and three digits within its limits"),
             first_failure: None,
             last_failure: None,
             timeline: BTreeMap::new(),

@@ -197,6 +197,10 @@ fn version(body: &[u8]) -> Option<String> {
     struct Body {
         version: serde_json::Value,
     }
+    // Serde would take an array of one for the struct, too.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     let mut version = match serde_json::from_slice(body) {
         Ok(Body {
             version: serde_json::Value::String(text),
