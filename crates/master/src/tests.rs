@@ -1,8 +1,10 @@
 //! The master as a whole, on real sockets, with a store in memory and a fake agent that speaks the real protocol.
 
 mod apps;
+mod checks;
 mod cluster;
 mod errors;
 mod events;
+mod links;
 mod mesos;
 mod store;

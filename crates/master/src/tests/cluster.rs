@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +17,7 @@ use zddcluster_model::agent::{
 };
 use zddcluster_model::task::IpAddress;
 use zddcluster_model::{TaskId, TaskState};
-use zddcluster_runtime::{Error, OnFailure, Tasks};
+use zddcluster_runtime::{Error, OnFailure, Tasks, serve};
 use zddcluster_store::MemoryStore;
 
 use crate::{Config, Handle, start};
@@ -70,7 +72,13 @@ impl Cluster {
     }
 
     pub(super) async fn add_agent(&self, hostname: &str) {
-        let agent = FakeAgent::new(self.handle.front(), hostname);
+        self.add_serving_agent(hostname, None).await;
+    }
+
+    /// Adds an agent whose tasks answer every request with the status in `answer`, if given.
+    pub(super) async fn add_serving_agent(&self, hostname: &str, answer: Option<Arc<AtomicU16>>) {
+        let tasks = self.tasks.child("fake-tasks");
+        let agent = FakeAgent::new(self.handle.front(), hostname, answer, tasks);
         self.tasks.spawn("fake-agent", OnFailure::Log, agent.run());
         self.until("the agent is connected", |state| {
             state
@@ -162,38 +170,46 @@ struct FakeAgent {
     hostname: String,
     http: HttpClient,
     last_seq: u64,
+    answer: Option<Arc<AtomicU16>>,
+    tasks: Tasks,
 }
 
 impl FakeAgent {
-    fn new(master: SocketAddr, hostname: &str) -> Self {
+    fn new(
+        master: SocketAddr,
+        hostname: &str,
+        answer: Option<Arc<AtomicU16>>,
+        tasks: Tasks,
+    ) -> Self {
         let (hostname, http) = (hostname.to_owned(), HttpClient::new());
         Self {
             master,
             hostname,
             http,
             last_seq: 0,
+            answer,
+            tasks,
         }
     }
 
-    async fn run(mut self) -> Result<(), Error> {
-        let registration = Registration {
-            protocol: PROTOCOL,
-            agent_id: None,
-            epoch: 1,
-            hostname: self.hostname.clone(),
-            port: 5051,
-            role: "*".to_owned(),
-            attributes: BTreeMap::new(),
-            resources: Resources {
-                cpus: 4.0,
-                mem: 14861.0,
-                disk: 35577.0,
-                gpus: 0,
-                ports: vec![(1025, 32000)],
-                dynamic_ports: vec![(20000, 31999)],
-            },
-            tasks: Vec::new(),
+    /// Answers on a task's first port with the status that the test has set.
+    async fn serve_task(&self, port: u16) -> Result<(), Error> {
+        let Some(answer) = self.answer.clone() else {
+            return Ok(());
         };
+        let listener = TcpListener::bind((self.hostname.as_str(), port)).await?;
+        let router = axum::Router::new().fallback(async move || {
+            let status = StatusCode::from_u16(answer.load(Ordering::SeqCst)).unwrap();
+            (status, [("content-type", "text/plain")], "as told")
+        });
+        let token = self.tasks.token().clone();
+        self.tasks
+            .spawn("fake-task", OnFailure::Log, serve(listener, router, token));
+        Ok(())
+    }
+
+    async fn run(mut self) -> Result<(), Error> {
+        let registration = registration(&self.hostname, 5051);
         let base = format!("http://{}/zdd/v1/agents", self.master);
         let registered: Registered = self
             .http
@@ -207,7 +223,12 @@ impl FakeAgent {
                 continue;
             }
             let report = match serde_json::from_str(&line)? {
-                Command::Launch(task) => self.report(task.task_id, TaskState::Running),
+                Command::Launch(task) => {
+                    if let Some(port) = task.ports.first() {
+                        self.serve_task(*port).await?;
+                    }
+                    self.report(task.task_id, TaskState::Running)
+                }
                 Command::Kill { task_id, .. } => self.report(task_id, TaskState::Killed),
             };
             self.last_seq += 1;
@@ -233,6 +254,28 @@ impl FakeAgent {
             message: String::new(),
             ip_addresses,
         }
+    }
+}
+
+/// What a private agent says at its first start.
+pub(super) fn registration(hostname: &str, port: u16) -> Registration {
+    Registration {
+        protocol: PROTOCOL,
+        agent_id: None,
+        epoch: 1,
+        hostname: hostname.to_owned(),
+        port,
+        role: "*".to_owned(),
+        attributes: BTreeMap::new(),
+        resources: Resources {
+            cpus: 4.0,
+            mem: 14861.0,
+            disk: 35577.0,
+            gpus: 0,
+            ports: vec![(1025, 32000)],
+            dynamic_ports: vec![(20000, 31999)],
+        },
+        tasks: Vec::new(),
     }
 }
 
