@@ -67,7 +67,7 @@ fn respond(shared: &Shared, request: &Request) -> Response {
         "/_haproxy_getvhostmap" => text("text/plain", vhost_map(shared)),
         "/_haproxy_getappmap" => text("text/plain", app_map(shared)),
         "/_mlb_signal/hup" => {
-            shared.refresh.notify_one();
+            shared.wish();
             text("text/plain", "Sent SIGHUP signal to marathon-lb".to_owned())
         }
         "/_mlb_signal/usr1" => {

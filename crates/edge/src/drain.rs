@@ -1,7 +1,7 @@
 //! Draining on the master's orders: the edge's side of `zddcluster_model::edge`.
 //!
 //! ```text
-//!   order ─▶ out of the table at once ─▶ nothing in flight, idle connections closed ─▶ acknowledged until heard
+//!   order ─▶ out of the table ─▶ nothing in flight, idle connections closed ─▶ acknowledged until heard
 //! ```
 //!
 //! Two tasks: one reads orders and acts on them at once; the other waits for loads to empty and acknowledges, so that a master that is
@@ -38,6 +38,8 @@ const SILENCE: Duration = Duration::from_secs(46);
 const ACK_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long the master may take for an acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for Marathon before the last server is taken out; well below the master's 10 s for draining.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// Orders that wait to be watched; beyond it, reading orders waits.
 const QUEUE: usize = 1024;
 
@@ -120,6 +122,7 @@ async fn attach(
                 continue;
             }
         };
+        look_again_before_the_last(shared, &order.task_id).await;
         let load = shared.drain(&order.task_id);
         tracing::info!(task_id = %order.task_id, in_flight = load.in_flight(), "draining");
         // The receiver lives as long as the edge.
@@ -128,6 +131,20 @@ async fn attach(
         }
     }
     Ok(())
+}
+
+/// Fetches everything before the last server of a backend is taken out. The order and the news of a task's replacement come by
+/// different streams; without this, an app with one instance would have none for as long as the news is late.
+async fn look_again_before_the_last(shared: &Shared, task_id: &TaskId) {
+    if shared.is_last(task_id) {
+        let wish = shared.wish();
+        if tokio::time::timeout(LOOK_AGAIN, shared.fulfilled(wish))
+            .await
+            .is_err()
+        {
+            tracing::warn!(%task_id, "Marathon does not answer: draining the last server known");
+        }
+    }
 }
 
 /// Acknowledges tasks as they empty, until `token` is cancelled.

@@ -38,8 +38,11 @@ const EVENTS: [&str; 5] = [
     "app_terminated_event",
     "group_change_success",
 ];
-/// Pauses between attempts to attach: short at first, because a master that restarts is back in a moment.
-const ATTACH_PAUSE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(30));
+/// Pauses between attempts to attach: short at first, because a master that restarts is back in a moment, and never long,
+/// because one that comes back late starts tasks at once.
+const ATTACH_PAUSE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(5));
+/// The least pause between attempts.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest silence on the stream (Marathon-LB 1.4.1 reads with this limit): three missed keep-alives of 15 s.
 const SILENCE: Duration = Duration::from_secs(46);
 /// Everything is fetched anew after this long, in case an event was lost.
@@ -78,10 +81,19 @@ pub(crate) async fn follow(
             );
         }
         source.turn();
+        let pause = async {
+            // Even a wish cannot make the attempts follow each other without a pause.
+            tokio::time::sleep(LEAST_PAUSE).await;
+            tokio::select! {
+                // Cancel-safe: they only wait.
+                () = shared.unfulfilled() => {}
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        };
         tokio::select! {
             // Cancel-safe: timers.
             () = token.cancelled() => return Ok(()),
-            () = tokio::time::sleep(backoff.next()) => {}
+            () = pause => {}
         }
     }
 }
@@ -124,8 +136,8 @@ impl Following<'_> {
                     changed.note(&event?.ok_or(Lost::Ended)?);
                 }
                 // Cancel-safe: they only wait for a state.
-                () = self.shared.refresh.notified() => changed.all = true,
-                () = tokio::time::sleep_until(refetch_at) => changed.all = true,
+                () = self.shared.unfulfilled(), if !changed.all => changed.all = true,
+                () = tokio::time::sleep_until(refetch_at), if !changed.all => changed.all = true,
                 () = std::future::ready(()), if !changed.is_empty() => {
                     if changed.all || changed.apps.len() > MANY {
                         changed = Changed::default();
@@ -140,10 +152,12 @@ impl Following<'_> {
     }
 
     async fn fetch_all(&self) -> Result<(), HttpError> {
+        let wishes = self.shared.wishes();
         let url = format!("{}/v2/apps?embed=apps.tasks", self.url);
         let answer: AppsAnswer = self.client.get_json(&url).await?;
         let hosts = resolve(host_names(&answer.apps), &BTreeMap::new()).await;
         self.shared.put_all(answer, hosts);
+        self.shared.fulfil(wishes);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use zddcluster_client::marathon::{App, AppsAnswer};
 use zddcluster_model::TaskId;
@@ -35,8 +35,9 @@ pub(crate) struct Shared {
     pub(crate) fixed: Fixed,
     /// When the edge started.
     pub(crate) started: Instant,
-    /// Asks the follower for everything anew.
-    pub(crate) refresh: Notify,
+    /// How often everything was asked for anew, and how many of these wishes are fulfilled.
+    wishes: watch::Sender<u64>,
+    fulfilled: watch::Sender<u64>,
     /// Counts new routes; the listeners follow it.
     changes: watch::Sender<u64>,
     /// Whether apps were ever received.
@@ -83,7 +84,8 @@ impl Shared {
             registry: Registry::default(),
             fixed: Fixed::default(),
             started: Instant::now(),
-            refresh: Notify::new(),
+            wishes: watch::Sender::new(0),
+            fulfilled: watch::Sender::new(0),
             changes: watch::Sender::new(0),
             attached: watch::Sender::new(false),
             known: Mutex::default(),
@@ -103,6 +105,49 @@ impl Shared {
     /// Becomes true when apps have been received for the first time.
     pub(crate) fn attached(&self) -> watch::Receiver<bool> {
         self.attached.subscribe()
+    }
+
+    /// Asks the follower to fetch everything anew, also if it is waiting to attach again. Returns the number of the wish.
+    pub(crate) fn wish(&self) -> u64 {
+        self.wishes.send_modify(|n| *n += 1);
+        *self.wishes.borrow()
+    }
+
+    /// The wishes that a fetch fulfils if it begins now.
+    pub(crate) fn wishes(&self) -> u64 {
+        *self.wishes.borrow()
+    }
+
+    /// Notes that a fetch that began when there were `n` wishes has been taken in.
+    pub(crate) fn fulfil(&self, n: u64) {
+        self.fulfilled.send_replace(n);
+    }
+
+    /// Waits until the wish `n` is fulfilled. Cancel-safe.
+    pub(crate) async fn fulfilled(&self, n: u64) {
+        // The sender lives as long as `self`.
+        let _ = self
+            .fulfilled
+            .subscribe()
+            .wait_for(|fulfilled| *fulfilled >= n)
+            .await;
+    }
+
+    /// Waits until there is a wish that is not fulfilled. Cancel-safe.
+    pub(crate) async fn unfulfilled(&self) {
+        let fulfilled = *self.fulfilled.borrow();
+        let _ = self.wishes.subscribe().wait_for(|n| *n > fulfilled).await;
+    }
+
+    /// Whether some backend in use has no server but those of this task.
+    pub(crate) fn is_last(&self, task_id: &TaskId) -> bool {
+        let routes = self.routes.load();
+        routes.table.backends.iter().any(|backend| {
+            backend
+                .servers
+                .iter()
+                .all(|server| server.task_id == *task_id)
+        })
     }
 
     /// Takes the whole list of apps. One that could not be read stays as it was.

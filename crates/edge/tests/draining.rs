@@ -151,6 +151,40 @@ async fn idle_connections_are_closed_before_the_word() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_overtakes_the_news_of_the_replacement_leaves_no_gap() {
+    let (old, new) = (Server::named("old").await, Server::named("new").await);
+    let world = World::start(vec![app("/a", 10000, "http", &[old.address])]).await;
+    world.listening(10000, true).await;
+    let (at, is_over) = (world.at(10000), CancellationToken::new());
+    let load = async {
+        let mut answers = BTreeMap::new();
+        while !is_over.is_cancelled() {
+            *answers
+                .entry(get_from(at, "/", &[]).await.text())
+                .or_insert(0) += 1;
+        }
+        answers
+    };
+    let control = async {
+        until("old serves", async || old.count() > 5).await;
+        let mut replaced = app("/a", 10000, "http", &[old.address, new.address]);
+        replaced["tasks"][0]["state"] = "TASK_KILLING".into();
+        world.marathon.put_silently(replaced);
+        world.marathon.drain("a.0").await;
+        world.marathon.drained("a.0").await;
+        old.token.cancel();
+        until("new serves", async || new.count() > 5).await;
+        is_over.cancel();
+    };
+    let (answers, ()) = tokio::join!(load, control);
+    assert_eq!(
+        answers.keys().collect::<Vec<_>>(),
+        ["new", "old"],
+        "{answers:?}"
+    );
+}
+
 /// What clients under load have seen.
 #[derive(Debug, Default)]
 struct Account {

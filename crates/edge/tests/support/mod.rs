@@ -82,14 +82,17 @@ impl Marathon {
         self.log.lock().unwrap().iter().any(|entry| entry == what)
     }
 
+    /// Replaces or adds an app; the news is still to come.
+    pub(crate) fn put_silently(&self, app: Value) {
+        let mut apps = self.apps.lock().unwrap();
+        apps.retain(|other| other["id"] != app["id"]);
+        apps.push(app);
+    }
+
     /// Replaces or adds an app and tells about it.
     pub(crate) fn put(&self, app: Value) {
         let id = app["id"].as_str().unwrap().to_owned();
-        {
-            let mut apps = self.apps.lock().unwrap();
-            apps.retain(|other| other["id"] != app["id"]);
-            apps.push(app);
-        }
+        self.put_silently(app);
         self.publish(json!({"eventType": "status_update_event", "appId": id}));
     }
 
