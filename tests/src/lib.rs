@@ -5,6 +5,7 @@
 //! [`eventually`] waits for a predicate and says what it last saw.
 
 mod binary;
+mod disk;
 mod net;
 mod sandbox;
 mod wait;

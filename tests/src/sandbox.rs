@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zddcluster_client::{HttpClient, HttpError};
 
+use crate::disk::SmallDisk;
 use crate::{Net, eventually, zddcluster};
 
 /// How long `up` may take before a test gives it up.
@@ -23,6 +24,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// More environment of `up`.
     pub env: Vec<(String, String)>,
+    /// Megabytes of a disk of its own for the data directory. Needs the right to mount.
+    pub disk_megabytes: Option<u32>,
 }
 
 impl Options {
@@ -30,7 +33,7 @@ impl Options {
     pub fn args(args: &[&str]) -> Self {
         Self {
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -39,6 +42,8 @@ impl Options {
 #[derive(Debug)]
 pub struct ClusterSandbox {
     net: Net,
+    /// Mounted on the data directory; unmounted before that is removed.
+    disk: Option<SmallDisk>,
     dir: TempDir,
     options: Options,
     up: Option<Up>,
@@ -63,8 +68,17 @@ impl ClusterSandbox {
     /// The same with other settings.
     pub async fn start_with(options: Options) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("zdd-test-")?;
+        let disk = match options.disk_megabytes {
+            Some(megabytes) => {
+                let data_dir = dir.path().join("data");
+                std::fs::create_dir(&data_dir)?;
+                Some(SmallDisk::mount(&data_dir, megabytes).context("cannot mount a tmpfs here")?)
+            }
+            None => None,
+        };
         let mut sandbox = Self {
             net: Net::take(),
+            disk,
             dir,
             options,
             up: None,
@@ -273,5 +287,6 @@ impl Drop for ClusterSandbox {
         }
         // Without an `up` to ask, `down` ends the tasks itself.
         let _ = self.command(&["down", "--timeout", "2"]).output();
+        self.disk = None;
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use zddcluster_tests::{ClusterSandbox, Options, zddcluster};
+use zddcluster_tests::{ClusterSandbox, Options, eventually, zddcluster};
 
 /// What the design promises, for a release build on an idle laptop.
 const READY: Duration = Duration::from_secs(1);
@@ -104,5 +104,56 @@ async fn with_marathon_lb_the_edge_is_an_app() -> anyhow::Result<()> {
         cluster.get("/v2/apps//marathon-lb").await?["app"]["version"],
         version
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn down_ends_what_a_killed_up_left() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start().await?;
+    cluster
+        .dcos_ok(&["marathon", "app", "add", "default/base.json"], "")
+        .await?;
+    cluster.settled().await;
+    let tasks = cluster.tasks("/zdd/base").await?;
+    let url = format!(
+        "http://{}:{}/endpoint0",
+        tasks[0]["host"].as_str().unwrap_or_default(),
+        tasks[0]["ports"][0]
+    );
+    let answers = || cluster.http().get_json::<serde_json::Value>(&url);
+    eventually("the task to answer", answers).await;
+
+    cluster.kill()?;
+    let answers = || cluster.http().get_json::<serde_json::Value>(&url);
+    answers().await?;
+    let status = cluster.command(&["status"]).output()?;
+    assert!(
+        String::from_utf8_lossy(&status.stderr).contains("zdd_base"),
+        "{status:?}"
+    );
+    let output = cluster.command(&["down"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ended 4 tasks"), "{said}");
+    assert!(answers().await.is_err());
+
+    // The apps come back.
+    cluster.up().await?;
+    cluster.settled().await;
+    eventually("four new tasks", || async {
+        let tasks = cluster
+            .tasks("/zdd/base")
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        let running = tasks
+            .iter()
+            .filter(|task| task["state"] == "TASK_RUNNING")
+            .count();
+        if running == 4 {
+            Ok(())
+        } else {
+            Err(format!("{tasks:?}"))
+        }
+    })
+    .await;
     Ok(())
 }
