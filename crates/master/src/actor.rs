@@ -13,6 +13,8 @@
 //! broken nothing is decided: results of checks are dropped (they come again), agents keep their statuses (unacknowledged),
 //! and what would not come again is put off.
 
+mod broken;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,16 +27,15 @@ use zddcluster_engine::{
 use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
 use zddcluster_model::event::Event;
 use zddcluster_model::{AgentId, EdgeId, TaskId};
-use zddcluster_runtime::{Backoff, Error};
+use zddcluster_runtime::Error;
 use zddcluster_store::{Change, Record, Store, StoreError};
 
+use self::broken::{Broken, is_unrepeated};
 use crate::error::CallError;
 use crate::shared::{Message, Shared};
 
 /// Most messages decided in one batch: bounds the time between a message and its answer.
 const MAX_BATCH: usize = 1024;
-/// First and longest pause between attempts to reopen a failed store: a full disk is seldom freed within seconds.
-const REOPEN_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Shortest sleep before a wake, so that a deadline that stays in the past cannot keep a core busy.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
@@ -50,15 +51,6 @@ pub(crate) struct Actor {
     pub(crate) checks: mpsc::Sender<CheckOrder>,
     pub(crate) last_ticket: u64,
     pub(crate) broken: Option<Broken>,
-}
-
-/// A store that failed.
-pub(crate) struct Broken {
-    reason: String,
-    backoff: Backoff,
-    retry_at: Instant,
-    /// What would not come again by itself.
-    put_off: Vec<Message>,
 }
 
 /// What one batch has decided so far.
@@ -111,7 +103,7 @@ impl Actor {
 
     fn wake_at(&self) -> Option<Instant> {
         if let Some(broken) = &self.broken {
-            return Some(broken.retry_at);
+            return Some(broken.retry_at());
         }
         let at = self.shared.clock.instant_of(self.engine.next_wake()?);
         Some(at.max(Instant::now() + SHORTEST_SLEEP))
@@ -137,6 +129,14 @@ impl Actor {
         let mut turn = Turn::default();
         for message in messages {
             self.decide(message, &mut turn);
+        }
+        // A full inbox must not keep deadlines waiting.
+        if self
+            .engine
+            .next_wake()
+            .is_some_and(|at| at <= self.shared.clock.now())
+        {
+            self.step(Input::Wake, &mut turn);
         }
         if !turn.mutations.is_empty() {
             let batch = std::mem::take(&mut turn.mutations);
@@ -344,26 +344,20 @@ impl Actor {
 
     /// Takes back a batch that could not be made durable.
     fn fail(&mut self, error: &StoreError, before: State, turn: Turn) {
-        let reason = chain(error);
+        let broken = Broken::new(error, turn.put_off);
+        let reason = broken.reason();
         tracing::error!(%reason, "the store failed; writes are refused until it works again");
         self.engine.roll_back(before);
         for (agent_id, generation) in turn.opened {
             self.shared.links.close(&agent_id, generation);
         }
         for (_, caller) in turn.callers {
-            let _ = caller.send(Err(unavailable(&reason)));
+            let _ = caller.send(Err(broken.refusal()));
         }
         for (_, caller) in turn.acknowledgements {
-            let _ = caller.send(Err(unavailable(&reason)));
+            let _ = caller.send(Err(broken.refusal()));
         }
-        let mut backoff = Backoff::new(REOPEN_PAUSE.0, REOPEN_PAUSE.1);
-        let retry_at = Instant::now() + backoff.next();
-        self.broken = Some(Broken {
-            reason,
-            backoff,
-            retry_at,
-            put_off: turn.put_off,
-        });
+        self.broken = Some(broken);
     }
 
     /// Reopens the store, writes everything anew, and goes on with what was put off.
@@ -382,14 +376,13 @@ impl Actor {
         match repaired {
             Ok(()) => {
                 tracing::info!("the store works again");
-                let mut messages = broken.put_off;
+                let mut messages = broken.into_put_off();
                 messages.push(Message::Input(Input::Wake));
                 self.turn(messages).await
             }
             Err(error) => {
-                broken.reason = chain(&error);
-                broken.retry_at = Instant::now() + broken.backoff.next();
-                tracing::debug!(reason = %broken.reason, "the store still fails");
+                broken.again(&error);
+                tracing::debug!(reason = broken.reason(), "the store still fails");
                 self.broken = Some(broken);
                 Ok(())
             }
@@ -410,60 +403,6 @@ impl Actor {
         self.store = Some(store);
         Ok(result)
     }
-}
-
-impl Broken {
-    /// Answers a message that comes while nothing can be stored.
-    fn refuse(&mut self, message: Message) {
-        match message {
-            Message::Command { reply, .. } | Message::Register { reply, .. } => {
-                let _ = reply.send(Err(unavailable(&self.reason)));
-            }
-            Message::Statuses { reply, .. } => {
-                let _ = reply.send(Err(unavailable(&self.reason)));
-            }
-            Message::Input(input) => {
-                if is_unrepeated(&input) {
-                    self.put_off.push(Message::Input(input));
-                }
-            }
-            Message::AgentGone { .. } | Message::EdgeOpened(_) | Message::EdgeGone { .. } => {
-                self.put_off.push(message);
-            }
-        }
-    }
-}
-
-/// True for what its sender will not say again by itself.
-const fn is_unrepeated(input: &Input) -> bool {
-    match input {
-        Input::AgentDisconnected { .. }
-        | Input::EdgeConnected(_)
-        | Input::EdgeDisconnected(_)
-        | Input::Drained { .. } => true,
-        Input::Command { .. }
-        | Input::AgentRegistered { .. }
-        | Input::TaskStatus { .. }
-        | Input::Health { .. }
-        | Input::Readiness { .. }
-        | Input::Wake => false,
-    }
-}
-
-fn unavailable(reason: &str) -> CallError {
-    CallError::Unavailable(format!("the state cannot be stored: {reason}"))
-}
-
-/// An error with its causes, for one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn sleep_until(at: Option<Instant>) {
