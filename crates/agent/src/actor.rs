@@ -79,7 +79,10 @@ impl Inbox {
     }
 
     /// Asks and waits; `None` once the agent ends.
-    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.0.send(question(answer)).await.ok()?;
         answered.await.ok()
@@ -117,10 +120,18 @@ pub(crate) struct Parts {
 impl Actor {
     /// Takes up the books as they were found.
     pub(crate) fn new(parts: Parts, found: Vec<Recorded>) -> (Self, Inbox, watch::Receiver<bool>) {
-        let Parts { journal, identity, containerizer, address, outbox, owner } = parts;
+        let Parts {
+            journal,
+            identity,
+            containerizer,
+            address,
+            outbox,
+            owner,
+        } = parts;
         let (sender, inbox) = mpsc::channel(INBOX);
         let (news_sender, news) = mpsc::channel(INBOX);
-        let (is_recovered, recovered) = watch::channel(found.iter().all(|task| task.exit.is_some()));
+        let (is_recovered, recovered) =
+            watch::channel(found.iter().all(|task| task.exit.is_some()));
         let mut actor = Self {
             journal,
             identity,
@@ -157,7 +168,13 @@ impl Actor {
 
     /// One task from the books.
     fn take_up(&mut self, recorded: Recorded) {
-        let Recorded { order, kill, exit, ended_at, is_acknowledged } = recorded;
+        let Recorded {
+            order,
+            kill,
+            exit,
+            ended_at,
+            is_acknowledged,
+        } = recorded;
         let order = Arc::new(order);
         let task_id = order.task_id().clone();
         let mut task = Task::new(Some(Arc::clone(&order)));
@@ -189,17 +206,27 @@ impl Actor {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Command(Command::Launch(launch)) => self.launch(*launch),
-            Message::Command(Command::Kill { task_id, grace_millis }) => {
+            Message::Command(Command::Kill {
+                task_id,
+                grace_millis,
+            }) => {
                 self.kill(&task_id, Duration::from_millis(grace_millis));
             }
-            Message::Registered(Registered { agent_id, framework_id }) => {
+            Message::Registered(Registered {
+                agent_id,
+                framework_id,
+            }) => {
                 self.identity.agent_id = Some(agent_id);
                 self.identity.framework_id = Some(framework_id);
             }
             Message::Acknowledged(seq) => self.acknowledged(seq),
             Message::Report(answer) => {
                 let tasks = self.tasks.iter().filter(|(_, task)| !task.is_acknowledged);
-                let _ = answer.send(tasks.map(|(task_id, task)| self.report_of(task_id, task)).collect());
+                let _ = answer.send(
+                    tasks
+                        .map(|(task_id, task)| self.report_of(task_id, task))
+                        .collect(),
+                );
             }
             Message::View(answer) => {
                 let _ = answer.send(self.view());
@@ -225,7 +252,9 @@ impl Actor {
             }
             Err(error) => {
                 let mut task = Task::new(None);
-                task.end(&Exit::NotStarted { message: error.message });
+                task.end(&Exit::NotStarted {
+                    message: error.message,
+                });
                 self.outbox.push(self.report_of(&task_id, &task));
                 self.tasks.insert(task_id, task);
             }
@@ -237,7 +266,9 @@ impl Actor {
             // Remembered until the master knows, so that a launch that comes late is not carried out.
             let mut task = Task::new(None);
             task.kill.send_replace(Some(KillOrder::now(grace)));
-            task.end(&Exit::NotStarted { message: "Task is not known to this agent".to_owned() });
+            task.end(&Exit::NotStarted {
+                message: "Task is not known to this agent".to_owned(),
+            });
             self.outbox.push(self.report_of(task_id, &task));
             self.tasks.insert(task_id.clone(), task);
             return;
@@ -258,7 +289,9 @@ impl Actor {
     }
 
     fn hear(&mut self, task_id: &TaskId, news: News) {
-        let Some(task) = self.tasks.get_mut(task_id) else { return };
+        let Some(task) = self.tasks.get_mut(task_id) else {
+            return;
+        };
         // The first news of a found task says what it is.
         let was_found = std::mem::replace(&mut task.is_unknown, false);
         if was_found {
@@ -289,7 +322,9 @@ impl Actor {
 
     fn acknowledged(&mut self, seq: u64) {
         for task_id in self.outbox.acknowledge(seq) {
-            let Some(task) = self.tasks.get_mut(&task_id) else { continue };
+            let Some(task) = self.tasks.get_mut(&task_id) else {
+                continue;
+            };
             task.is_acknowledged = true;
             let Some(order) = &task.order else {
                 self.tasks.remove(&task_id);
@@ -357,9 +392,17 @@ impl Actor {
     fn view(&self) -> View {
         let view_of = |task: &Task| {
             let order = task.order.clone()?;
-            Some(TaskView { order, state: task.state, message: task.message.clone(), since: task.since })
+            Some(TaskView {
+                order,
+                state: task.state,
+                message: task.message.clone(),
+                since: task.since,
+            })
         };
-        View { identity: self.identity.clone(), tasks: self.tasks.values().filter_map(view_of).collect() }
+        View {
+            identity: self.identity.clone(),
+            tasks: self.tasks.values().filter_map(view_of).collect(),
+        }
     }
 }
 

@@ -30,7 +30,10 @@ pub struct Order {
 impl Order {
     /// Whether the app asks for an image, so that messages speak of a container.
     pub fn has_image(&self) -> bool {
-        self.launch.container.as_ref().is_some_and(|container| container.docker.is_some())
+        self.launch
+            .container
+            .as_ref()
+            .is_some_and(|container| container.docker.is_some())
     }
 }
 
@@ -78,7 +81,9 @@ pub struct LaunchError {
 impl LaunchError {
     /// From a sentence for the user.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self {
+            message: message.into(),
+        }
     }
 }
 
@@ -135,17 +140,25 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
 pub fn verdict(exit: &Exit, has_image: bool, killed: bool) -> (TaskState, String) {
     let (state, message) = match *exit {
         Exit::Exited { status } => {
-            let state = if status == 0 { TaskState::Finished } else { TaskState::Failed };
+            let state = if status == 0 {
+                TaskState::Finished
+            } else {
+                TaskState::Failed
+            };
             let subject = if has_image { "Container" } else { "Command" };
             (state, format!("{subject} exited with status {status}"))
         }
         Exit::Signalled { signal } if has_image => {
             // As a shell and the Docker engine count.
-            (TaskState::Failed, format!("Container exited with status {}", 128 + signal))
+            (
+                TaskState::Failed,
+                format!("Container exited with status {}", 128 + signal),
+            )
         }
-        Exit::Signalled { signal } => {
-            (TaskState::Failed, format!("Command terminated with signal {}", signal_name(signal)))
-        }
+        Exit::Signalled { signal } => (
+            TaskState::Failed,
+            format!("Command terminated with signal {}", signal_name(signal)),
+        ),
         Exit::MemoryLimit { limit, used } => {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
             let message = format!(
@@ -196,17 +209,59 @@ mod tests {
     fn words_as_mesos_chooses_them() {
         use TaskState::{Failed, Finished, Killed};
         let check = |exit: Exit, has_image, killed, state, message: &str| {
-            assert_eq!(verdict(&exit, has_image, killed), (state, message.to_owned()));
+            assert_eq!(
+                verdict(&exit, has_image, killed),
+                (state, message.to_owned())
+            );
         };
         let (image, plain, asked, alone) = (true, false, true, false);
-        check(Exit::Exited { status: 0 }, plain, alone, Finished, "Command exited with status 0");
-        check(Exit::Exited { status: 1 }, image, alone, Failed, "Container exited with status 1");
-        check(Exit::Exited { status: 0 }, image, asked, Killed, "Container exited with status 0");
-        check(Exit::Signalled { signal: 9 }, image, asked, Killed, "Container exited with status 137");
-        check(Exit::Signalled { signal: 15 }, image, asked, Killed, "Container exited with status 143");
-        check(Exit::Signalled { signal: 9 }, plain, alone, Failed, "Command terminated with signal Killed");
         check(
-            Exit::MemoryLimit { limit: 32 << 20, used: (31 << 20) + 5 },
+            Exit::Exited { status: 0 },
+            plain,
+            alone,
+            Finished,
+            "Command exited with status 0",
+        );
+        check(
+            Exit::Exited { status: 1 },
+            image,
+            alone,
+            Failed,
+            "Container exited with status 1",
+        );
+        check(
+            Exit::Exited { status: 0 },
+            image,
+            asked,
+            Killed,
+            "Container exited with status 0",
+        );
+        check(
+            Exit::Signalled { signal: 9 },
+            image,
+            asked,
+            Killed,
+            "Container exited with status 137",
+        );
+        check(
+            Exit::Signalled { signal: 15 },
+            image,
+            asked,
+            Killed,
+            "Container exited with status 143",
+        );
+        check(
+            Exit::Signalled { signal: 9 },
+            plain,
+            alone,
+            Failed,
+            "Command terminated with signal Killed",
+        );
+        check(
+            Exit::MemoryLimit {
+                limit: 32 << 20,
+                used: (31 << 20) + 5,
+            },
             image,
             alone,
             Failed,

@@ -64,7 +64,7 @@ impl Driver {
         let exit = match begun {
             News::Running => {
                 self.tell(News::Running).await;
-                self.watch().await
+                self.watch(origin).await
             }
             News::Ended(exit) => exit,
             News::NeverStarted => {
@@ -84,7 +84,9 @@ impl Driver {
     async fn launch(&mut self) -> News {
         let order = Arc::clone(&self.order);
         if let Err(error) = blocking(move || order.record()).await {
-            return News::Ended(Exit::NotStarted { message: format!("Failed to write down the task: {error}") });
+            return News::Ended(Exit::NotStarted {
+                message: format!("Failed to write down the task: {error}"),
+            });
         }
         if self.kill.borrow_and_update().is_some() {
             return News::Ended(self.killed_before().await);
@@ -118,7 +120,8 @@ impl Driver {
         if let Some(kill) = kill {
             self.record_kill(kill).await;
         }
-        self.not_started("Task killed before it was launched".to_owned()).await
+        self.not_started("Task killed before it was launched".to_owned())
+            .await
     }
 
     async fn not_started(&self, message: String) -> Exit {
@@ -139,12 +142,14 @@ impl Driver {
     }
 
     /// Waits for the end and carries out a kill on the way.
-    async fn watch(&mut self) -> Exit {
+    async fn watch(&mut self, origin: Origin) -> Exit {
         let containerizer = Arc::clone(&self.containerizer);
         let order = Arc::clone(&self.order);
         let wait = containerizer.wait(&order);
         tokio::pin!(wait);
         let mut is_terminated = false;
+        // A kill from before a restart has used some of its grace.
+        let is_resumed = origin == Origin::Found && self.kill.borrow().is_some();
         let mut deadline = None;
         // A kill that came while it started counts as a change.
         self.kill.mark_changed();
@@ -161,12 +166,16 @@ impl Driver {
                 // Cancel-safe: a change stays marked until it is seen.
                 Ok(()) = self.kill.changed() => {
                     let Some(kill) = *self.kill.borrow_and_update() else { continue };
-                    deadline = Some(Instant::now() + kill.remaining());
                     if is_terminated {
+                        deadline = Some(Instant::now() + kill.remaining());
                         continue;
                     }
+                    // Written down before the signal; a new one's grace counts from the signal on.
+                    let kill = if is_resumed { kill } else { KillOrder::now(kill.grace()) };
                     self.record_kill(kill).await;
                     is_terminated = true;
+                    let grace = if is_resumed { kill.remaining() } else { kill.grace() };
+                    deadline = Some(Instant::now() + grace);
                     KillSignal::Terminate
                 }
                 // Cancel-safe: the deadline is a value.
@@ -184,5 +193,7 @@ impl Driver {
 
 /// Runs file work where it may block.
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }

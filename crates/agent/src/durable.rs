@@ -42,7 +42,12 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()>
 ///
 /// `AlreadyExists` tells that somebody else was first: this is how a claim is made.
 pub(crate) fn create_new(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?.sync_all()?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(path)?
+        .sync_all()?;
     sync_parent(path)
 }
 
@@ -57,6 +62,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T
 
 /// Flushes the directory that holds `path`.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
     File::open(parent)?.sync_all()
 }

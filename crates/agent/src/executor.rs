@@ -99,7 +99,11 @@ enum ExecutorError {
     #[error("{}: this task was started before; it is never started twice", .0.display())]
     StartedBefore(PathBuf),
     #[error("{what}")]
-    Io { what: &'static str, #[source] source: io::Error },
+    Io {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl ExecutorError {
@@ -140,14 +144,33 @@ fn run(directory: &Path) -> Result<(), ExecutorError> {
     let spec: Spec = durable::read_json(&directory.join(SPEC))
         .and_then(|spec| spec.ok_or_else(|| io::ErrorKind::NotFound.into()))
         .map_err(ExecutorError::io("spec.json cannot be read"))?;
-    let me = ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
+    let me =
+        ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
     durable::write_json(&directory.join(EXECUTOR), &me)
         .map_err(ExecutorError::io("executor.json cannot be written"))?;
     let exit = match start(directory, &spec) {
         Ok(started) => supervise(&spec, started),
         Err(message) => Exit::NotStarted { message },
     };
-    durable::write_json(&directory.join(EXIT), &exit).map_err(ExecutorError::io("exit.json cannot be written"))
+    if let Some(cgroup) = &spec.cgroup {
+        remove(cgroup);
+    }
+    durable::write_json(&directory.join(EXIT), &exit)
+        .map_err(ExecutorError::io("exit.json cannot be written"))
+}
+
+/// Takes the emptied groups away. What stays is tried again by the agent, which has a log to complain in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the executor has no runtime and nothing else to do"
+)]
+fn remove(cgroup: &Cgroup) {
+    for _ in 0..REMOVE_ROUNDS {
+        if cgroup.remove().is_ok() {
+            return;
+        }
+        std::thread::sleep(KILL_PAUSE);
+    }
 }
 
 /// Takes the lock and the one claim on this task.
@@ -159,14 +182,20 @@ fn claim(directory: &Path) -> Result<File, ExecutorError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(ExecutorError::StartedBefore(directory.to_owned()))
         }
-        Err(source) => Err(ExecutorError::Io { what: "the claim cannot be written", source }),
+        Err(source) => Err(ExecutorError::Io {
+            what: "the claim cannot be written",
+            source,
+        }),
     }
 }
 
 /// Takes the lock of a task directory; `None` if an executor holds it.
 pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
-    let file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -216,12 +245,24 @@ fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
         (Ok(record), Ok(())) if complaint.is_empty() => {
             // Nobody listens if the agent died meanwhile; it will find `process.json`.
             let mut to_agent = io::stdout();
-            let _ = to_agent.write_all(RUNNING.as_bytes()).and_then(|()| to_agent.flush());
-            let null = File::options().write(true).open("/dev/null").map_err(starting)?;
+            let _ = to_agent
+                .write_all(RUNNING.as_bytes())
+                .and_then(|()| to_agent.flush());
+            let null = File::options()
+                .write(true)
+                .open("/dev/null")
+                .map_err(starting)?;
             let _ = rustix::stdio::dup2_stdout(null);
             let pipes = (child.stdout.take(), child.stderr.take());
-            let (Some(out), Some(err)) = pipes else { return Err("no pipes".to_owned()) };
-            Ok(Running { child, record, stdout: (out.into(), stdout), stderr: (err.into(), stderr) })
+            let (Some(out), Some(err)) = pipes else {
+                return Err("no pipes".to_owned());
+            };
+            Ok(Running {
+                child,
+                record,
+                stdout: (out.into(), stdout),
+                stderr: (err.into(), stderr),
+            })
         }
         (_, told) => {
             let _ = child.kill();
@@ -236,36 +277,55 @@ fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
 
 /// Watches the task to its end and takes down what it leaves behind.
 fn supervise(spec: &Spec, running: Running) -> Exit {
-    let Running { mut child, record, mut stdout, mut stderr } = running;
+    let Running {
+        mut child,
+        record,
+        mut stdout,
+        mut stderr,
+    } = running;
     let over_memory = watch::until_exit(spec, &record, &mut child, &mut stdout, &mut stderr);
     // Before it is waited for: until then nobody else can get its pid, which names its session and group.
     kill_members(spec, &record);
     let status = child.wait();
     pump::drain(&stdout.0, &mut stdout.1);
     pump::drain(&stderr.0, &mut stderr.1);
-    let killed = status.as_ref().is_ok_and(|status| status.signal().is_some() || status.code() != Some(0));
+    let killed = status
+        .as_ref()
+        .is_ok_and(|status| status.signal().is_some() || status.code() != Some(0));
     let oom = spec.cgroup.as_ref().is_some_and(Cgroup::was_out_of_memory);
     if let Some(used) = over_memory.or_else(|| (oom && killed).then_some(0)) {
         let peak = spec.cgroup.as_ref().and_then(Cgroup::peak).unwrap_or(used);
-        return Exit::MemoryLimit { limit: spec.limits.memory, used: peak };
+        return Exit::MemoryLimit {
+            limit: spec.limits.memory,
+            used: peak,
+        };
     }
     match status {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(status), _) => Exit::Exited { status },
             (None, Some(signal)) => Exit::Signalled { signal },
-            (None, None) => Exit::Unknown { message: format!("wait answered {status:?}") },
+            (None, None) => Exit::Unknown {
+                message: format!("wait answered {status:?}"),
+            },
         },
-        Err(error) => Exit::Unknown { message: format!("the process cannot be waited for: {error}") },
+        Err(error) => Exit::Unknown {
+            message: format!("the process cannot be waited for: {error}"),
+        },
     }
 }
 
 /// How often remaining processes are killed again before they are given up: some may fork while being killed.
 const KILL_ROUNDS: u32 = 200;
+/// A group stays busy for a moment after its last process was killed; so often its removal is tried.
+const REMOVE_ROUNDS: u32 = 50;
 /// Between two rounds; the first ones are done long before.
 const KILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Kills every process of the task that is left, until none is.
-#[expect(clippy::disallowed_methods, reason = "the executor has no runtime; the agent calls it where it may block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the executor has no runtime; the agent calls it where it may block"
+)]
 pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
     let ours = i32::try_from(std::process::id()).unwrap_or(0);
     for _ in 0..KILL_ROUNDS {
@@ -277,7 +337,9 @@ pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
             return;
         }
         for pid in members.into_iter().filter(|&pid| pid != ours) {
-            let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
+            let Some(pid) = rustix::process::Pid::from_raw(pid) else {
+                continue;
+            };
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         std::thread::sleep(KILL_PAUSE);
@@ -286,13 +348,18 @@ pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
 
 /// `I1012 11:38:56.152595 27678 containerizer] text`, as Mesos' own lines look. UTC.
 fn glog_line(text: &str) -> String {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(0);
     // 2016-10-12T11:38:56.152Z
     let iso = zddcluster_model::Timestamp::from_millis(millis).to_string();
     let (month, day, clock) = (&iso[5..7], &iso[8..10], &iso[11..19]);
     let micros = since_epoch.subsec_micros();
-    format!("I{month}{day} {clock}.{micros:06} {} containerizer] {text}", std::process::id())
+    format!(
+        "I{month}{day} {clock}.{micros:06} {} containerizer] {text}",
+        std::process::id()
+    )
 }
 
 #[cfg(test)]
@@ -314,8 +381,14 @@ mod tests {
     fn a_task_is_claimed_once() {
         let directory = tempfile::tempdir().unwrap();
         let first = claim(directory.path()).unwrap();
-        assert!(matches!(claim(directory.path()), Err(ExecutorError::Held(_))));
+        assert!(matches!(
+            claim(directory.path()),
+            Err(ExecutorError::Held(_))
+        ));
         drop(first);
-        assert!(matches!(claim(directory.path()), Err(ExecutorError::StartedBefore(_))));
+        assert!(matches!(
+            claim(directory.path()),
+            Err(ExecutorError::StartedBefore(_))
+        ));
     }
 }

@@ -81,14 +81,24 @@ pub(crate) struct Sandboxes {
 
 impl Sandboxes {
     pub(crate) fn new(work_dir: &Path) -> Self {
-        Self { work_dir: work_dir.to_owned() }
+        Self {
+            work_dir: work_dir.to_owned(),
+        }
     }
 
     /// Reads at most `length` bytes from `offset` on; without an offset tells the size.
-    pub(crate) fn read(&self, path: &str, offset: Option<u64>, length: Option<u64>) -> Result<Piece, FileError> {
+    pub(crate) fn read(
+        &self,
+        path: &str,
+        offset: Option<u64>,
+        length: Option<u64>,
+    ) -> Result<Piece, FileError> {
         let (file, size) = self.open(path)?;
         let Some(offset) = offset.filter(|&offset| offset < size) else {
-            return Ok(Piece { data: String::new(), offset: size });
+            return Ok(Piece {
+                data: String::new(),
+                offset: size,
+            });
         };
         let length = length.unwrap_or(MAX_READ).min(MAX_READ).min(size - offset);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
@@ -100,7 +110,10 @@ impl Sandboxes {
             }
         }
         bytes.truncate(filled);
-        Ok(Piece { data: text(bytes), offset })
+        Ok(Piece {
+            data: text(bytes),
+            offset,
+        })
     }
 
     /// Opens a file; returns its size too.
@@ -129,7 +142,9 @@ impl Sandboxes {
             if [c".", c".."].contains(&name) {
                 continue;
             }
-            let Ok(stat) = rustix::fs::statat(&directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) =
+                rustix::fs::statat(&directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            else {
                 // Gone meanwhile.
                 continue;
             };
@@ -138,7 +153,10 @@ impl Sandboxes {
                 mode: mode(stat.st_mode),
                 mtime: stat.st_mtime as f64,
                 nlink: stat.st_nlink,
-                path: prefix.join(name.to_string_lossy().as_ref()).display().to_string(),
+                path: prefix
+                    .join(name.to_string_lossy().as_ref())
+                    .display()
+                    .to_string(),
                 size: u64::try_from(stat.st_size).unwrap_or(0),
                 uid: name_of(&users, stat.st_uid, |user| user.uid),
             });
@@ -152,24 +170,47 @@ impl Sandboxes {
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(FileError::Outside);
         }
-        let inside = path.strip_prefix(&self.work_dir).map_err(|_| FileError::NotFound)?;
+        let inside = path
+            .strip_prefix(&self.work_dir)
+            .map_err(|_| FileError::NotFound)?;
         let parts: Vec<Component<'_>> = inside.components().collect();
         let is_sandbox = parts.len() >= SANDBOX_DEPTH
-            && [(0, "slaves"), (2, "frameworks"), (4, "executors"), (6, "runs")]
-                .into_iter()
-                .all(|(at, name)| parts[at].as_os_str() == name);
+            && [
+                (0, "slaves"),
+                (2, "frameworks"),
+                (4, "executors"),
+                (6, "runs"),
+            ]
+            .into_iter()
+            .all(|(at, name)| parts[at].as_os_str() == name);
         if !is_sandbox {
             return Err(FileError::NotFound);
         }
         let sandbox: PathBuf = parts[..SANDBOX_DEPTH].iter().collect();
         let rest: PathBuf = parts[SANDBOX_DEPTH..].iter().collect();
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat2(CWD, &self.work_dir, directory, Mode::empty(), ResolveFlags::empty())?;
+        let root = openat2(
+            CWD,
+            &self.work_dir,
+            directory,
+            Mode::empty(),
+            ResolveFlags::empty(),
+        )?;
         let straight = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let sandbox = openat2(&root, &sandbox, directory, Mode::empty(), straight)?;
-        let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { &rest };
+        let rest = if rest.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &rest
+        };
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let opened = openat2(&sandbox, rest, flags | OFlags::CLOEXEC, Mode::empty(), beneath)?;
+        let opened = openat2(
+            &sandbox,
+            rest,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            beneath,
+        )?;
         Ok(File::from(opened))
     }
 }
@@ -188,7 +229,10 @@ fn text(mut bytes: Vec<u8>) -> String {
             // Something else is broken before; still never half of a character at the end.
             let bytes = error.as_bytes();
             let tail = (1..=3.min(bytes.len()))
-                .find(|&n| std::str::from_utf8(&bytes[bytes.len() - n..]).is_err_and(|e| e.error_len().is_none() && e.valid_up_to() == 0))
+                .find(|&n| {
+                    std::str::from_utf8(&bytes[bytes.len() - n..])
+                        .is_err_and(|e| e.error_len().is_none() && e.valid_up_to() == 0)
+                })
                 .filter(|&n| n < bytes.len())
                 .unwrap_or(0);
             String::from_utf8_lossy(&bytes[..bytes.len() - tail]).into_owned()
@@ -197,7 +241,10 @@ fn text(mut bytes: Vec<u8>) -> String {
 }
 
 fn name_of(users: &[User], id: u32, of: impl Fn(&User) -> u32) -> String {
-    users.iter().find(|user| of(user) == id).map_or_else(|| id.to_string(), |user| user.name.clone())
+    users
+        .iter()
+        .find(|user| of(user) == id)
+        .map_or_else(|| id.to_string(), |user| user.name.clone())
 }
 
 /// `-rw-r--r--`.

@@ -51,7 +51,15 @@ pub(crate) struct KillOrder {
 impl KillOrder {
     /// An order that starts now.
     pub(crate) fn now(grace: Duration) -> Self {
-        Self { at: now_millis(), grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
+        Self {
+            at: now_millis(),
+            grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// From SIGTERM to SIGKILL.
+    pub(crate) fn grace(self) -> Duration {
+        Duration::from_millis(self.grace_millis)
     }
 
     /// What is left of the grace; an order from before a restart has used some of it.
@@ -62,7 +70,9 @@ impl KillOrder {
 }
 
 fn now_millis() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -78,6 +88,14 @@ pub(crate) struct Recorded {
     pub(crate) is_acknowledged: bool,
 }
 
+/// All tasks of a work directory.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) recorded: Vec<Recorded>,
+    /// Task directories whose files cannot be read.
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
+}
+
 /// The files under one work directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -86,7 +104,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn new(work_dir: &Path) -> Self {
-        Self { work_dir: work_dir.to_owned() }
+        Self {
+            work_dir: work_dir.to_owned(),
+        }
     }
 
     pub(crate) fn work_dir(&self) -> &Path {
@@ -101,13 +121,20 @@ impl Journal {
     pub(crate) fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::create_dir_all(self.work_dir.join("slaves"))?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.tasks())
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.tasks())
     }
 
     /// Takes the lock that keeps a second agent out; `None` if one runs here.
     pub(crate) fn lock(&self) -> io::Result<Option<std::fs::File>> {
         let path = self.work_dir.join("agent.lock");
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -132,37 +159,47 @@ impl Journal {
             &launch.container_id,
         ];
         if let Some(bad) = segments.into_iter().find(|segment| !is_segment(segment)) {
-            return Err(LaunchError::new(format!("'{bad}' cannot be the name of a directory")));
+            return Err(LaunchError::new(format!(
+                "'{bad}' cannot be the name of a directory"
+            )));
         }
         let [agent, framework, task, container] = segments;
-        let sandbox = self
-            .work_dir
-            .join(format!("slaves/{agent}/frameworks/{framework}/executors/{task}/runs/{container}"));
+        let sandbox = self.work_dir.join(format!(
+            "slaves/{agent}/frameworks/{framework}/executors/{task}/runs/{container}"
+        ));
         let task_dir = self.tasks().join(task);
         let container_name = format!("mesos-{agent}.{container}");
-        Ok(Order { sandbox, task_dir, container_name, ip: ip.to_owned(), launch })
+        Ok(Order {
+            sandbox,
+            task_dir,
+            container_name,
+            ip: ip.to_owned(),
+            launch,
+        })
     }
 
     /// Every task on disk; what cannot be read is returned beside, by its directory.
-    pub(crate) fn scan(&self) -> io::Result<(Vec<Recorded>, Vec<(PathBuf, io::Error)>)> {
-        let (mut recorded, mut unreadable) = (Vec::new(), Vec::new());
+    pub(crate) fn scan(&self) -> io::Result<Scan> {
+        let mut scan = Scan::default();
         let entries = match std::fs::read_dir(self.tasks()) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((recorded, unreadable)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(scan);
+            }
             Err(error) => return Err(error),
         };
         for entry in entries {
             let task_dir = entry?.path();
             match read(&task_dir) {
-                Ok(Some(task)) => recorded.push(task),
+                Ok(Some(task)) => scan.recorded.push(task),
                 // A directory without its intent: the order was never taken on.
                 Ok(None) => {
                     let _ = std::fs::remove_dir_all(&task_dir);
                 }
-                Err(error) => unreadable.push((task_dir, error)),
+                Err(error) => scan.unreadable.push((task_dir, error)),
             }
         }
-        Ok((recorded, unreadable))
+        Ok(scan)
     }
 }
 
@@ -171,13 +208,18 @@ fn is_segment(text: &str) -> bool {
 }
 
 fn read(task_dir: &Path) -> io::Result<Option<Recorded>> {
-    let Some(order) = durable::read_json(&task_dir.join(INTENT))? else { return Ok(None) };
+    let Some(order) = durable::read_json(&task_dir.join(INTENT))? else {
+        return Ok(None);
+    };
     let exit = task_dir.join(EXIT);
     Ok(Some(Recorded {
         order,
         kill: durable::read_json(&task_dir.join(KILL))?,
         exit: durable::read_json(&exit)?,
-        ended_at: exit.metadata().and_then(|metadata| metadata.modified()).ok(),
+        ended_at: exit
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok(),
         is_acknowledged: task_dir.join(ACKNOWLEDGED).exists(),
     }))
 }

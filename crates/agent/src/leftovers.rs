@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use zddcluster_model::{AppId, TaskId};
 
 use crate::containerizer::{KillSignal, Order};
-use crate::journal::{Journal, KillOrder};
+use crate::journal::{Journal, KillOrder, Scan};
 use crate::process;
 
 /// Between two looks at whether the tasks are gone.
@@ -60,7 +60,10 @@ pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftov
     let Some(_lock) = journal.lock()? else {
         return Err(io::Error::new(
             io::ErrorKind::ResourceBusy,
-            format!("an agent runs in {}; it ends its tasks itself", work_dir.display()),
+            format!(
+                "an agent runs in {}; it ends its tasks itself",
+                work_dir.display()
+            ),
         ));
     };
     let orders = running(work_dir)?;
@@ -74,21 +77,35 @@ pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftov
     }
     wait_for_end(&orders, KILL_LIMIT);
     match orders.iter().find(|order| process::is_alive(order)) {
-        Some(order) => Err(io::Error::other(format!("task {} does not end", order.launch.task_id))),
+        Some(order) => Err(io::Error::other(format!(
+            "task {} does not end",
+            order.launch.task_id
+        ))),
         None => Ok(stopped),
     }
 }
 
 fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
-    let (recorded, unreadable) = Journal::new(work_dir).scan()?;
+    let Scan {
+        recorded,
+        unreadable,
+    } = Journal::new(work_dir).scan()?;
     if let Some((path, error)) = unreadable.into_iter().next() {
-        return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+        return Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", path.display()),
+        ));
     }
-    let running = recorded.into_iter().filter(|task| task.exit.is_none() && process::is_alive(&task.order));
+    let running = recorded
+        .into_iter()
+        .filter(|task| task.exit.is_none() && process::is_alive(&task.order));
     Ok(running.map(|task| task.order).collect())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a short command without a runtime; nothing else waits")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a short command without a runtime; nothing else waits"
+)]
 fn wait_for_end(orders: &[Order], limit: Duration) {
     let until = Instant::now() + limit;
     while Instant::now() < until && orders.iter().any(process::is_alive) {

@@ -44,7 +44,7 @@ pub use process::ProcessContainerizer;
 use crate::actor::{Actor, Inbox, Message, Parts};
 use crate::api::Api;
 use crate::files::Sandboxes;
-use crate::journal::Journal;
+use crate::journal::{Journal, Scan};
 use crate::link::{About, Link};
 use crate::outbox::Outbox;
 
@@ -111,7 +111,11 @@ impl Handle {
 
     /// Resolves once the agent is registered with a master. Cancel-safe.
     pub async fn registered(&self) {
-        let _ = self.is_registered.clone().wait_for(|&registered| registered).await;
+        let _ = self
+            .is_registered
+            .clone()
+            .wait_for(|&registered| registered)
+            .await;
     }
 
     /// True while there is a link to the master.
@@ -149,16 +153,29 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let local = listener.local_addr().map_err(StartError::Listener)?;
     let opened = {
         let work_dir = work_dir.clone();
-        tokio::task::spawn_blocking(move || open(work_dir)).await.map_err(io::Error::other)
+        tokio::task::spawn_blocking(move || open(work_dir))
+            .await
+            .map_err(io::Error::other)
     };
-    let unusable = |source| StartError::WorkDir { path: work_dir.clone(), source };
-    let Some(Books { journal, lock, identity, found }) = opened.flatten().map_err(unusable)? else {
+    let unusable = |source| StartError::WorkDir {
+        path: work_dir.clone(),
+        source,
+    };
+    let Some(Books {
+        journal,
+        lock,
+        identity,
+        found,
+    }) = opened.flatten().map_err(unusable)?
+    else {
         return Err(StartError::InUse(work_dir));
     };
     let containerizer = match containerizer {
         Some(containerizer) => containerizer,
         None => {
-            let made = tokio::task::spawn_blocking(move || ProcessContainerizer::new(executable, builtin_env));
+            let made = tokio::task::spawn_blocking(move || {
+                ProcessContainerizer::new(executable, builtin_env)
+            });
             Arc::new(made.await.map_err(io::Error::other).map_err(unusable)?)
         }
     };
@@ -175,7 +192,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     };
     let sandboxes = Sandboxes::new(journal.work_dir());
     let (actor, inbox, recovered) = Actor::new(parts, found);
-    let about = About { hostname: hostname.clone(), port: local.port(), role, attributes, resources };
+    let about = About {
+        hostname: hostname.clone(),
+        port: local.port(),
+        role,
+        attributes,
+        resources,
+    };
     let (registered_sender, is_registered) = watch::channel(false);
     let link = Link {
         client: HttpClient::new(),
@@ -189,16 +212,28 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         is_registered: registered_sender,
     };
     let guard = Guard::new(allowed_hosts.into_iter().chain([hostname]));
-    let router = guard.wrap(api::router(Api { inbox: inbox.clone(), about, sandboxes }));
+    let router = guard.wrap(api::router(Api {
+        inbox: inbox.clone(),
+        about,
+        sandboxes,
+    }));
     owner.spawn("actor", OnFailure::Shutdown, async move {
         // Held as long as the books are written.
         let _lock = lock;
         actor.run().await
     });
     let token = owner.token().clone();
-    owner.spawn("api", OnFailure::Shutdown, zddcluster_runtime::serve(listener, router, token.clone()));
+    owner.spawn(
+        "api",
+        OnFailure::Shutdown,
+        zddcluster_runtime::serve(listener, router, token.clone()),
+    );
     owner.spawn("link", OnFailure::Shutdown, link.run(token));
-    Ok(Handle { address: local, inbox, is_registered })
+    Ok(Handle {
+        address: local,
+        inbox,
+        is_registered,
+    })
 }
 
 /// The books at the start of an agent.
@@ -215,20 +250,33 @@ fn open(work_dir: PathBuf) -> io::Result<Option<Books>> {
     // Whole and without links: it is part of every `directory` clients send back.
     let journal = Journal::new(&work_dir.canonicalize()?);
     journal.create()?;
-    let Some(lock) = journal.lock()? else { return Ok(None) };
+    let Some(lock) = journal.lock()? else {
+        return Ok(None);
+    };
     let mut identity = journal.identity()?;
     identity.epoch += 1;
     journal.set_identity(&identity)?;
-    let (found, unreadable) = journal.scan()?;
+    let Scan {
+        recorded: found,
+        unreadable,
+    } = journal.scan()?;
     for (path, error) in unreadable {
         tracing::error!(path = %path.display(), %error, "the books of a task cannot be read; it is left alone");
     }
-    Ok(Some(Books { journal, lock, identity, found }))
+    Ok(Some(Books {
+        journal,
+        lock,
+        identity,
+        found,
+    }))
 }
 
 /// The address of every task: the host's, since tasks share its network.
 fn address_of(hostname: &str, listening: IpAddr) -> IpAddress {
     let ip = hostname.parse().unwrap_or(listening);
     let protocol = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    IpAddress { ip_address: ip.to_string(), protocol: protocol.to_owned() }
+    IpAddress {
+        ip_address: ip.to_string(),
+        protocol: protocol.to_owned(),
+    }
 }

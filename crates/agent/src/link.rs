@@ -118,7 +118,9 @@ impl Link {
             match error {
                 LinkError::Fenced { .. } => return Err(error.into()),
                 LinkError::ShuttingDown => return Ok(()),
-                error if is_said => tracing::debug!(error = chain(&error), "still no link to the master"),
+                error if is_said => {
+                    tracing::debug!(error = chain(&error), "still no link to the master")
+                }
                 error => {
                     is_said = true;
                     tracing::warn!(
@@ -133,8 +135,18 @@ impl Link {
     }
 
     async fn register(&mut self) -> Result<AgentId, LinkError> {
-        let tasks = self.inbox.ask(Message::Report).await.ok_or(LinkError::ShuttingDown)?;
-        let About { hostname, port, role, attributes, resources } = self.about.clone();
+        let tasks = self
+            .inbox
+            .ask(Message::Report)
+            .await
+            .ok_or(LinkError::ShuttingDown)?;
+        let About {
+            hostname,
+            port,
+            role,
+            attributes,
+            resources,
+        } = self.about.clone();
         let registration = Registration {
             protocol: PROTOCOL,
             agent_id: self.identity.agent_id.clone(),
@@ -181,7 +193,10 @@ impl Link {
 
     async fn commands(&self, agent_id: &AgentId) -> Result<(), LinkError> {
         let epoch = self.identity.epoch;
-        let url = format!("{}/zdd/v1/agents/{agent_id}/commands?epoch={epoch}", self.master_url);
+        let url = format!(
+            "{}/zdd/v1/agents/{agent_id}/commands?epoch={epoch}",
+            self.master_url
+        );
         let request = Request::get(&url).body(Bytes::new())?;
         let response = self.client.open(request, REQUEST_LIMIT).await?;
         let status = response.status();
@@ -209,7 +224,10 @@ impl Link {
 
     async fn statuses(&self, agent_id: &AgentId) -> Result<(), LinkError> {
         let epoch = self.identity.epoch;
-        let url = format!("{}/zdd/v1/agents/{agent_id}/statuses?epoch={epoch}", self.master_url);
+        let url = format!(
+            "{}/zdd/v1/agents/{agent_id}/statuses?epoch={epoch}",
+            self.master_url
+        );
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         loop {
             let batch = self.outbox.next_batch(BATCH).await;
@@ -226,7 +244,10 @@ impl Link {
                     backoff.reset();
                     continue;
                 }
-                Ok(Acknowledged { acknowledged }) => LinkError::NotAcknowledged { acknowledged, first },
+                Ok(Acknowledged { acknowledged }) => LinkError::NotAcknowledged {
+                    acknowledged,
+                    first,
+                },
                 Err(error @ (LinkError::Fenced { .. } | LinkError::Unknown)) => return Err(error),
                 Err(error) => error,
             };

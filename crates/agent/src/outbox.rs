@@ -30,7 +30,10 @@ struct Queue {
 
 impl Outbox {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.shared.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shared
+            .queue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Queues an update, unless the very same one is waiting already.
@@ -49,7 +52,8 @@ impl Outbox {
     /// The oldest updates, at most `limit`; waits for the first. Cancel-safe.
     pub(crate) async fn next_batch(&self, limit: usize) -> Vec<StatusUpdate> {
         loop {
-            let batch: Vec<StatusUpdate> = self.queue().waiting.iter().take(limit).cloned().collect();
+            let batch: Vec<StatusUpdate> =
+                self.queue().waiting.iter().take(limit).cloned().collect();
             if !batch.is_empty() {
                 return batch;
             }
@@ -61,7 +65,11 @@ impl Outbox {
     pub(crate) fn acknowledge(&self, seq: u64) -> Vec<TaskId> {
         let mut queue = self.queue();
         let mut ended = Vec::new();
-        while queue.waiting.front().is_some_and(|update| update.seq <= seq) {
+        while queue
+            .waiting
+            .front()
+            .is_some_and(|update| update.seq <= seq)
+        {
             if let Some(update) = queue.waiting.pop_front()
                 && update.report.state.is_terminal()
             {
@@ -78,7 +86,12 @@ mod tests {
     use zddcluster_model::TaskState;
 
     fn report(task: &str, state: TaskState) -> TaskReport {
-        TaskReport { task_id: TaskId::new(task), state, message: String::new(), ip_addresses: vec![] }
+        TaskReport {
+            task_id: TaskId::new(task),
+            state,
+            message: String::new(),
+            ip_addresses: vec![],
+        }
     }
 
     #[tokio::test]
@@ -88,7 +101,12 @@ mod tests {
         outbox.push(report("a.1", TaskState::Failed));
         outbox.push(report("a.1", TaskState::Failed));
         outbox.push(report("b.1", TaskState::Running));
-        let seqs = |batch: Vec<StatusUpdate>| batch.into_iter().map(|update| update.seq).collect::<Vec<_>>();
+        let seqs = |batch: Vec<StatusUpdate>| {
+            batch
+                .into_iter()
+                .map(|update| update.seq)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(seqs(outbox.next_batch(2).await), [1, 2]);
         assert_eq!(seqs(outbox.next_batch(9).await), [1, 2, 3]);
         assert_eq!(outbox.acknowledge(2), [TaskId::new("a.1")]);

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::Signal;
-use tokio::io::Interest;
 use tokio::io::AsyncReadExt;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use self::detect::Mechanism;
@@ -86,22 +86,29 @@ impl ProcessContainerizer {
         let user = user::of(launch)?;
         let line = command::command_line(order, &self.executable)?;
         let sandbox_failure = |error: io::Error| {
-            LaunchError::new(format!("Failed to create the sandbox {}: {error}", order.sandbox.display()))
+            LaunchError::new(format!(
+                "Failed to create the sandbox {}: {error}",
+                order.sandbox.display()
+            ))
         };
         std::fs::create_dir_all(&order.sandbox).map_err(sandbox_failure)?;
         if let Some(User { uid, gid, .. }) = user {
-            std::os::unix::fs::chown(&order.sandbox, Some(uid), Some(gid)).map_err(sandbox_failure)?;
+            std::os::unix::fs::chown(&order.sandbox, Some(uid), Some(gid))
+                .map_err(sandbox_failure)?;
         }
         fetch::fetch(&launch.fetch, &order.sandbox, user.as_ref())?;
         let limits = Limits::new(launch.cpus, launch.mem);
         let cgroup = self.mechanism.cgroup(&launch.container_id);
         if let Some(cgroup) = &cgroup {
-            cgroup
-                .create(limits)
-                .map_err(|error| LaunchError::new(format!("Failed to create the control group: {error}")))?;
+            cgroup.create(limits).map_err(|error| {
+                LaunchError::new(format!("Failed to create the control group: {error}"))
+            })?;
         }
-        let env =
-            command::environment(order, user.as_ref(), line.is_built_in.then_some(self.built_in_env.as_ref()));
+        let env = command::environment(
+            order,
+            user.as_ref(),
+            line.is_built_in.then_some(self.built_in_env.as_ref()),
+        );
         let spec = Spec {
             marker: format!("MESOS_CONTAINER_NAME={}", order.container_name),
             sandbox: order.sandbox.clone(),
@@ -130,7 +137,12 @@ impl ProcessContainerizer {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.executable.display())))?;
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", self.executable.display()),
+                )
+            })?;
         let mut word = String::new();
         if let Some(mut stdout) = executor.stdout.take() {
             tokio::time::timeout(START_LIMIT, stdout.read_to_string(&mut word))
@@ -143,9 +155,24 @@ impl ProcessContainerizer {
 }
 
 /// The line that stands first in a task's stderr, as Mesos' docker executor writes its `docker run` there.
-fn banner(order: &Order, line: &command::CommandLine, limits: Limits, user: Option<&User>) -> String {
-    let mut text = format!("Running {}", line.argv.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" "));
-    text.push_str(&format!(" --cpu-shares {} --memory {}", limits.shares, limits.memory));
+fn banner(
+    order: &Order,
+    line: &command::CommandLine,
+    limits: Limits,
+    user: Option<&User>,
+) -> String {
+    let mut text = format!(
+        "Running {}",
+        line.argv
+            .iter()
+            .map(|arg| quoted(arg))
+            .collect::<Vec<_>>()
+            .join(" ")
+    );
+    text.push_str(&format!(
+        " --cpu-shares {} --memory {}",
+        limits.shares, limits.memory
+    ));
     if let Some(user) = user {
         text.push_str(&format!(" --user {}", user.name));
     }
@@ -153,7 +180,12 @@ fn banner(order: &Order, line: &command::CommandLine, limits: Limits, user: Opti
         text.push_str(&format!(" -e {}", quoted(&format!("{key}={value}"))));
     }
     text.push_str(&format!(" in {}", order.sandbox.display()));
-    if let Some(image) = order.launch.container.as_ref().and_then(|container| container.docker.as_ref()) {
+    if let Some(image) = order
+        .launch
+        .container
+        .as_ref()
+        .and_then(|container| container.docker.as_ref())
+    {
         text.push_str(&format!(" for image {}", image.image()));
     }
     for note in &line.notes {
@@ -164,8 +196,15 @@ fn banner(order: &Order, line: &command::CommandLine, limits: Limits, user: Opti
 
 /// One word of a line, with quotes where a reader needs them and without ends of line.
 fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\$`".contains(&b));
-    if is_plain { text.to_owned() } else { format!("{text:?}") }
+    let is_plain = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"'\"\\$`".contains(&b));
+    if is_plain {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
+    }
 }
 
 #[async_trait]
@@ -182,7 +221,9 @@ impl Containerizer for ProcessContainerizer {
         match self.start(order).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(LaunchError::new(why_not(order).await)),
-            Err(error) => Err(LaunchError::new(format!("Failed to start the executor: {error}"))),
+            Err(error) => Err(LaunchError::new(format!(
+                "Failed to start the executor: {error}"
+            ))),
         }
     }
 
@@ -204,7 +245,9 @@ impl Containerizer for ProcessContainerizer {
                 // The claim is ours now, so a late executor refuses.
                 return match durable::create_new(&order.task_dir.join(executor::STARTED)) {
                     Ok(()) => Ok(Recovered::NeverStarted),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Recovered::NeverStarted),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Ok(Recovered::NeverStarted)
+                    }
                     Err(error) => Err(error),
                 };
             }
@@ -219,13 +262,17 @@ impl Containerizer for ProcessContainerizer {
     async fn wait(&self, order: &Order) -> Exit {
         match wait(order).await {
             Ok(exit) => exit,
-            Err(error) => Exit::Unknown { message: format!("the task cannot be watched: {error}") },
+            Err(error) => Exit::Unknown {
+                message: format!("the task cannot be watched: {error}"),
+            },
         }
     }
 
     async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()> {
         let owned = order.clone();
-        tokio::task::spawn_blocking(move || kill(&owned, signal)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || kill(&owned, signal))
+            .await
+            .map_err(io::Error::other)?
     }
 
     async fn clean(&self, order: &Order) {
@@ -256,7 +303,9 @@ fn spec(order: &Order) -> io::Result<Option<Spec>> {
 
 /// Sends a signal to the processes of a task. Blocks while it sees to it that a SIGKILL reached all.
 pub(crate) fn kill(order: &Order, signal: KillSignal) -> io::Result<()> {
-    let Some(record) = record(order, executor::PROCESS)? else { return Ok(()) };
+    let Some(record) = record(order, executor::PROCESS)? else {
+        return Ok(());
+    };
     match signal {
         KillSignal::Terminate => record.signal_group(Signal::TERM),
         KillSignal::Kill => {
@@ -289,7 +338,9 @@ async fn why_not(order: &Order) -> String {
             };
         }
         // The pipe closes a moment before the file is there, but nobody writes it once the lock is free.
-        if matches!(executor::lock(&order.task_dir), Ok(Some(_))) && matches!(order.exit(), Ok(None)) {
+        if matches!(executor::lock(&order.task_dir), Ok(Some(_)))
+            && matches!(order.exit(), Ok(None))
+        {
             break;
         }
         tokio::time::sleep(LOOK).await;
@@ -303,24 +354,27 @@ async fn why_not(order: &Order) -> String {
 }
 
 async fn wait(order: &Order) -> io::Result<Exit> {
-    if let Some(executor) = record(order, executor::EXECUTOR)? {
-        if let Some(pidfd) = executor.open() {
-            end_of(pidfd).await?;
-        }
+    let executor = record(order, executor::EXECUTOR)?;
+    if let Some(pidfd) = executor.and_then(|executor| executor.open()) {
+        end_of(pidfd).await?;
     }
     if let Some(exit) = order.exit()? {
         return Ok(exit);
     }
     // The executor is gone without a word. Nobody but the task's parent learns its status.
     let message = match record(order, executor::PROCESS)? {
-        Some(process) if process.is_of_another_boot() => "the host was rebooted while the task ran".to_owned(),
+        Some(process) if process.is_of_another_boot() => {
+            "the host was rebooted while the task ran".to_owned()
+        }
         Some(process) => {
             if let Some(pidfd) = process.open() {
                 tracing::warn!(task = %order.launch.task_id, "its executor is gone; the task goes on, its output is lost");
                 end_of(pidfd).await?;
             }
             let owned = order.clone();
-            tokio::task::spawn_blocking(move || kill(&owned, KillSignal::Kill)).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || kill(&owned, KillSignal::Kill))
+                .await
+                .map_err(io::Error::other)??;
             "exit status unknown: the task's executor died before it".to_owned()
         }
         None => "the executor died before it started the task".to_owned(),
@@ -332,7 +386,10 @@ async fn wait(order: &Order) -> io::Result<Exit> {
 
 /// Waits until the process behind the handle has ended.
 async fn end_of(pidfd: OwnedFd) -> io::Result<()> {
-    #[expect(unsafe_code, reason = "tokio has no safe way left to watch a descriptor of another kind")]
+    #[expect(
+        unsafe_code,
+        reason = "tokio has no safe way left to watch a descriptor of another kind"
+    )]
     // SAFETY: an `OwnedFd` is one open descriptor for its whole life, and the `AsyncFd` owns it.
     let watched = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
     watched.readable().await.map(|_| ())

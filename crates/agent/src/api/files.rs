@@ -22,23 +22,42 @@ pub(super) struct FileQuery {
     length: Option<String>,
 }
 
-impl FileQuery {
-    #[expect(clippy::result_large_err, reason = "an answer is an answer")]
-    fn path(&self) -> Result<String, Response> {
-        self.path
-            .clone()
-            .filter(|path| !path.is_empty())
-            .ok_or_else(|| plain(StatusCode::BAD_REQUEST, "Expecting 'path=value' in query.\n"))
+/// What is wrong with a query, in Mesos' words.
+struct BadQuery(String);
+
+impl IntoResponse for BadQuery {
+    fn into_response(self) -> Response {
+        plain(StatusCode::BAD_REQUEST, self.0)
     }
 }
 
-#[expect(clippy::result_large_err, reason = "an answer is an answer")]
-fn number(text: Option<&str>, name: &str, absent: i64) -> Result<i64, Response> {
-    let Some(text) = text else { return Ok(absent) };
+impl FileQuery {
+    fn path(&self) -> Result<String, BadQuery> {
+        self.path
+            .clone()
+            .filter(|path| !path.is_empty())
+            .ok_or_else(|| {
+                BadQuery(
+                    "Expecting 'path=value' in query.
+"
+                    .to_owned(),
+                )
+            })
+    }
+}
+fn number(text: Option<&str>, name: &str, absent: i64) -> Result<i64, BadQuery> {
+    let Some(text) = text else {
+        return Ok(absent);
+    };
     text.parse::<i64>()
         .ok()
         .filter(|&number| number >= -1)
-        .ok_or_else(|| plain(StatusCode::BAD_REQUEST, format!("Failed to parse {name}: '{text}'.\n")))
+        .ok_or_else(|| {
+            BadQuery(format!(
+                "Failed to parse {name}: '{text}'.
+"
+            ))
+        })
 }
 
 /// `{"data": …, "offset": …}`.
@@ -46,14 +65,20 @@ pub(super) async fn read(State(api): State<Api>, Query(query): Query<FileQuery>)
     let asked = || {
         let offset = number(query.offset.as_deref(), "offset", -1)?;
         let length = number(query.length.as_deref(), "length", -1)?;
-        Ok((query.path()?, u64::try_from(offset).ok(), u64::try_from(length).ok()))
+        Ok::<_, BadQuery>((
+            query.path()?,
+            u64::try_from(offset).ok(),
+            u64::try_from(length).ok(),
+        ))
     };
     let (path, offset, length) = match asked() {
         Ok(asked) => asked,
-        Err(refusal) => return refusal,
+        Err(bad) => return bad.into_response(),
     };
     match on_disk(move || api.sandboxes.read(&path, offset, length)).await {
-        Ok(Piece { data, offset }) => Json(json!({ "data": data, "offset": offset })).into_response(),
+        Ok(Piece { data, offset }) => {
+            Json(json!({ "data": data, "offset": offset })).into_response()
+        }
         Err(error) => refusal(&error),
     }
 }
@@ -62,7 +87,7 @@ pub(super) async fn read(State(api): State<Api>, Query(query): Query<FileQuery>)
 pub(super) async fn browse(State(api): State<Api>, Query(query): Query<FileQuery>) -> Response {
     let path = match query.path() {
         Ok(path) => path,
-        Err(refusal) => return refusal,
+        Err(bad) => return bad.into_response(),
     };
     match on_disk(move || api.sandboxes.browse(&path)).await {
         Ok(entries) => Json(entries).into_response(),
@@ -74,14 +99,20 @@ pub(super) async fn browse(State(api): State<Api>, Query(query): Query<FileQuery
 pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQuery>) -> Response {
     let path = match query.path() {
         Ok(path) => path,
-        Err(refusal) => return refusal,
+        Err(bad) => return bad.into_response(),
     };
     let name: String = path
         .rsplit('/')
         .next()
         .unwrap_or_default()
         .chars()
-        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_graphic() && c != '"' && c != '\\' {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     match on_disk(move || api.sandboxes.open(&path)).await {
         Ok((file, size)) => {
@@ -89,7 +120,10 @@ pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQue
             let content = ReaderStream::new(tokio::fs::File::from_std(file).take(size));
             let headers = [
                 (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-                (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+                (
+                    header::CONTENT_DISPOSITION,
+                    format!("attachment; filename=\"{name}\""),
+                ),
             ];
             (headers, Body::from_stream(content)).into_response()
         }
@@ -100,7 +134,9 @@ pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQue
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(FileError::Io(io::Error::other(error))))
 }
 
 fn refusal(error: &FileError) -> Response {

@@ -18,21 +18,31 @@ const VERSION: &str = "1.0.1";
 pub(super) async fn state(State(api): State<Api>) -> Response {
     match api.inbox.ask(Message::View).await {
         Some(view) => Json(render(&api.about, &view)).into_response(),
-        None => plain(StatusCode::SERVICE_UNAVAILABLE, "the agent is shutting down"),
+        None => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the agent is shutting down",
+        ),
     }
 }
 
 fn render(about: &About, view: &View) -> Value {
     let agent_id = view.identity.agent_id.as_ref().map_or("", |id| id.as_str());
-    let (executors, completed): (Vec<&TaskView>, Vec<&TaskView>) =
-        view.tasks.iter().partition(|task| !task.state.is_terminal());
-    let list = |tasks: &[&TaskView], key: &str| tasks.iter().map(|task| executor(task, key)).collect::<Vec<_>>();
+    let (executors, completed): (Vec<&TaskView>, Vec<&TaskView>) = view
+        .tasks
+        .iter()
+        .partition(|task| !task.state.is_terminal());
+    let list = |tasks: &[&TaskView], key: &str| {
+        tasks
+            .iter()
+            .map(|task| executor(task, key))
+            .collect::<Vec<_>>()
+    };
     // One framework; an id from before the first registration can only come from a task.
-    let framework_id = view
-        .identity
-        .framework_id
-        .as_deref()
-        .or_else(|| view.tasks.first().map(|task| task.order.launch.framework_id.as_str()));
+    let framework_id = view.identity.framework_id.as_deref().or_else(|| {
+        view.tasks
+            .first()
+            .map(|task| task.order.launch.framework_id.as_str())
+    });
     let framework = framework_id.map(|id| {
         json!({
             "id": id,
@@ -64,7 +74,11 @@ fn render(about: &About, view: &View) -> Value {
 /// One task as its executor; `key` is the list it stands in, the others are there and empty.
 fn executor(view: &TaskView, key: &str) -> Value {
     let launch = &view.order.launch;
-    let timestamp = view.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let timestamp = view
+        .since
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64();
     let resources = json!({
         "cpus": launch.cpus,
         "mem": launch.mem,
@@ -103,7 +117,9 @@ fn executor(view: &TaskView, key: &str) -> Value {
 
 /// `[1025-2180, 2182-3887]`, as Mesos prints ranges.
 fn ranges(ranges: impl Iterator<Item = (u16, u16)>) -> String {
-    let parts: Vec<String> = ranges.map(|(first, last)| format!("{first}-{last}")).collect();
+    let parts: Vec<String> = ranges
+        .map(|(first, last)| format!("{first}-{last}"))
+        .collect();
     format!("[{}]", parts.join(", "))
 }
 
@@ -113,7 +129,10 @@ mod tests {
 
     #[test]
     fn ranges_as_mesos_prints_them() {
-        assert_eq!(ranges([(1025, 2180), (7, 7)].into_iter()), "[1025-2180, 7-7]");
+        assert_eq!(
+            ranges([(1025, 2180), (7, 7)].into_iter()),
+            "[1025-2180, 7-7]"
+        );
         assert_eq!(ranges([].into_iter()), "[]");
     }
 }

@@ -66,7 +66,10 @@ impl Cgroup {
                 let _ = put(directory, "memory.swap.max", "0");
                 put(directory, "cpu.weight", &limits.weight().to_string())
             }
-            Self::V1 { memory: directory, cpu } => {
+            Self::V1 {
+                memory: directory,
+                cpu,
+            } => {
                 put(directory, "memory.limit_in_bytes", &memory)?;
                 // Absent without swap accounting.
                 let _ = put(directory, "memory.memsw.limit_in_bytes", &memory);
@@ -77,7 +80,9 @@ impl Cgroup {
 
     /// Moves a process, or the caller with pid 0, into the groups.
     pub(crate) fn join(&self, pid: u32) -> io::Result<()> {
-        self.directories().iter().try_for_each(|directory| put(directory, "cgroup.procs", &pid.to_string()))
+        self.directories()
+            .iter()
+            .try_for_each(|directory| put(directory, "cgroup.procs", &pid.to_string()))
     }
 
     /// The living processes in it.
@@ -145,8 +150,10 @@ impl Cgroup {
 fn put(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     let path = directory.join(file);
     // Never created: a missing control file is a missing controller.
-    let mut control =
-        std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| named(&path, &error))?;
+    let mut control = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .map_err(|error| named(&path, &error))?;
     io::Write::write_all(&mut control, value.as_bytes()).map_err(|error| named(&path, &error))
 }
 
@@ -160,8 +167,20 @@ mod tests {
 
     #[test]
     fn limits_as_mesos_sets_them() {
-        assert_eq!(Limits::new(0.1, 32.0), Limits { memory: 33_554_432, shares: 102 });
-        assert_eq!(Limits::new(0.0, 0.0), Limits { memory: 33_554_432, shares: 2 });
+        assert_eq!(
+            Limits::new(0.1, 32.0),
+            Limits {
+                memory: 33_554_432,
+                shares: 102
+            }
+        );
+        assert_eq!(
+            Limits::new(0.0, 0.0),
+            Limits {
+                memory: 33_554_432,
+                shares: 2
+            }
+        );
         assert_eq!(Limits::new(1.0, 128.5).memory, 134_742_016);
         assert_eq!(Limits::new(0.0, 0.0).weight(), 1);
         assert_eq!(Limits::new(1.0, 0.0).weight(), 39);

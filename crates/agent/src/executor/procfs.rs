@@ -24,7 +24,11 @@ impl ProcessRecord {
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).map_err(io::Error::other)?;
         let stat = Stat::of(pid)?;
-        Ok(Self { pid, start_time: stat.start_time, boot_id: boot_id()? })
+        Ok(Self {
+            pid,
+            start_time: stat.start_time,
+            boot_id: boot_id()?,
+        })
     }
 
     /// A handle on this very process, `None` if it is gone (a zombie is gone too).
@@ -64,7 +68,9 @@ impl ProcessRecord {
 
 /// The id of this boot of the machine.
 pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
 }
 
 /// The parts of `/proc/<pid>/stat` that matter here.
@@ -79,7 +85,8 @@ pub(crate) struct Stat {
 impl Stat {
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        Self::parse(&text).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not readable as such")))
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not readable as such")))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -102,8 +109,13 @@ impl Stat {
 
 /// All pids there are now.
 pub(crate) fn pids() -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Living processes of the session or group `leader` leads or led, and any whose environment holds `marker`
@@ -113,28 +125,40 @@ pub(crate) fn pids() -> Vec<i32> {
 pub(crate) fn members(leader: &ProcessRecord, marker: &str, ours: i32) -> Vec<i32> {
     // The kernel reuses a pid only when no session or group has it as its name any more.
     let is_reused = Stat::of(leader.pid).is_ok_and(|stat| stat.start_time != leader.start_time);
-    let is_led = |stat: &Stat| !is_reused && (stat.session == leader.pid || stat.group == leader.pid);
+    let is_led =
+        |stat: &Stat| !is_reused && (stat.session == leader.pid || stat.group == leader.pid);
     pids()
         .into_iter()
         .filter(|&pid| pid != ours)
         .filter(|&pid| {
-            let Ok(stat) = Stat::of(pid) else { return false };
+            let Ok(stat) = Stat::of(pid) else {
+                return false;
+            };
             !stat.is_dead() && (is_led(&stat) || has_marker(pid, marker))
         })
         .collect()
 }
 
 fn has_marker(pid: i32, marker: &str) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == marker.as_bytes()))
+    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+        environ
+            .split(|&byte| byte == 0)
+            .any(|entry| entry == marker.as_bytes())
+    })
 }
 
 /// Anonymous and shared memory of a process in bytes: what cannot be dropped and read again from a file.
 ///
 /// Proportional where the kernel tells it, so that pages shared after a fork count once.
 pub(crate) fn memory(pid: i32) -> u64 {
-    let proportional = kib(&format!("/proc/{pid}/smaps_rollup"), &["Pss_Anon:", "Pss_Shmem:"]);
-    proportional.or_else(|| kib(&format!("/proc/{pid}/status"), &["RssAnon:", "RssShmem:"])).unwrap_or(0) * 1024
+    let proportional = kib(
+        format!("/proc/{pid}/smaps_rollup"),
+        &["Pss_Anon:", "Pss_Shmem:"],
+    );
+    proportional
+        .or_else(|| kib(format!("/proc/{pid}/status"), &["RssAnon:", "RssShmem:"]))
+        .unwrap_or(0)
+        * 1024
 }
 
 fn kib(path: impl AsRef<Path>, keys: &[&str]) -> Option<u64> {
@@ -158,7 +182,12 @@ mod tests {
         let line = "42 (a) b (c)) S 1 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 2 3";
         assert_eq!(
             Stat::parse(line),
-            Some(Stat { state: b'S', group: 42, session: 40, start_time: 987_654 })
+            Some(Stat {
+                state: b'S',
+                group: 42,
+                session: 40,
+                start_time: 987_654
+            })
         );
         assert_eq!(Stat::parse("42 (a"), None);
     }
@@ -167,7 +196,19 @@ mod tests {
     fn knows_itself_and_not_another() {
         let me = ProcessRecord::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(!ProcessRecord { start_time: me.start_time + 1, ..me.clone() }.is_alive());
-        assert!(!ProcessRecord { boot_id: "another".to_owned(), ..me }.is_alive());
+        assert!(
+            !ProcessRecord {
+                start_time: me.start_time + 1,
+                ..me.clone()
+            }
+            .is_alive()
+        );
+        assert!(
+            !ProcessRecord {
+                boot_id: "another".to_owned(),
+                ..me
+            }
+            .is_alive()
+        );
     }
 }

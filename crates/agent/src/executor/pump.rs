@@ -30,14 +30,22 @@ impl RotatingLog {
     pub(super) fn open(directory: &Path, name: &str, limit: u64) -> io::Result<Self> {
         let path = directory.join(name);
         let file = create(&path)?;
-        Ok(Self { path, file, size: 0, limit })
+        Ok(Self {
+            path,
+            file,
+            size: 0,
+            limit,
+        })
     }
 
     /// Appends `bytes`, moving the file aside first when they would not fit; lines stay whole where they can.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
         let room = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
         if bytes.len() > room {
-            let last_line = bytes[..room].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let last_line = bytes[..room]
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |at| at + 1);
             self.append(&bytes[..last_line]);
             bytes = &bytes[last_line..];
             self.rotate();
@@ -69,7 +77,13 @@ impl RotatingLog {
 
 /// Makes the file anew. The sandbox may belong to the task's user, so whatever stands there is taken away, never followed.
 fn create(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().append(true).create_new(true).mode(0o644).open(path);
+    let open = || {
+        OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(path)
+    };
     match open() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             std::fs::remove_file(path)?;
@@ -122,12 +136,19 @@ mod tests {
     #[test]
     fn a_full_log_moves_aside_at_a_line() {
         let sandbox = tempfile::tempdir().unwrap();
-        let read = |name: &str| std::fs::read_to_string(sandbox.path().join(name)).unwrap_or_default();
+        let read =
+            |name: &str| std::fs::read_to_string(sandbox.path().join(name)).unwrap_or_default();
         let mut log = RotatingLog::open(sandbox.path(), "stdout", 10).unwrap();
         log.write(b"one\ntwo\nthree\n");
-        assert_eq!((read("stdout.1").as_str(), read("stdout").as_str()), ("one\ntwo\n", "three\n"));
+        assert_eq!(
+            (read("stdout.1").as_str(), read("stdout").as_str()),
+            ("one\ntwo\n", "three\n")
+        );
         log.write(b"four\nfive");
-        assert_eq!((read("stdout.1").as_str(), read("stdout").as_str()), ("three\n", "four\nfive"));
+        assert_eq!(
+            (read("stdout.1").as_str(), read("stdout").as_str()),
+            ("three\n", "four\nfive")
+        );
         log.write(b"a line longer than any file");
         assert_eq!(read("stdout"), "a line longer than any file");
     }
@@ -138,7 +159,9 @@ mod tests {
         let precious = sandbox.path().join("precious");
         std::fs::write(&precious, "kept").unwrap();
         std::os::unix::fs::symlink(&precious, sandbox.path().join("stderr")).unwrap();
-        RotatingLog::open(sandbox.path(), "stderr", 10).unwrap().write(b"log");
+        RotatingLog::open(sandbox.path(), "stderr", 10)
+            .unwrap()
+            .write(b"log");
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
     }
 }

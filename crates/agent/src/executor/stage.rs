@@ -25,7 +25,9 @@ pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
     // Stdin is the socket to the executor; the duplicate closes by itself when the command is executed.
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), ABOVE_STDIO)
         .map_err(io::Error::from)
-        .map_err(ExecutorError::io("the socket to the executor cannot be taken"))?;
+        .map_err(ExecutorError::io(
+            "the socket to the executor cannot be taken",
+        ))?;
     let mut executor = UnixStream::from(socket);
     let null = File::open("/dev/null").map_err(ExecutorError::io("/dev/null cannot be opened"))?;
     rustix::stdio::dup2_stdin(&null)
@@ -39,11 +41,16 @@ pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
                 return Ok(());
             }
             let error = command.exec();
-            format!("Failed to execute '{}': {error}", spec.argv.first().map_or("", String::as_str))
+            format!(
+                "Failed to execute '{}': {error}",
+                spec.argv.first().map_or("", String::as_str)
+            )
         }
         Err(complaint) => complaint,
     };
-    executor.write_all(complaint.as_bytes()).map_err(ExecutorError::io("the executor is gone"))
+    executor
+        .write_all(complaint.as_bytes())
+        .map_err(ExecutorError::io("the executor is gone"))
 }
 
 fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
@@ -51,11 +58,19 @@ fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
         .map_err(|error| format!("spec.json cannot be read: {error}"))?
         .ok_or("spec.json is missing")?;
     if let Some(cgroup) = &spec.cgroup {
-        cgroup.join(std::process::id()).map_err(|error| format!("Failed to join the control group: {error}"))?;
+        cgroup
+            .join(std::process::id())
+            .map_err(|error| format!("Failed to join the control group: {error}"))?;
     }
-    let [program, args @ ..] = spec.argv.as_slice() else { return Err("there is no command".to_owned()) };
+    let [program, args @ ..] = spec.argv.as_slice() else {
+        return Err("there is no command".to_owned());
+    };
     let mut command = Command::new(program);
-    command.args(args).env_clear().envs(&spec.env).current_dir(&spec.sandbox);
+    command
+        .args(args)
+        .env_clear()
+        .envs(&spec.env)
+        .current_dir(&spec.sandbox);
     if let Some((uid, gid)) = spec.user {
         // As root this also drops the supplementary groups.
         command.uid(uid).gid(gid);
@@ -65,5 +80,8 @@ fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
 
 /// Waits for the end of stdin: a process the agent moves into a control group to see whether it may.
 pub(super) fn hold() -> Result<(), ExecutorError> {
-    io::stdin().read_to_end(&mut Vec::new()).map(|_| ()).map_err(ExecutorError::io("stdin cannot be read"))
+    io::stdin()
+        .read_to_end(&mut Vec::new())
+        .map(|_| ())
+        .map_err(ExecutorError::io("stdin cannot be read"))
 }

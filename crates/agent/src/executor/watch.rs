@@ -15,10 +15,16 @@ use super::pump::{self, Pipe, RotatingLog};
 use super::{Spec, kill_members};
 
 /// How often memory is measured where no control group does it: Mesos' posix isolator has nothing finer either.
-const MEASURE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+const MEASURE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
 
 /// Without a handle on the process its end is looked for this often.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// Pumps until the main process has ended (it is left to be waited for).
 ///
@@ -49,7 +55,10 @@ pub(super) fn until_exit(
             (pidfd.as_ref().map(AsFd::as_fd), PollFlags::IN),
             ((out == Pipe::Open).then(|| stdout.0.as_fd()), PollFlags::IN),
             ((err == Pipe::Open).then(|| stderr.0.as_fd()), PollFlags::IN),
-            (out_of_memory.as_ref().map(OutOfMemory::as_fd), OutOfMemory::flags(&spec.cgroup)),
+            (
+                out_of_memory.as_ref().map(OutOfMemory::as_fd),
+                OutOfMemory::flags(&spec.cgroup),
+            ),
         ];
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(watched.len());
         let places = watched.map(|(fd, flags)| {
@@ -76,7 +85,9 @@ pub(super) fn until_exit(
                     if let Some(listener) = &out_of_memory {
                         listener.reset();
                     }
-                    cgroup.was_out_of_memory().then(|| cgroup.peak().unwrap_or(spec.limits.memory))
+                    cgroup
+                        .was_out_of_memory()
+                        .then(|| cgroup.peak().unwrap_or(spec.limits.memory))
                 }
                 Some(_) => None,
                 None => measure(spec, record),
@@ -99,7 +110,10 @@ pub(super) fn until_exit(
 /// The bytes used, if they are more than allowed.
 fn measure(spec: &Spec, leader: &ProcessRecord) -> Option<u64> {
     let ours = i32::try_from(std::process::id()).unwrap_or(0);
-    let used = procfs::members(leader, &spec.marker, ours).into_iter().map(procfs::memory).sum();
+    let used = procfs::members(leader, &spec.marker, ours)
+        .into_iter()
+        .map(procfs::memory)
+        .sum();
     (used > spec.limits.memory).then_some(used)
 }
 
@@ -125,10 +139,15 @@ impl OutOfMemory {
                     .write(true)
                     .open(directory.join("cgroup.event_control"))
                     .and_then(|mut file| {
-                        file.write_all(format!("{} {}", event.as_raw_fd(), control.as_raw_fd()).as_bytes())
+                        file.write_all(
+                            format!("{} {}", event.as_raw_fd(), control.as_raw_fd()).as_bytes(),
+                        )
                     })
                     .ok()?;
-                Some(Self::V1 { event, _control: control })
+                Some(Self::V1 {
+                    event,
+                    _control: control,
+                })
             }
         }
     }

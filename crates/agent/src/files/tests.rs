@@ -17,7 +17,11 @@ fn fixture() -> Fixture {
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(work_dir.join("secret"), "secret").unwrap();
     let directory = directory.display().to_string();
-    Fixture { sandboxes: Sandboxes::new(&work_dir), directory, _root: root }
+    Fixture {
+        sandboxes: Sandboxes::new(&work_dir),
+        directory,
+        _root: root,
+    }
 }
 
 impl Fixture {
@@ -29,9 +33,19 @@ impl Fixture {
     fn check(&self, offset: i64, length: i64, data: &str, at: u64) {
         let piece = self
             .sandboxes
-            .read(&format!("{}/stdout", self.directory), u64::try_from(offset).ok(), u64::try_from(length).ok())
+            .read(
+                &format!("{}/stdout", self.directory),
+                u64::try_from(offset).ok(),
+                u64::try_from(length).ok(),
+            )
             .unwrap();
-        assert_eq!(piece, Piece { data: data.to_owned(), offset: at });
+        assert_eq!(
+            piece,
+            Piece {
+                data: data.to_owned(),
+                offset: at
+            }
+        );
     }
 }
 
@@ -69,7 +83,11 @@ fn long_files_come_in_parts() {
     let it = fixture();
     it.put("stdout", &vec![b'x'; 200_000]);
     let read = |offset| {
-        it.sandboxes.read(&format!("{}/stdout", it.directory), Some(offset), None).unwrap().data.len()
+        it.sandboxes
+            .read(&format!("{}/stdout", it.directory), Some(offset), None)
+            .unwrap()
+            .data
+            .len()
     };
     assert_eq!(read(0), 65_536);
     assert_eq!(read(199_000), 1_000);
@@ -85,17 +103,39 @@ fn nothing_outside_is_shown() {
     symlink("/proc/self/root", directory.join("root")).unwrap();
     symlink("stdout", directory.join("inside")).unwrap();
     it.put("stdout", b"log");
-    let read = |path: &str| it.sandboxes.read(path, Some(0), None).map(|piece| piece.data);
+    let read = |path: &str| {
+        it.sandboxes
+            .read(path, Some(0), None)
+            .map(|piece| piece.data)
+    };
     let inside = |name: &str| read(&format!("{}/{name}", it.directory));
     assert_eq!(inside("inside").unwrap(), "log");
-    for name in ["absolute", "relative", "root/etc/passwd", "../../../../../../../../secret", "x/../stdout"] {
-        assert!(matches!(inside(name), Err(FileError::Outside)), "{name}: {:?}", inside(name));
+    for name in [
+        "absolute",
+        "relative",
+        "root/etc/passwd",
+        "../../../../../../../../secret",
+        "x/../stdout",
+    ] {
+        assert!(
+            matches!(inside(name), Err(FileError::Outside)),
+            "{name}: {:?}",
+            inside(name)
+        );
     }
-    for path in ["/etc/passwd", "secret", "", &work_dir.join("secret").display().to_string()] {
+    for path in [
+        "/etc/passwd",
+        "secret",
+        "",
+        &work_dir.join("secret").display().to_string(),
+    ] {
         assert!(matches!(read(path), Err(FileError::NotFound)), "{path}");
     }
     assert!(matches!(inside("nothing"), Err(FileError::NotFound)));
-    assert!(matches!(it.sandboxes.browse(&work_dir.display().to_string()), Err(FileError::NotFound)));
+    assert!(matches!(
+        it.sandboxes.browse(&work_dir.display().to_string()),
+        Err(FileError::NotFound)
+    ));
 }
 
 #[test]
@@ -103,7 +143,9 @@ fn a_sandbox_that_became_a_link_is_not_followed() {
     let it = fixture();
     std::fs::remove_dir(&it.directory).unwrap();
     symlink("/etc", &it.directory).unwrap();
-    let read = it.sandboxes.read(&format!("{}/passwd", it.directory), Some(0), None);
+    let read = it
+        .sandboxes
+        .read(&format!("{}/passwd", it.directory), Some(0), None);
     assert!(matches!(read, Err(FileError::Outside)), "{read:?}");
 }
 
@@ -111,8 +153,18 @@ fn a_sandbox_that_became_a_link_is_not_followed() {
 fn a_pipe_does_not_hang_the_reader() {
     let it = fixture();
     let path = format!("{}/pipe", it.directory);
-    rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    assert!(matches!(it.sandboxes.read(&path, Some(0), None), Err(FileError::NotAFile)));
+    rustix::fs::mknodat(
+        CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert!(matches!(
+        it.sandboxes.read(&path, Some(0), None),
+        Err(FileError::NotAFile)
+    ));
 }
 
 #[test]
@@ -121,8 +173,10 @@ fn listings_name_whole_paths() {
     it.put("stdout", b"12345");
     std::fs::create_dir(format!("{}/data", it.directory)).unwrap();
     let entries = it.sandboxes.browse(&format!("{}/.", it.directory)).unwrap();
-    let shown: Vec<(String, &str, u64)> =
-        entries.iter().map(|entry| (entry.path.clone(), &entry.mode[..4], entry.size)).collect();
+    let shown: Vec<(String, &str, u64)> = entries
+        .iter()
+        .map(|entry| (entry.path.clone(), &entry.mode[..4], entry.size))
+        .collect();
     assert_eq!(shown[0].0, format!("{}/data", it.directory));
     assert_eq!(shown[0].1, "drwx");
     assert_eq!(shown[1], (format!("{}/stdout", it.directory), "-rw-", 5));

@@ -35,7 +35,10 @@ impl Image {
             Some((name, tag)) if !tag.contains('/') => name,
             Some(_) | None => name,
         };
-        let name = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("index.docker.io/")).unwrap_or(name);
+        let name = name
+            .strip_prefix("docker.io/")
+            .or_else(|| name.strip_prefix("index.docker.io/"))
+            .unwrap_or(name);
         match name {
             "mhausenblas/simpleservice" => Self::BuiltIn("simpleservice"),
             "mesosphere/marathon-lb" => Self::BuiltIn("edge"),
@@ -60,7 +63,11 @@ pub(crate) struct CommandLine {
 /// Decides what is executed for a launch.
 pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLine, LaunchError> {
     let launch = &order.launch;
-    let mut line = CommandLine { argv: Vec::new(), is_built_in: false, notes: Vec::new() };
+    let mut line = CommandLine {
+        argv: Vec::new(),
+        is_built_in: false,
+        notes: Vec::new(),
+    };
     let args = || launch.args.clone().unwrap_or_default();
     let shell = |cmd: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), cmd.to_owned()];
     let Some(container) = &launch.container else {
@@ -71,7 +78,9 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
         return non_empty(line);
     };
     if container.appc.is_some() {
-        return Err(LaunchError::new("AppC images are not supported; this agent runs tasks as processes"));
+        return Err(LaunchError::new(
+            "AppC images are not supported; this agent runs tasks as processes",
+        ));
     }
     let Some(docker) = &container.docker else {
         // Mesos' own containerizer without an image: a plain command, if nothing else was asked for.
@@ -81,7 +90,11 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
                  start a Docker engine and run the agent with --containerizer docker",
             ));
         }
-        debug_assert_eq!(container.kind, ContainerKind::Mesos, "a DOCKER container has an image");
+        debug_assert_eq!(
+            container.kind,
+            ContainerKind::Mesos,
+            "a DOCKER container has an image"
+        );
         line.argv = launch.cmd.as_deref().map_or_else(args, shell);
         return non_empty(line);
     };
@@ -89,7 +102,9 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
     let role = match Image::of(image) {
         Image::BuiltIn(role) => role,
         Image::NotYet => {
-            return Err(LaunchError::new(format!("the built-in image {image} is not available yet")));
+            return Err(LaunchError::new(format!(
+                "the built-in image {image} is not available yet"
+            )));
         }
         Image::Foreign => {
             return Err(LaunchError::new(format!(
@@ -101,7 +116,10 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
     line.is_built_in = true;
     line.argv = match &launch.cmd {
         Some(cmd) => shell(cmd),
-        None => [executable.display().to_string(), role.to_owned()].into_iter().chain(args()).collect(),
+        None => [executable.display().to_string(), role.to_owned()]
+            .into_iter()
+            .chain(args())
+            .collect(),
     };
     if !container.volumes.is_empty() {
         line.notes.push("volumes are not mounted".to_owned());
@@ -119,7 +137,9 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
 
 fn non_empty(line: CommandLine) -> Result<CommandLine, LaunchError> {
     if line.argv.is_empty() {
-        return Err(LaunchError::new("the app has neither cmd nor args nor an image"));
+        return Err(LaunchError::new(
+            "the app has neither cmd nor args nor an image",
+        ));
     }
     Ok(line)
 }
@@ -132,10 +152,22 @@ pub(crate) fn environment(
 ) -> BTreeMap<String, String> {
     let sandbox = order.sandbox.display().to_string();
     let home = user.map_or_else(|| sandbox.clone(), |user| user.home.clone());
-    let mut env: BTreeMap<String, String> =
-        [("PATH", PATH), ("LANG", LANG), ("HOME", &home)].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    env.extend(built_in_env.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
-    env.extend(order.launch.env.iter().map(|(key, value)| (key.clone(), value.clone())));
+    let mut env: BTreeMap<String, String> = [("PATH", PATH), ("LANG", LANG), ("HOME", &home)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    env.extend(
+        built_in_env
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
+    env.extend(
+        order
+            .launch
+            .env
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     // Set by the executor whatever the app says: the container's name finds the task's processes again.
     env.extend(
         [
@@ -155,9 +187,15 @@ mod tests {
     #[test]
     fn images_by_name_whatever_the_tag() {
         for (image, expected) in [
-            ("mhausenblas/simpleservice:0.4.0", Image::BuiltIn("simpleservice")),
+            (
+                "mhausenblas/simpleservice:0.4.0",
+                Image::BuiltIn("simpleservice"),
+            ),
             ("mhausenblas/simpleservice", Image::BuiltIn("simpleservice")),
-            ("docker.io/mesosphere/marathon-lb:v1.4.1", Image::BuiltIn("edge")),
+            (
+                "docker.io/mesosphere/marathon-lb:v1.4.1",
+                Image::BuiltIn("edge"),
+            ),
             ("magneticio/vamp:0.9.1", Image::NotYet),
             ("registry:5000/mhausenblas/simpleservice", Image::Foreign),
             ("nginx", Image::Foreign),

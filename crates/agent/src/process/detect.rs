@@ -43,9 +43,10 @@ impl Mechanism {
     pub(crate) fn cgroup(&self, container: &str) -> Option<Cgroup> {
         match self {
             Self::V2(base) => Some(Cgroup::V2(base.join(container))),
-            Self::V1 { memory, cpu } => {
-                Some(Cgroup::V1 { memory: memory.join(container), cpu: cpu.join(container) })
-            }
+            Self::V1 { memory, cpu } => Some(Cgroup::V1 {
+                memory: memory.join(container),
+                cpu: cpu.join(container),
+            }),
             Self::Watcher => None,
         }
     }
@@ -68,7 +69,9 @@ impl Mechanism {
         if let Self::V2(base) = self {
             enable_controllers(base)?;
         }
-        let Some(cgroup) = self.cgroup(&format!("probe-{}", std::process::id())) else { return Ok(()) };
+        let Some(cgroup) = self.cgroup(&format!("probe-{}", std::process::id())) else {
+            return Ok(());
+        };
         let outcome = cgroup.create(Limits::new(1.0, 32.0)).and_then(|()| {
             let mut held = Command::new(executable)
                 .args(["executor", "--hold"])
@@ -91,8 +94,13 @@ impl Mechanism {
 fn enable_controllers(base: &Path) -> io::Result<()> {
     if let Some(parent) = base.parent() {
         let offered = std::fs::read_to_string(parent.join("cgroup.controllers"))?;
-        if !["memory", "cpu"].iter().all(|wanted| offered.split_ascii_whitespace().any(|word| word == *wanted)) {
-            return Err(io::Error::other("the memory and cpu controllers are not offered"));
+        if !["memory", "cpu"]
+            .iter()
+            .all(|wanted| offered.split_ascii_whitespace().any(|word| word == *wanted))
+        {
+            return Err(io::Error::other(
+                "the memory and cpu controllers are not offered",
+            ));
         }
     }
     std::fs::create_dir_all(base)?;
@@ -100,7 +108,10 @@ fn enable_controllers(base: &Path) -> io::Result<()> {
         let control = directory.join("cgroup.subtree_control");
         let enabled = std::fs::read_to_string(&control)?;
         for controller in ["memory", "cpu"] {
-            if !enabled.split_ascii_whitespace().any(|word| word == controller) {
+            if !enabled
+                .split_ascii_whitespace()
+                .any(|word| word == controller)
+            {
                 std::fs::write(&control, format!("+{controller}"))?;
             }
         }
@@ -117,7 +128,9 @@ fn candidates(mounts: &str, own: &str) -> Vec<Mechanism> {
     let (mut memory, mut cpu) = (None, None);
     for line in mounts.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
-        let [_, point, kind, options, ..] = fields.as_slice() else { continue };
+        let [_, point, kind, options, ..] = fields.as_slice() else {
+            continue;
+        };
         let has = |controller: &str| options.split(',').any(|option| option == controller);
         match *kind {
             "cgroup2" => unified = Some(PathBuf::from(point)),
@@ -150,7 +163,10 @@ fn candidates(mounts: &str, own: &str) -> Vec<Mechanism> {
         }
     }
     if let (Some(memory), Some(cpu)) = (memory, cpu) {
-        found.push(Mechanism::V1 { memory: memory.join(BASE), cpu: cpu.join(BASE) });
+        found.push(Mechanism::V1 {
+            memory: memory.join(BASE),
+            cpu: cpu.join(BASE),
+        });
         if let (Some(own_memory), Some(own_cpu)) = (own_path("memory"), own_path("cpu")) {
             found.push(Mechanism::V1 {
                 memory: memory.join(own_memory).join(BASE),

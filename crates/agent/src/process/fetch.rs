@@ -13,11 +13,16 @@ use super::user::User;
 use crate::containerizer::LaunchError;
 
 /// Endings that Mesos' fetcher unpacks.
-const ARCHIVES: [&str; 10] =
-    [".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".gz", ".zip", ".jar.gz"];
+const ARCHIVES: [&str; 10] = [
+    ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".gz", ".zip", ".jar.gz",
+];
 
 /// Copies everything a task asks for into its sandbox. Blocks.
-pub(crate) fn fetch(wanted: &[Fetch], sandbox: &Path, user: Option<&User>) -> Result<(), LaunchError> {
+pub(crate) fn fetch(
+    wanted: &[Fetch],
+    sandbox: &Path,
+    user: Option<&User>,
+) -> Result<(), LaunchError> {
     wanted.iter().try_for_each(|fetch| {
         copy(fetch, sandbox, user)
             .map_err(|why| LaunchError::new(format!("Failed to fetch '{}': {why}", fetch.uri)))
@@ -26,9 +31,15 @@ pub(crate) fn fetch(wanted: &[Fetch], sandbox: &Path, user: Option<&User>) -> Re
 
 fn copy(fetch: &Fetch, sandbox: &Path, user: Option<&User>) -> Result<(), String> {
     let source = source(&fetch.uri)?;
-    let name = source.file_name().and_then(|name| name.to_str()).ok_or("it names no file")?;
+    let name = source
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("it names no file")?;
     if fetch.extract && ARCHIVES.iter().any(|ending| name.ends_with(ending)) {
-        return Err("archives are not unpacked yet; set \"extract\": false to get the file as it is".to_owned());
+        return Err(
+            "archives are not unpacked yet; set \"extract\": false to get the file as it is"
+                .to_owned(),
+        );
     }
     let target = target(fetch.output_file.as_deref().unwrap_or(name))?;
     let metadata = fs::metadata(&source).map_err(|error| error.to_string())?;
@@ -62,7 +73,9 @@ fn source(uri: &str) -> Result<PathBuf, String> {
     let path = match uri.split_once("://") {
         Some(("file", path)) => path.strip_prefix("localhost").unwrap_or(path),
         Some((scheme, _)) => {
-            return Err(format!("{scheme} downloads are not supported yet; only file:// and absolute paths are"));
+            return Err(format!(
+                "{scheme} downloads are not supported yet; only file:// and absolute paths are"
+            ));
         }
         None => uri,
     };
@@ -75,8 +88,12 @@ fn source(uri: &str) -> Result<PathBuf, String> {
 /// A name inside the sandbox.
 fn target(name: &str) -> Result<&Path, String> {
     let path = Path::new(name);
-    let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-    let is_log = ["stdout", "stderr"].iter().any(|log| path == Path::new(log));
+    let is_inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let is_log = ["stdout", "stderr"]
+        .iter()
+        .any(|log| path == Path::new(log));
     if name.is_empty() || !is_inside || is_log {
         return Err(format!("'{name}' cannot be its name in the sandbox"));
     }
@@ -88,7 +105,13 @@ mod tests {
     use super::*;
 
     fn wanted(uri: &str) -> Fetch {
-        Fetch { uri: uri.to_owned(), extract: true, executable: false, cache: false, output_file: None }
+        Fetch {
+            uri: uri.to_owned(),
+            extract: true,
+            executable: false,
+            cache: false,
+            output_file: None,
+        }
     }
 
     #[test]
@@ -97,18 +120,34 @@ mod tests {
         let file = outside.path().join("tool");
         fs::write(&file, "#!/bin/sh").unwrap();
         let uri = file.display().to_string();
-        let order = Fetch { executable: true, output_file: Some("bin/it".to_owned()), ..wanted(&format!("file://{uri}")) };
+        let order = Fetch {
+            executable: true,
+            output_file: Some("bin/it".to_owned()),
+            ..wanted(&format!("file://{uri}"))
+        };
         fetch(&[wanted(&uri), order], sandbox.path(), None).unwrap();
-        assert_eq!(fs::metadata(sandbox.path().join("tool")).unwrap().mode() & 0o777, 0o644);
-        assert_eq!(fs::metadata(sandbox.path().join("bin/it")).unwrap().mode() & 0o777, 0o755);
+        assert_eq!(
+            fs::metadata(sandbox.path().join("tool")).unwrap().mode() & 0o777,
+            0o644
+        );
+        assert_eq!(
+            fs::metadata(sandbox.path().join("bin/it")).unwrap().mode() & 0o777,
+            0o755
+        );
 
         let refused = |fetched: Fetch| fetch(&[fetched], sandbox.path(), None).unwrap_err().message;
-        assert!(refused(wanted("http://example.com/x")).contains("http downloads are not supported yet"));
+        assert!(
+            refused(wanted("http://example.com/x"))
+                .contains("http downloads are not supported yet")
+        );
         assert!(refused(wanted("/no/such/a.tar.gz")).contains("archives are not unpacked yet"));
         assert!(refused(wanted("/no/such/file")).contains("No such file"));
         assert!(refused(wanted("relative")).contains("must be absolute"));
         for name in ["../x", "/etc/x", "", "stderr"] {
-            let order = Fetch { output_file: Some(name.to_owned()), ..wanted(&uri) };
+            let order = Fetch {
+                output_file: Some(name.to_owned()),
+                ..wanted(&uri)
+            };
             assert!(refused(order).contains("cannot be its name"), "{name}");
         }
     }

@@ -21,7 +21,9 @@ pub(crate) fn users() -> Vec<User> {
 fn parse(passwd: &str) -> Vec<User> {
     let user = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
+        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else {
+            return None;
+        };
         Some(User {
             name: (*name).to_owned(),
             uid: uid.parse().ok()?,
@@ -34,12 +36,18 @@ fn parse(passwd: &str) -> Vec<User> {
 
 /// The user to change to for a launch; `None` if the agent's own is meant.
 pub(crate) fn of(launch: &LaunchTask) -> Result<Option<User>, LaunchError> {
-    let Some(name) = &launch.user else { return Ok(None) };
+    let Some(name) = &launch.user else {
+        return Ok(None);
+    };
     let me = rustix::process::geteuid();
     let user = users()
         .into_iter()
         .find(|user| user.name == *name)
-        .ok_or_else(|| LaunchError::new(format!("Failed to get user information for '{name}': no such user")))?;
+        .ok_or_else(|| {
+            LaunchError::new(format!(
+                "Failed to get user information for '{name}': no such user"
+            ))
+        })?;
     if user.uid == me.as_raw() {
         return Ok(None);
     }
@@ -57,8 +65,21 @@ mod tests {
 
     #[test]
     fn reads_passwd() {
-        let found = parse("root:x:0:0:root:/root:/bin/bash\nbroken\nnobody:x:65534:65534::/nonexistent:/bin/false\n");
-        let user = |name: &str, id, home: &str| User { name: name.into(), uid: id, gid: id, home: home.into() };
-        assert_eq!(found, [user("root", 0, "/root"), user("nobody", 65534, "/nonexistent")]);
+        let found = parse(
+            "root:x:0:0:root:/root:/bin/bash\nbroken\nnobody:x:65534:65534::/nonexistent:/bin/false\n",
+        );
+        let user = |name: &str, id, home: &str| User {
+            name: name.into(),
+            uid: id,
+            gid: id,
+            home: home.into(),
+        };
+        assert_eq!(
+            found,
+            [
+                user("root", 0, "/root"),
+                user("nobody", 65534, "/nonexistent")
+            ]
+        );
     }
 }
