@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::HeaderValue;
+use http::HeaderValue;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -22,9 +22,9 @@ use crate::admin;
 use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::proxy::headers::Origin;
-use crate::proxy::http::{self, Entry, Visit};
+use crate::proxy::http::{Entry, Visit};
 use crate::proxy::io::ClientSocket;
-use crate::proxy::tcp;
+use crate::proxy::{session, tcp};
 use crate::state::Shared;
 
 /// HAProxy's backlog in Marathon-LB's template; the kernel caps it.
@@ -298,11 +298,11 @@ impl Listening {
             client: text(peer.ip().to_canonical().to_string())?,
             port: text(port.to_string())?,
         };
-        let session = Session::begin(&frontend, &shared);
+        let counted = Session::begin(&frontend, &shared);
         let shutdown = self.shutdown.clone();
         Some(Box::pin(async move {
             let socket = ClientSocket::new(stream, Arc::clone(&frontend));
-            http::serve(
+            session::serve(
                 Visit {
                     shared,
                     entry,
@@ -313,7 +313,7 @@ impl Listening {
                 shutdown,
             )
             .await;
-            drop(session);
+            drop(counted);
         }))
     }
 }

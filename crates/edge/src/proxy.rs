@@ -18,6 +18,7 @@ pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod pages;
 pub(crate) mod pool;
+pub(crate) mod session;
 pub(crate) mod tcp;
 
 use std::net::SocketAddr;

@@ -428,11 +428,39 @@ async fn the_admin_port_answers() {
         row[8].parse::<u64>().unwrap() > 0 && row[9].parse::<u64>().unwrap() > 0,
         "{row:?}"
     );
+    check_shape(&rows, &blue);
     let unchecked = rows
         .iter()
         .find(|row| row[0] == "tcp_10001" && row[32] == "2")
         .unwrap();
     assert_eq!(unchecked[17], "no check");
+}
+
+/// Which fields are filled is as in rows recorded from the original; only the edge's own checks are missing (fields 36-38, 56).
+fn check_shape(rows: &[Vec<String>], server: &str) {
+    for (name, recorded) in [
+        (
+            "zdd_blue_10080/FRONTEND",
+            ",,,0,0,10000,0,0,0,0,0,0,,,,,OPEN,,,,,,,,,1,6,0,,,,0,0,0,0,,,,0,0,0,0,0,0,,0,0,0,,,0,0,0,0,,,,,,,,",
+        ),
+        (
+            server,
+            ",0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,1,0,0,0,199,0,,1,7,1,,0,,2,0,,0,,,,0,0,0,0,0,0,0,,,,0,0,,,,,-1,,,0,0,0,0,",
+        ),
+        (
+            "zdd_blue_10080/BACKEND",
+            ",0,0,0,0,1000,0,0,0,0,0,,0,0,0,0,UP,4,4,0,,0,197,0,,1,7,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,,0,0,0,0,0,0,-1,,,0,0,0,0,",
+        ),
+    ] {
+        let row = rows
+            .iter()
+            .find(|row| format!("{}/{}", row[0], row[1]) == name)
+            .unwrap();
+        // The recorded rows are given without their two names.
+        let filled = |fields: &[String]| fields.iter().map(|f| !f.is_empty()).collect::<Vec<_>>();
+        let recorded: Vec<_> = recorded.split(',').skip(1).map(str::to_owned).collect();
+        assert_eq!(filled(&row[2..]), filled(&recorded), "{row:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
