@@ -2,8 +2,8 @@
 //!
 //! One task a check. A health check asks all RUNNING tasks of its app version together, first min(interval, 5 s) after the
 //! order, then every interval; a readiness check asks its one task at once, then every interval until it is ready. Rounds may
-//! overlap when the timeout is longer than the interval. All durations are divided by the speed. What an outcome means is
-//! the engine's business. Source: contract marathon §6.2, §6.5.
+//! overlap when the timeout is longer than the interval. Intervals are divided by the speed; timeouts are not, since a machine
+//! does not answer faster for it. What an outcome means is the engine's business. Source: contract marathon §6.2, §6.5.
 
 mod ask;
 
@@ -25,7 +25,7 @@ use crate::shared::{Message, Shared};
 
 /// The first round comes at most this long after a check was added; it is Marathon's constant.
 const FIRST_ROUND_MILLIS: u64 = 5_000;
-/// No interval and no timeout becomes shorter than this by the speed: loopback answers need a few milliseconds.
+/// No interval becomes shorter than this by the speed: loopback answers need a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(50);
 
 /// What runs, and how to stop it.
@@ -152,7 +152,7 @@ async fn check_health(
     let interval_millis = check.interval_seconds.saturating_mul(1000);
     let first = divided(interval_millis.min(FIRST_ROUND_MILLIS), shared.speed);
     let mut rounds = every(first, divided(interval_millis, shared.speed));
-    let timeout = divided(check.timeout_seconds.saturating_mul(1000), shared.speed);
+    let timeout = Duration::from_secs(check.timeout_seconds);
     let mut asked = JoinSet::new();
     loop {
         tokio::select! {
@@ -280,7 +280,7 @@ fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app
 
 async fn check_readiness(shared: &Shared, task_id: &TaskId, app: &App, check: &ReadinessCheck) {
     let interval = divided(check.interval_seconds.saturating_mul(1000), shared.speed);
-    let timeout = divided(check.timeout_seconds.saturating_mul(1000), shared.speed);
+    let timeout = Duration::from_secs(check.timeout_seconds);
     let mut rounds = every(Duration::ZERO, interval);
     loop {
         rounds.tick().await;
