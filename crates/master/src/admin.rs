@@ -41,7 +41,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn handle(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) -> Response {
     match Call::read(request).await {
         Ok(call) => answer(&shared, call).await,
-        Err(error) => error.into_response(),
+        Err(error) => api::with_headers(&shared, error.into_response()),
     }
 }
 

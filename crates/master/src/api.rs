@@ -28,12 +28,14 @@ use crate::shared::Shared;
 /// What a handler gives back.
 pub(crate) type Outcome = Result<Response, ApiError>;
 
-/// Answers a call to the Marathon API; every answer gets the headers of contract §2.1.
+/// Answers a call to the Marathon API.
 pub(crate) async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
-    let mut response = match route(shared, &call).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
-    };
+    let outcome = route(shared, &call).await;
+    with_headers(shared, outcome.unwrap_or_else(ApiError::into_response))
+}
+
+/// The headers that every answer of the API has (contract §2.1).
+pub(crate) fn with_headers(shared: &Shared, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let leader = format!("http://{}", shared.identity.front);
     if let Ok(leader) = HeaderValue::from_str(&leader) {

@@ -174,3 +174,58 @@ fn without_trees(json: &str) -> Option<String> {
     plan.shift_remove("target");
     Some(value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zddcluster_model::AppId;
+    use zddcluster_model::event::EventKind;
+
+    fn event() -> Event {
+        let kind = EventKind::AppTerminated {
+            app_id: AppId::absolute("/a"),
+        };
+        Event {
+            timestamp: "2016-10-13T13:31:39.085Z".parse().unwrap(),
+            kind,
+        }
+    }
+
+    fn bus() -> Bus {
+        Bus::new(Clock::start(0))
+    }
+
+    #[test]
+    fn an_event_is_two_lines_with_crlf() {
+        let bus = bus();
+        let wanted = Wanted {
+            event_types: vec!["app_terminated_event".to_owned()],
+            ..Wanted::default()
+        };
+        let (_, mut receiver) = bus.attach(wanted);
+        bus.publish([event()]);
+        let expected = "event: app_terminated_event\r\n\
+            data: {\"appId\":\"/a\",\"eventType\":\"app_terminated_event\",\
+            \"timestamp\":\"2016-10-13T13:31:39.085Z\"}\r\n\r\n";
+        assert_eq!(receiver.try_recv().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_slow_reader_is_cut_off_and_others_go_on() {
+        let bus = bus();
+        let (_, mut slow) = bus.attach(Wanted::default());
+        let mut n_slow = 0;
+        while slow.try_recv().is_ok() {}
+        for _ in 0..=QUEUE {
+            bus.publish([event()]);
+        }
+        let (_, mut fresh) = bus.attach(Wanted::default());
+        while slow.try_recv().is_ok() {
+            n_slow += 1;
+        }
+        assert_eq!((n_slow, slow.is_closed()), (QUEUE, true));
+        bus.publish([event()]);
+        assert!(fresh.try_recv().is_ok() && fresh.try_recv().is_ok());
+        assert!(!fresh.is_closed());
+    }
+}

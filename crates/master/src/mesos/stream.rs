@@ -116,6 +116,10 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
                 let Some(event) = event else {
                     return Ok(());
                 };
+                // An agent is told before the first task on it.
+                for record in agent_records(&shared.state(), &mut agents) {
+                    send(records, &record).await?;
+                }
                 if let Some(record) = task_record(shared, &event) {
                     send(records, &record).await?;
                 }
