@@ -2,12 +2,14 @@
 //!
 //! A listener has a bounded queue; one that does not keep up is cut off, never waited for. Source: contract marathon §5.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
-use zddcluster_model::event::Event;
+use zddcluster_model::deployment::Plan;
+use zddcluster_model::event::{Event, EventKind};
+use zddcluster_model::{AppId, Group};
 
 use crate::clock::Clock;
 
@@ -40,11 +42,11 @@ struct Inner {
     observers: Vec<mpsc::Sender<Event>>,
 }
 
-/// One rendered event.
+/// One rendered event, in the forms that somebody wants.
 struct Frame {
-    name: String,
-    full: Bytes,
-    /// Only if it differs and somebody wants it.
+    name: &'static str,
+    full: Option<Bytes>,
+    /// Without the plan's trees; only for events with a plan.
     light: Option<Bytes>,
 }
 
@@ -97,9 +99,8 @@ impl Bus {
     pub(crate) fn publish(&self, events: impl IntoIterator<Item = Event>) {
         let mut inner = self.lock();
         for event in events {
-            if !inner.streams.is_empty() {
-                let is_light_wanted = inner.streams.iter().any(|(_, wanted, _)| wanted.is_light);
-                inner.deliver(&render(&event, is_light_wanted));
+            if let Some(frame) = inner.render(&event) {
+                inner.deliver(&frame);
             }
             if !inner.observers.is_empty() {
                 inner
@@ -114,27 +115,64 @@ impl Bus {
         self.lock().streams.clear();
     }
 
-    fn stream_frame(&self, name: &str, remote_address: &str) -> Frame {
+    fn stream_frame(&self, name: &'static str, remote_address: &str) -> Frame {
         let timestamp = self.clock.now();
         let body =
             json!({ "remoteAddress": remote_address, "eventType": name, "timestamp": timestamp });
         Frame {
-            name: name.to_owned(),
-            full: frame(name, &body.to_string()),
+            name,
+            full: Some(frame(name, &body.to_string())),
             light: None,
         }
     }
 }
 
+impl Wanted {
+    fn is_for(&self, name: &str) -> bool {
+        self.event_types.is_empty() || self.event_types.iter().any(|wanted| wanted == name)
+    }
+}
+
 impl Inner {
+    /// The event in the forms that its readers want; `None` if it has none.
+    fn render(&self, event: &Event) -> Option<Frame> {
+        if self.streams.is_empty() {
+            return None;
+        }
+        let name = event.name();
+        let light = if self.streams.iter().any(|(_, wanted, _)| wanted.is_light) {
+            without_trees(event)
+        } else {
+            None
+        };
+        let (mut is_full_wanted, mut is_light_wanted) = (false, false);
+        for (_, wanted, _) in &self.streams {
+            if wanted.is_for(name) {
+                if wanted.is_light && light.is_some() {
+                    is_light_wanted = true;
+                } else {
+                    is_full_wanted = true;
+                }
+            }
+        }
+        let full = is_full_wanted.then(|| {
+            let json = serde_json::to_string(event).expect("events have string keys only");
+            frame(name, &json)
+        });
+        let light = light
+            .filter(|_| is_light_wanted)
+            .map(|light| frame(name, &light));
+        (is_full_wanted || is_light_wanted).then_some(Frame { name, full, light })
+    }
+
     fn deliver(&mut self, frame: &Frame) {
         self.streams.retain(|(_, wanted, sender)| {
-            if !wanted.event_types.is_empty() && !wanted.event_types.contains(&frame.name) {
+            if !wanted.is_for(frame.name) {
                 return true;
             }
-            let bytes = match &frame.light {
-                Some(light) if wanted.is_light => light,
-                _ => &frame.full,
+            let light = frame.light.as_ref().filter(|_| wanted.is_light);
+            let Some(bytes) = light.or(frame.full.as_ref()) else {
+                return true;
             };
             let is_kept = sender.try_send(bytes.clone()).is_ok();
             if !is_kept {
@@ -151,24 +189,41 @@ fn frame(name: &str, json: &str) -> Bytes {
     format!("event: {name}\r\ndata: {json}\r\n\r\n").into()
 }
 
-fn render(event: &Event, is_light_wanted: bool) -> Frame {
-    let name = event.name().to_owned();
-    let value = serde_json::to_string(event).expect("events have string keys only");
-    let light = if is_light_wanted && name.starts_with("deployment_") {
-        without_trees(&value).map(|json| frame(&name, &json))
-    } else {
-        None
+/// The JSON of an event that carries a plan, without the plan's trees (Z21); the trees are not even looked at.
+fn without_trees(event: &Event) -> Option<String> {
+    let lighter = |plan: &Arc<Plan>| {
+        let none = Arc::new(Group::empty(AppId::root(), plan.version));
+        let (original, target) = (Arc::clone(&none), none);
+        Arc::new(Plan {
+            id: plan.id.clone(),
+            original,
+            target,
+            steps: plan.steps.clone(),
+            version: plan.version,
+        })
     };
-    Frame {
-        full: frame(&name, &value),
-        light,
-        name,
+    let mut event = Event {
+        timestamp: event.timestamp,
+        kind: event.kind.clone(),
+    };
+    match &mut event.kind {
+        EventKind::DeploymentInfo { plan, .. }
+        | EventKind::DeploymentStepSuccess { plan, .. }
+        | EventKind::DeploymentStepFailure { plan, .. }
+        | EventKind::DeploymentSuccess { plan, .. }
+        | EventKind::DeploymentFailed { plan, .. } => *plan = lighter(plan),
+        EventKind::ApiPost { .. }
+        | EventKind::StatusUpdate { .. }
+        | EventKind::AddHealthCheck { .. }
+        | EventKind::RemoveHealthCheck { .. }
+        | EventKind::FailedHealthCheck { .. }
+        | EventKind::HealthStatusChanged { .. }
+        | EventKind::UnhealthyTaskKill { .. }
+        | EventKind::GroupChangeSuccess { .. }
+        | EventKind::GroupChangeFailed { .. }
+        | EventKind::AppTerminated { .. } => return None,
     }
-}
-
-/// The event without `original` and `target` of its plan (Z21).
-fn without_trees(json: &str) -> Option<String> {
-    let mut value: Value = serde_json::from_str(json).ok()?;
+    let mut value = serde_json::to_value(&event).expect("events have string keys only");
     let plan = value.get_mut("plan")?.as_object_mut()?;
     plan.shift_remove("original");
     plan.shift_remove("target");
@@ -178,8 +233,6 @@ fn without_trees(json: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zddcluster_model::AppId;
-    use zddcluster_model::event::EventKind;
 
     fn event() -> Event {
         let kind = EventKind::AppTerminated {
