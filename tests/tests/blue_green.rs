@@ -32,12 +32,42 @@ async fn version(cluster: &ClusterSandbox) -> Result<String, String> {
     Ok(answer["version"].as_str().unwrap_or_default().to_owned())
 }
 
+/// What is asked of the service while it is switched.
+#[derive(Clone, Copy, PartialEq)]
+enum Load {
+    /// Answers that take no time.
+    Quick,
+    /// Answers that take longer than a task's kill grace: those in flight at SIGKILL would be lost, if SIGTERM did not wait
+    /// for them and the edge did not ask another server.
+    Slow,
+}
+
+impl Load {
+    /// The lab's app, made slow if need be.
+    fn app(self, path: &str) -> Value {
+        let mut app = example(path);
+        if self == Self::Slow {
+            app["env"]["HEALTH_MIN"] = json!("6000");
+            app["env"]["HEALTH_MAX"] = json!("9000");
+        }
+        app
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Quick => "/endpoint0",
+            Self::Slow => "/health",
+        }
+    }
+}
+
 /// Switches from blue to green under load; what the load met, and the version at the end.
-async fn switch(more_args: &[&str]) -> anyhow::Result<(Report, String)> {
+async fn switch(load: Load, more_args: &[&str]) -> anyhow::Result<(Report, String)> {
     let args = [&["--with", "marathon-lb", "--speed", "20"], more_args].concat();
     let cluster = ClusterSandbox::start_with(Options::args(&args)).await?;
+    let blue = load.app("blue-green/blue.json");
     cluster
-        .dcos_ok(&["marathon", "app", "add", "blue-green/blue.json"], "")
+        .dcos_ok(&["marathon", "app", "add"], &blue.to_string())
         .await?;
     cluster.settled().await;
     eventually("blue behind the edge", || async {
@@ -51,11 +81,12 @@ async fn switch(more_args: &[&str]) -> anyhow::Result<(Report, String)> {
     .await;
 
     let stop = CancellationToken::new();
-    let url = format!("http://{}:10080/endpoint0", cluster.host(2));
+    let url = format!("http://{}:10080{}", cluster.host(2), load.path());
+    let probe = Config::new(&url, RATE)?;
     #[expect(clippy::disallowed_methods, reason = "joined at the end of the test")]
-    let load = tokio::spawn(run(Config::new(&url, RATE)?, stop.clone()));
-    let mut green = example("blue-green/green.json");
-    green["labels"] = example("blue-green/blue.json")["labels"].clone();
+    let probing = tokio::spawn(run(probe, stop.clone()));
+    let mut green = load.app("blue-green/green.json");
+    green["labels"] = blue["labels"].clone();
     cluster
         .dcos_ok(&["marathon", "app", "add"], &green.to_string())
         .await?;
@@ -82,12 +113,12 @@ async fn switch(more_args: &[&str]) -> anyhow::Result<(Report, String)> {
     // A second of green alone.
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.cancel();
-    Ok((load.await?, at_end))
+    Ok((probing.await?, at_end))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
-    let (report, at_end) = switch(&[]).await?;
+    let (report, at_end) = switch(Load::Quick, &[]).await?;
     assert_eq!(report.failed, 0, "{}", report.table());
     assert_eq!(at_end, "1.0");
     assert!(report.by_version.contains_key("0.9") && report.by_version.contains_key("1.0"));
@@ -98,5 +129,13 @@ async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
         "{}",
         report.table()
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_requests_in_flight_are_let_finish() -> anyhow::Result<()> {
+    let (report, at_end) = switch(Load::Slow, &[]).await?;
+    assert_eq!(report.failed, 0, "{}", report.table());
+    assert_eq!(at_end, "1.0");
     Ok(())
 }
