@@ -6,6 +6,8 @@
 //!
 //! `ZDD_SIM_SEED=n` replays one seed and prints what happens, `ZDD_SIM_SEEDS=n` runs another number of them.
 
+#![expect(clippy::print_stderr, reason = "tests tell which seeds they ran")]
+
 mod agents;
 mod users;
 mod watch;
