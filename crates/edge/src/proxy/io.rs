@@ -4,6 +4,7 @@
 //! its request, answers after the HTTP machinery has given up. [`ServerIo`] counts for a server and its backend.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +38,13 @@ impl ClientSocket {
             sent: AtomicU64::new(0),
             is_blocked: AtomicBool::new(false),
         })
+    }
+
+    /// Whether something has arrived that was not read yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        // The socket does not block: nothing to read is an error.
+        socket2::SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|n| n > 0)
     }
 
     /// Writes as much of `bytes` as fits, without waiting.

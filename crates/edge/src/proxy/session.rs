@@ -80,6 +80,8 @@ pub(crate) async fn serve(visit: Visit, socket: Arc<ClientSocket>, token: Cancel
             }
             _ = ticks.tick() => match watch.look(&activity, &socket) {
                 Look::Busy => {}
+                // A request that has just arrived would be lost with the connection.
+                Look::Idle if socket.has_unread() => {}
                 Look::Idle => connection.as_mut().graceful_shutdown(),
                 Look::Stuck => {
                     tracing::debug!("the client takes nothing: connection cut");
