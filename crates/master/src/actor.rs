@@ -123,7 +123,11 @@ impl Actor {
             for message in messages {
                 broken.refuse(message);
             }
-            return Ok(());
+            // Callers that keep the inbox full must not keep the store from being repaired.
+            if broken.retry_at() > Instant::now() {
+                return Ok(());
+            }
+            return Box::pin(self.try_repair()).await;
         }
         let before = self.engine.state().clone();
         let mut turn = Turn::default();
@@ -348,6 +352,8 @@ impl Actor {
         let reason = broken.reason();
         tracing::error!(%reason, "the store failed; writes are refused until it works again");
         self.engine.roll_back(before);
+        // The same state as before; whoever waits for the first one after the start goes on.
+        self.shared.publish(self.engine.state().clone());
         for (agent_id, generation) in turn.opened {
             self.shared.links.close(&agent_id, generation);
         }

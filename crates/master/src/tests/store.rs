@@ -63,3 +63,23 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     );
     again.stop().await;
 }
+
+#[tokio::test]
+async fn a_master_starts_and_shows_its_apps_on_a_full_disk() {
+    let cluster = Cluster::with_agent().await;
+    cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
+    cluster.stop().await;
+    cluster.store.fill();
+    let again = Cluster::start_on(cluster.store.clone()).await;
+    assert_eq!(again.get("/v2/apps/a").await.body["app"]["id"], "/a");
+    let refused = again
+        .call(Method::PUT, "/v2/apps/a", r#"{"instances": 3}"#)
+        .await;
+    assert_eq!(
+        refused.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        refused.text
+    );
+    again.stop().await;
+}
