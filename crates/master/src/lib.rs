@@ -6,11 +6,11 @@
 //!          └── snapshot ┴── bus, links ◀──────┴──▶ prober
 //! ```
 //!
-//! One writer decides ([`actor`]); everybody else reads snapshots. Listeners come in bound; nothing here chooses addresses.
+//! One writer decides (`actor`); everybody else reads snapshots. Listeners come in bound; nothing here chooses addresses.
 //!
-//! Reading order: [`actor`] is the heart, [`shared`] what handlers hold, [`links`] and [`events`] the ways out;
-//! [`api`] is Marathon's API, [`mesos`] the Mesos master's, [`admin`] the front door around both, [`agents`] and [`edges`]
-//! our own protocols, [`health`] the prober, [`render`] the JSON.
+//! Reading order: `actor` is the heart, `shared` what handlers hold, `links` and `events` the ways out;
+//! `api` is Marathon's API, `mesos` the Mesos master's, `admin` the front door around both, `agents` and `edges`
+//! our own protocols, `health` the prober, `render` the JSON.
 
 mod actor;
 mod admin;
