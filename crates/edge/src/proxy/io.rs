@@ -44,7 +44,9 @@ impl ClientSocket {
     pub(crate) fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         // The socket does not block: nothing to read is an error.
-        socket2::SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|n| n > 0)
+        socket2::SockRef::from(&self.stream)
+            .peek(&mut byte)
+            .is_ok_and(|n| n > 0)
     }
 
     /// Writes as much of `bytes` as fits, without waiting.
