@@ -304,10 +304,8 @@ impl Actor {
             }
             News::Ended(exit) => task.end(&exit),
             News::NeverStarted => {
-                if let Some(order) = self.tasks.remove(task_id).and_then(|task| task.order) {
-                    tracing::info!(task = %task_id, "ordered before a restart and never started; forgotten");
-                    self.remove_files(order);
-                }
+                tracing::info!(task = %task_id, "ordered before a restart and never started; forgotten");
+                self.tasks.remove(task_id);
             }
         }
         if let Some(task) = self.tasks.get(task_id) {

@@ -69,6 +69,14 @@ impl Driver {
             News::Ended(exit) => exit,
             News::NeverStarted => {
                 self.containerizer.clean(&self.order).await;
+                // Before it is told: the master may order the same task again at once.
+                let order = Arc::clone(&self.order);
+                if let Err(error) = blocking(move || order.forget()).await {
+                    let message =
+                        format!("Failed to forget an order that came to nothing: {error}");
+                    let exit = self.not_started(message).await;
+                    return self.tell(News::Ended(exit)).await;
+                }
                 return self.tell(News::NeverStarted).await;
             }
         };

@@ -12,7 +12,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use zddcluster_model::agent::LaunchTask;
@@ -21,6 +21,11 @@ use zddcluster_model::{AgentId, TaskId};
 use crate::containerizer::{Exit, LaunchError, Order};
 use crate::durable;
 use crate::executor::EXIT;
+
+/// How long a lock is waited for: a process that the last agent was just forking holds it until it executes.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 const INTENT: &str = "intent.json";
 const KILL: &str = "kill.json";
@@ -127,7 +132,11 @@ impl Journal {
             .create(self.tasks())
     }
 
-    /// Takes the lock that keeps a second agent out; `None` if one runs here.
+    /// Takes the lock that keeps a second agent out; `None` if one runs here. May block for [`LOCK_LIMIT`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for commands without a runtime; the agent calls it where it may block"
+    )]
     pub(crate) fn lock(&self) -> io::Result<Option<std::fs::File>> {
         let path = self.work_dir.join("agent.lock");
         let file = std::fs::OpenOptions::new()
@@ -135,10 +144,16 @@ impl Journal {
             .create(true)
             .truncate(false)
             .open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        let until = Instant::now() + LOCK_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
 
@@ -253,6 +268,11 @@ impl Order {
     /// Notes that the master has the last status. Not flushed: at worst it is told twice.
     pub(crate) fn record_acknowledged(&self) -> io::Result<()> {
         std::fs::write(self.task_dir.join(ACKNOWLEDGED), [])
+    }
+
+    /// Takes away the books of a task that never started.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.task_dir)
     }
 
     /// Takes away all files of an ended task, and the directories above the sandbox that became empty.

@@ -61,7 +61,11 @@ impl ProcessContainerizer {
     /// `built_in_env` under the app's own environment.
     pub fn new(executable: PathBuf, built_in_env: BTreeMap<String, String>) -> Self {
         let mechanism = Mechanism::detect(&executable);
-        tracing::info!(limits = %mechanism.describe(), "tasks run as processes");
+        // Once for all agents of a process: they share the machine.
+        static SAID: std::sync::Once = std::sync::Once::new();
+        SAID.call_once(|| {
+            tracing::info!(limits = %mechanism.describe(), "tasks run as processes");
+        });
         Self {
             executable,
             built_in_env: Arc::new(built_in_env),

@@ -298,8 +298,9 @@ impl World {
     }
 
     pub(crate) fn sandbox(&self, task: &str) -> PathBuf {
+        let container = container_id(task);
         self.work_dir().join(format!(
-            "slaves/M-S1/frameworks/M-0000/executors/{task}/runs/c-{task}"
+            "slaves/M-S1/frameworks/M-0000/executors/{task}/runs/{container}"
         ))
     }
 
@@ -367,6 +368,11 @@ impl Drop for World {
     }
 }
 
+/// A container's name is known to the whole machine, as a UUID would be: tests that run at once use other tasks.
+pub(crate) fn container_id(task: &str) -> String {
+    format!("test-{}-{task}", std::process::id())
+}
+
 /// A launch of a shell command; the rest as small as may be.
 pub(crate) fn shell(task: &str, cmd: &str) -> LaunchTask {
     LaunchTask {
@@ -375,7 +381,7 @@ pub(crate) fn shell(task: &str, cmd: &str) -> LaunchTask {
         app_version: Timestamp::from_millis(1_476_272_335_934),
         framework_id: "M-0000".to_owned(),
         agent_id: AgentId::new("M-S1"),
-        container_id: format!("c-{task}"),
+        container_id: container_id(task),
         cmd: Some(cmd.to_owned()),
         args: None,
         user: None,

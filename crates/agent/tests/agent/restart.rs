@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{World, is_alive, shell, wait_for};
+use crate::common::{World, container_id, is_alive, shell, wait_for};
 use zddcluster_model::TaskState::{Failed, Finished, Killed, Running};
 
 const GRACE: Duration = Duration::from_secs(20);
@@ -90,13 +90,13 @@ async fn an_end_while_away_is_told_afterwards() {
 async fn a_kill_under_way_is_carried_on() {
     let mut world = World::start().await;
     world.master.launch(shell(
-        "deaf.1",
+        "deaf.3",
         "trap '' TERM; echo up; while :; do sleep 1; done",
     ));
-    world.says("deaf.1", "stdout", "up").await;
-    world.master.state("deaf.1", Running).await;
-    world.master.kill("deaf.1", Duration::from_millis(1500));
-    let kill = world.task_dir("deaf.1").join("kill.json");
+    world.says("deaf.3", "stdout", "up").await;
+    world.master.state("deaf.3", Running).await;
+    world.master.kill("deaf.3", Duration::from_millis(1500));
+    let kill = world.task_dir("deaf.3").join("kill.json");
     wait_for("the kill to be written down", || {
         if kill.exists() {
             Ok(())
@@ -108,7 +108,7 @@ async fn a_kill_under_way_is_carried_on() {
     world.stop_agent().await;
     world.start_agent().await;
     assert_eq!(
-        world.master.state("deaf.1", Killed).await,
+        world.master.state("deaf.3", Killed).await,
         "Command terminated with signal Killed"
     );
 }
@@ -251,11 +251,11 @@ async fn a_fenced_agent_stops() {
 async fn leftovers_are_stopped_and_reported_as_killed() {
     let mut world = World::start().await;
     world.master.launch(shell(
-        "left.1",
+        "left.2",
         "trap '' TERM; echo up; while :; do sleep 1; done",
     ));
-    world.says("left.1", "stdout", "up").await;
-    world.master.state("left.1", Running).await;
+    world.says("left.2", "stdout", "up").await;
+    world.master.state("left.2", Running).await;
     let work_dir = world.work_dir();
     let stop = {
         let work_dir = work_dir.clone();
@@ -267,7 +267,7 @@ async fn leftovers_are_stopped_and_reported_as_killed() {
     assert_eq!(stopped.len(), 1);
     assert!(zddcluster_agent::leftovers(&work_dir).unwrap().is_empty());
     world.start_agent().await;
-    world.master.state("left.1", Killed).await;
+    world.master.state("left.2", Killed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,9 +331,10 @@ async fn state_and_files_as_a_mesos_agent_answers() {
         .get(&format!("/files/download?path={directory}/stdout"))
         .await;
     assert_eq!((status.as_u16(), body.as_str()), (200, "hello\n"));
+    let container = container_id("web.1");
     for (path, expected) in [
         (format!("{directory}/nothing"), 404),
-        (format!("{directory}/../c-web.1/stdout"), 403),
+        (format!("{directory}/../{container}/stdout"), 403),
         (
             world
                 .task_dir("web.1")
