@@ -65,12 +65,11 @@ fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
     let [program, args @ ..] = spec.argv.as_slice() else {
         return Err("there is no command".to_owned());
     };
+    // Before the user changes: the sandbox is the user's, a directory above it may not be.
+    std::env::set_current_dir(&spec.sandbox)
+        .map_err(|error| format!("Failed to enter {}: {error}", spec.sandbox.display()))?;
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .env_clear()
-        .envs(&spec.env)
-        .current_dir(&spec.sandbox);
+    command.args(args).env_clear().envs(&spec.env);
     if let Some((uid, gid)) = spec.user {
         // As root this also drops the supplementary groups.
         command.uid(uid).gid(gid);

@@ -283,3 +283,19 @@ async fn thirty_megabytes_of_log_are_kept_in_two_files() {
     assert!(world.file("loud.1", "stdout").ends_with("the last line\n"));
     assert!(!world.sandbox("loud.1").join("stdout.2").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_runs_as_its_user() {
+    let world = World::start().await;
+    let mut launch = shell("nobody.1", "id -un; echo mine > file; echo $HOME");
+    launch.user = Some("nobody".to_owned());
+    world.master.launch(launch);
+    if rustix::process::geteuid().is_root() {
+        world.master.state("nobody.1", Finished).await;
+        assert!(world.file("nobody.1", "stdout").starts_with("nobody\n"));
+        assert_eq!(world.file("nobody.1", "file"), "mine\n");
+    } else {
+        let message = world.master.state("nobody.1", Failed).await;
+        assert!(message.contains("cannot change its user"), "{message}");
+    }
+}
