@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use zddcluster_tests::{ClusterSandbox, eventually};
+use zddcluster_tests::{ClusterSandbox, Options, eventually};
 
 fn example(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -98,4 +98,57 @@ async fn base_is_added_updated_and_scaled() -> anyhow::Result<()> {
     cluster.settled().await;
     assert_eq!(versions(&cluster, "/zdd/base", 5).await, ["1.0"; 5]);
     Ok(())
+}
+
+/// Adds the example and updates it to 1.0; at every look on the way, `count` of the app is its number of instances or more.
+async fn update_without_a_gap(path: &str, app_id: &str, count: &str) -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start_with(Options::args(&["--speed", "10"])).await?;
+    let app = example(path);
+    cluster
+        .dcos_ok(&["marathon", "app", "add", path], "")
+        .await?;
+    cluster.settled().await;
+    assert_eq!(versions(&cluster, app_id, 4).await, ["0.9"; 4]);
+
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", app_id],
+            &at_version(&app, "1.0"),
+        )
+        .await?;
+    eventually("the update to end", || async {
+        let running = cluster
+            .get("/v2/deployments")
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        let shown = cluster
+            .get(&format!("/v2/apps/{app_id}"))
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        // Old ones go only as new ones take over.
+        assert!(shown["app"][count].as_u64() >= Some(4), "{shown}");
+        if running == json!([]) {
+            Ok(())
+        } else {
+            Err(running.to_string())
+        }
+    })
+    .await;
+    assert_eq!(versions(&cluster, app_id, 4).await, ["1.0"; 4]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn base_health_keeps_four_healthy_tasks() -> anyhow::Result<()> {
+    update_without_a_gap(
+        "default/base-health.json",
+        "/zdd/base-health",
+        "tasksHealthy",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn base_ready_keeps_four_running_tasks() -> anyhow::Result<()> {
+    update_without_a_gap("default/base-ready.json", "/zdd/base-ready", "tasksRunning").await
 }
