@@ -138,6 +138,11 @@ impl ClusterSandbox {
         Ok(())
     }
 
+    /// From the next start on, `up` gets these arguments.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.options.args = Options::args(args).args;
+    }
+
     /// `zddcluster` with these arguments, for this cluster.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(zddcluster());

@@ -107,7 +107,12 @@ impl Cluster {
         let n_agents = self.agents.len();
         self.master
             .wait_until(|state| {
-                state.agents.values().filter(|agent| agent.is_connected).count() >= n_agents
+                state
+                    .agents
+                    .values()
+                    .filter(|agent| agent.is_connected)
+                    .count()
+                    >= n_agents
             })
             .await;
         self.dns.ready().await;
@@ -117,9 +122,10 @@ impl Cluster {
     pub(crate) async fn stop_tasks(&self, grace: Duration) -> Result<(), Fault> {
         match self.master.stop_tasks(grace).await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(Fault::failure(anyhow!("after {} s some tasks still run", grace.as_secs())))
-            }
+            Ok(false) => Err(Fault::failure(anyhow!(
+                "after {} s some tasks still run",
+                grace.as_secs()
+            ))),
             Err(error) => Err(Fault::failure(error)),
         }
     }

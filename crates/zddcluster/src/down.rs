@@ -39,6 +39,10 @@ pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
     }
     say(&match n_ended {
         0 => format!("no cluster runs in {}", data_dir.display()),
+        1 => format!(
+            "no `up` runs in {}; ended 1 task that one left behind",
+            data_dir.display()
+        ),
         n => format!(
             "no `up` runs in {}; ended {n} tasks that one left behind",
             data_dir.display()
@@ -90,10 +94,16 @@ fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
             })
             .collect();
         let interrupted = |_| Err(io::Error::other("ending an agent's tasks was interrupted"));
-        agents.into_iter().map(|agent| agent.join().unwrap_or_else(interrupted)).collect()
+        agents
+            .into_iter()
+            .map(|agent| agent.join().unwrap_or_else(interrupted))
+            .collect()
     });
     let counts = ended.into_iter().collect::<io::Result<Vec<usize>>>();
-    Ok(counts.context("some tasks that were left behind cannot be ended")?.into_iter().sum())
+    Ok(counts
+        .context("some tasks that were left behind cannot be ended")?
+        .into_iter()
+        .sum())
 }
 
 /// The work directories of the agents that ever ran with this data directory.
@@ -122,7 +132,12 @@ pub(crate) fn describe_leftovers(data_dir: &Path) -> Vec<String> {
         match zddcluster_agent::leftovers(&dir) {
             Ok(tasks) => lines.extend(tasks.into_iter().map(|task| {
                 let ports: Vec<String> = task.ports.iter().map(ToString::to_string).collect();
-                format!("{} of {} (ports {})", task.task_id, task.app_id, ports.join(", "))
+                format!(
+                    "{} of {} (ports {})",
+                    task.task_id,
+                    task.app_id,
+                    ports.join(", ")
+                )
             })),
             Err(error) => lines.push(format!("{}: {error}", dir.display())),
         }
