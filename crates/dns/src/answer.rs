@@ -40,13 +40,11 @@ const CLASS_ANY: u16 = 255;
 
 /// The outcome of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Rcode {
-    NoError = 0,
-    FormErr = 1,
-    NxDomain = 3,
-    NotImp = 4,
-    Refused = 5,
+    NoError,
+    NxDomain,
+    NotImp,
+    Refused,
 }
 
 /// An answer before its size is known. It borrows from the zone and the query.

@@ -3,11 +3,11 @@
 //! ```text
 //!   master ──SUBSCRIBE, /master/state──▶ follow ──▶ State ──▶ Records ──▶ Zone ══▶ swapped whole
 //!                                                                          ║
-//!   client ──UDP, TCP──▶ server ──▶ Query ──▶ answer() ──▶ encoded within the transport's size
+//!   client ──UDP, TCP──▶ hickory-server ──▶ Query ──▶ answer() ──▶ cut to the transport's size ──▶ hickory-server
 //! ```
 //!
-//! Everything between a state and the bytes of an answer is pure: [`Records::of`], [`Zone::new`], [`answer`],
-//! [`reply`]. The shell follows the master and serves sockets. Nothing is answered before the first state was read,
+//! Everything between a state and an answer is pure: [`Records::of`], [`Zone::new`], [`answer`]. The shell follows the
+//! master and serves sockets through hickory-server, whose types stay inside this crate. Nothing is answered before the first state was read,
 //! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
 //! long as the process lives, whether or not the master can be reached. Source: contract mesos-dns.
 
@@ -21,17 +21,16 @@ mod state;
 mod zone;
 // From a packet to an answer.
 mod answer;
-mod encode;
 mod name;
 mod query;
+mod reply;
 mod server;
 
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
 pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
-pub use self::encode::{TCP_LIMIT, UDP_LIMIT, reply};
 pub use self::label::LabelRule;
 pub use self::name::Name;
-pub use self::query::{Malformed, Query};
+pub use self::query::Query;
 pub use self::records::{
     FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords,
 };

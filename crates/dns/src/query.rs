@@ -1,23 +1,19 @@
-//! What a packet asks.
+//! What a request asks.
 //!
-//! Only the header and the one question are read. What follows, an OPT record or rubbish, has no influence on the
+//! Only the header and the one question are looked at. What follows, an OPT record or rubbish, has no influence on the
 //! answer: contract mesos-dns §5.3, §5.6.
 
-use hickory_proto::op::{Header, MessageType, OpCode};
-use hickory_proto::rr::Name as ProtoName;
-use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
+use hickory_server::proto::op::{Metadata, OpCode};
+use hickory_server::zone_handler::Queries;
 
 use crate::name::Name;
 
-/// The length of a message's header.
-pub(crate) const HEADER: usize = 12;
+/// The bytes of a question's type and class.
+const TYPE_AND_CLASS: usize = 4;
 
 /// One question with what of its header is needed to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    pub id: u16,
-    pub recursion_desired: bool,
-    pub checking_disabled: bool,
     /// The operation; only 0, a query, is answered.
     pub op_code: u8,
     /// With its case as asked.
@@ -26,73 +22,61 @@ pub struct Query {
     pub qclass: u16,
 }
 
-/// A packet that is not a question one can answer.
+/// It is no question one can answer, but one to be answered with FORMERR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
-    /// No id can be read, or it is itself an answer: nothing may be sent back.
-    Silence,
-    /// To be answered by a bare header with FORMERR.
-    FormErr { id: u16 },
-}
+pub(crate) struct Malformed;
 
 impl Query {
-    /// Reads a message.
+    /// Reads what hickory has decoded of a request.
     ///
     /// # Errors
-    /// When it is not a query with exactly one readable question.
-    pub fn read(message: &[u8]) -> Result<Self, Malformed> {
-        let mut decoder = BinDecoder::new(message);
-        let Ok(Header { metadata, counts }) = Header::read(&mut decoder) else {
-            return Err(match *message {
-                [high, low, flags, ..] if flags & 0x80 == 0 => Malformed::FormErr {
-                    id: u16::from_be_bytes([high, low]),
-                },
-                _ => Malformed::Silence,
-            });
+    /// When it is not exactly one question, written in full.
+    pub(crate) fn of(metadata: &Metadata, queries: &Queries) -> Result<Self, Malformed> {
+        let [query] = queries.queries() else {
+            return Err(Malformed);
         };
-        if metadata.message_type == MessageType::Response {
-            return Err(Malformed::Silence);
+        let query = query.original();
+        let name = Name::from_labels(query.name().iter());
+        // A first question can only point into the header, which is not the same in the reply.
+        let is_whole = queries.as_bytes().len() == name.as_wire().len() + TYPE_AND_CLASS;
+        if metadata.truncation || !is_whole {
+            return Err(Malformed);
         }
-        let malformed = Malformed::FormErr { id: metadata.id };
-        if metadata.truncation || counts.queries != 1 {
-            return Err(malformed);
-        }
-        let name = ProtoName::read(&mut decoder).map_err(|_| malformed)?;
-        let [qtype, qclass] = [(); 2].map(|()| decoder.read_u16());
-        let (Ok(qtype), Ok(qclass)) = (qtype, qclass) else {
-            return Err(malformed);
-        };
         Ok(Self {
-            id: metadata.id,
-            recursion_desired: metadata.recursion_desired,
-            checking_disabled: metadata.checking_disabled,
             op_code: match metadata.op_code {
                 OpCode::Query => 0,
                 other => other.into(),
             },
-            name: Name::from_labels(name.iter()),
-            // Every number is a type and a class.
-            qtype: qtype.unverified(),
-            qclass: qclass.unverified(),
+            name,
+            qtype: query.query_type().into(),
+            qclass: query.query_class().into(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use hickory_server::net::xfer::Protocol;
+    use hickory_server::server::Request;
+
     use super::*;
 
-    /// A query for `a.Mesos.` SRV, id 7, rd and cd set, with an OPT that is never read.
-    const ASKED: &[u8] = b"\0\x07\x01\x10\0\x01\0\0\0\0\0\x01\x01a\x05Mesos\0\0\x21\0\x01rest";
+    /// A query for `a.Mesos.` SRV, id 7, rd and cd set, with rubbish at its end.
+    const ASKED: &[u8] = b"\0\x07\x01\x10\0\x01\0\0\0\0\0\0\x01a\x05Mesos\0\0\x21\0\x01rest";
+
+    fn read(packet: Vec<u8>) -> Result<Query, Malformed> {
+        let client = SocketAddr::from(([127, 0, 0, 1], 1));
+        let request = Request::from_bytes(packet, client, Protocol::Udp).expect("it is decoded");
+        Query::of(&request.metadata, &request.queries)
+    }
 
     #[test]
     fn a_question_is_read_and_what_follows_is_not() {
         assert_eq!(
-            Query::read(ASKED),
+            read(ASKED.to_vec()),
             Ok(Query {
-                id: 7,
-                recursion_desired: true,
-                checking_disabled: true,
                 op_code: 0,
                 name: Name::from_text("a.Mesos.").expect("a name"),
                 qtype: 33,
@@ -102,25 +86,31 @@ mod tests {
     }
 
     #[test]
-    fn odd_packets_get_an_error_or_nothing() {
+    fn numbers_without_a_meaning_are_kept() {
+        let mut packet = ASKED.to_vec();
+        packet[2] = 0x79;
+        packet[21..25].copy_from_slice(&[0xab, 0xcd, 0x12, 0x34]);
+        let query = read(packet).expect("a question");
+        assert_eq!(
+            (query.op_code, query.qtype, query.qclass),
+            (15, 0xabcd, 0x1234)
+        );
+    }
+
+    #[test]
+    fn odd_questions_are_malformed() {
         let changed = |at: usize, byte: u8| {
             let mut packet = ASKED.to_vec();
             packet[at] = byte;
-            Query::read(&packet)
+            read(packet)
         };
-        let error = || Err(Malformed::FormErr { id: 7 });
-        assert_eq!(changed(2, 0x81), Err(Malformed::Silence), "a response");
-        assert_eq!(changed(2, 0x03), error(), "TC");
-        assert_eq!(changed(5, 0), error(), "no question");
-        assert_eq!(changed(5, 2), error(), "two questions");
-        assert_eq!(changed(12, 0xc0), error(), "a pointer forward");
-        for length in 0..ASKED.len() - 4 {
-            let expected = if length < 3 {
-                Err(Malformed::Silence)
-            } else {
-                error()
-            };
-            assert_eq!(Query::read(&ASKED[..length]), expected, "{length} bytes");
-        }
+        assert_eq!(changed(2, 0x03), Err(Malformed), "TC");
+        assert_eq!(changed(5, 0), Err(Malformed), "no question");
+        let two = [ASKED.split_at(25).0, &ASKED[12..25]].concat();
+        let two = [&two[..5], &[2], &two[6..]].concat();
+        assert_eq!(read(two), Err(Malformed), "two questions");
+        // The header's `\0\x01` is no name, but its last zero is.
+        let pointing = [&ASKED[..12], &[0xc0, 0x0b, 0, 0x21, 0, 1]].concat();
+        assert_eq!(read(pointing), Err(Malformed), "a pointer into the header");
     }
 }

@@ -1,40 +1,33 @@
-//! Serves the zone over UDP and TCP.
+//! Serves the zone over UDP and TCP with hickory-server.
 //!
 //! The sockets are bound by the caller and served once there is a zone; until then the system keeps the first queries.
-//! The loops are our own, since hickory-server sends only what its encoder makes, whose sizes are not the original's.
-//! One TCP connection's queries are answered in order; answers to queries that arrived together go out together.
-//! Source: contract mesos-dns §5.4 (limits of TCP), §6 (nothing before the first load).
+//! Hickory reads, decodes, encodes and sends; it is told to cut nothing (see `reply`). By itself it answers what it
+//! cannot decode with FORMERR, and what has no whole header, or is itself a reply, with silence. One TCP connection's
+//! queries are answered in order. It logs each request at level `info` of target `hickory_server`.
+//! Source: contract mesos-dns §5.4 (limits of TCP), §5.6, §6 (nothing before the first load).
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use async_trait::async_trait;
+use hickory_server::Server;
+use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Header, HeaderCounts, ResponseCode};
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use socket2::SockRef;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
-use zddcluster_runtime::{Backoff, Error, OnFailure, Tasks};
+use tracing::debug;
+use zddcluster_runtime::Error;
 
-use crate::encode::{TCP_LIMIT, UDP_LIMIT, reply};
 use crate::follow::Current;
+use crate::reply::{Reply, TCP_LIMIT, UDP_LIMIT, reply};
 
-/// Only the question of a packet is read, and that is at most 271 bytes with its header: what is longer may be cut.
-const UDP_BUFFER: usize = 2048;
-/// How long a connection may wait with its first query, and with a later one; as the original's.
-const FIRST_QUERY: Duration = Duration::from_secs(2);
-const NEXT_QUERY: Duration = Duration::from_secs(8);
-/// How many queries one connection may ask; as the original's.
-const MAX_QUERIES: usize = 128;
-/// How long a client may leave an answer unread.
-const WRITE: Duration = Duration::from_secs(8);
-/// How many connections are served at once. More wait in the listener's queue; each ends by the limits above.
-const MAX_CONNECTIONS: usize = 512;
-/// Answers of a connection that are gathered before they are sent.
-const MAX_GATHERED: usize = 2 * TCP_LIMIT;
-/// The pauses after failures of a socket, which a full file table makes last.
-const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
+const TCP_IDLE: Duration = Duration::from_secs(8);
+/// Answers of one connection that may wait to be sent. Its next query is only read when they are.
+const TCP_ANSWERS: usize = 16;
 
 /// The zone to be served and when to begin.
 #[derive(Clone)]
@@ -43,146 +36,98 @@ pub(crate) struct Served {
     pub(crate) is_ready: watch::Receiver<bool>,
 }
 
-impl Served {
-    /// Waits for the first zone; false when it will never be.
-    async fn wait(&mut self, token: &CancellationToken) -> bool {
-        let ready = self.is_ready.wait_for(|&is_ready| is_ready);
-        matches!(token.run_until_cancelled(ready).await, Some(Ok(_)))
-    }
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the DNS server ended by itself")]
+struct Ended;
 
-    fn reply(&self, packet: &[u8], limit: usize) -> Option<Vec<u8>> {
-        let zone = self.current.load();
-        reply(zone.as_ref()?, packet, limit, &mut rand::rng())
+impl Served {
+    /// Waits for the first zone; `None` when it will never be.
+    async fn server(mut self, token: &CancellationToken) -> Option<Server<Front>> {
+        let ready = self.is_ready.wait_for(|&is_ready| is_ready);
+        // Cancel-safe: it only looks.
+        token.run_until_cancelled(ready).await?.ok()?;
+        Some(Server::new(Front {
+            current: self.current,
+        }))
     }
 }
 
 /// Answers datagrams until the token is cancelled.
 pub(crate) async fn serve_udp(
     socket: UdpSocket,
-    mut served: Served,
+    served: Served,
     token: CancellationToken,
 ) -> Result<(), Error> {
-    if !served.wait(&token).await {
+    let Some(mut server) = served.server(&token).await else {
         return Ok(());
-    }
-    let mut buffer = vec![0; UDP_BUFFER];
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    // Cancel-safe: a datagram is either still in the socket or is answered.
-    while let Some(received) = token
-        .run_until_cancelled(socket.recv_from(&mut buffer))
-        .await
-    {
-        let (length, client) = match received {
-            Ok(received) => received,
-            Err(error) => {
-                debug!(%error, "receiving failed");
-                sleep(backoff.next()).await;
-                continue;
-            }
-        };
-        backoff.reset();
-        let Some(answer) = served.reply(&buffer[..length], UDP_LIMIT) else {
-            continue;
-        };
-        if let Err(error) = socket.send_to(&answer, client).await {
-            debug!(%error, %client, "sending failed");
-        }
-    }
-    Ok(())
+    };
+    server.register_socket(socket);
+    run(server, &token).await
 }
 
-/// Accepts connections until the token is cancelled.
+/// Answers connections until the token is cancelled.
 pub(crate) async fn serve_tcp(
     listener: TcpListener,
-    mut served: Served,
-    tasks: Tasks,
+    served: Served,
+    token: CancellationToken,
 ) -> Result<(), Error> {
-    let token = tasks.token().clone();
-    if !served.wait(&token).await {
+    let Some(mut server) = served.server(&token).await else {
         return Ok(());
-    }
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    let accept = async || {
-        let permit = Arc::clone(&permits)
-            .acquire_owned()
-            .await
-            .expect("it is never closed");
-        (permit, listener.accept().await)
     };
-    // Cancel-safe: a connection is either still in the listener or is served.
-    while let Some((permit, accepted)) = token.run_until_cancelled(accept()).await {
-        let (stream, client) = match accepted {
-            Ok(accepted) => accepted,
+    // Connections inherit it; else the answers to queries that came together wait for each other.
+    SockRef::from(&listener).set_tcp_nodelay(true)?;
+    server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
+    run(server, &token).await
+}
+
+/// Waits for the token, then for the server's end. Each socket has a server of its own, since one with several would
+/// not tell of the first that fails.
+async fn run(mut server: Server<Front>, token: &CancellationToken) -> Result<(), Error> {
+    // Cancel-safe: it only waits for the server's tasks.
+    match token.run_until_cancelled(server.block_until_done()).await {
+        None => server.shutdown_gracefully().await?,
+        Some(Ok(())) => return Err(Ended.into()),
+        Some(Err(error)) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Answers from the latest zone.
+struct Front {
+    current: Current,
+}
+
+impl Front {
+    fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
+        let limit = match request.protocol() {
+            Protocol::Udp => UDP_LIMIT,
+            _ => TCP_LIMIT,
+        };
+        match &*self.current.load() {
+            Some(zone) => reply(zone, request, limit, &mut rand::rng()),
+            None => Reply::bare(request, ResponseCode::ServFail),
+        }
+    }
+}
+
+#[async_trait]
+impl RequestHandler for Front {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut sender: R,
+    ) -> ResponseInfo {
+        let reply = self.reply(request);
+        match sender.send_response(reply.response()).await {
+            Ok(sent) => sent,
             Err(error) => {
-                warn!(%error, "accepting failed");
-                sleep(backoff.next()).await;
-                continue;
+                debug!(%error, client = %request.src(), "sending failed");
+                ResponseInfo::from(Header {
+                    metadata: *reply.metadata(),
+                    counts: HeaderCounts::default(),
+                })
             }
-        };
-        backoff.reset();
-        let (served, token) = (served.clone(), token.clone());
-        tasks.spawn("connection", OnFailure::Log, async move {
-            let ended = token
-                .run_until_cancelled(serve_connection(stream, &served))
-                .await;
-            if let Some(Err(error)) = ended {
-                debug!(%error, %client, "a connection failed");
-            }
-            drop(permit);
-            Ok(())
-        });
-    }
-    Ok(())
-}
-
-/// Answers the queries of one connection until it ends or waits too long.
-async fn serve_connection(mut stream: TcpStream, served: &Served) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (reader, mut writer) = stream.split();
-    let mut reader = BufReader::new(reader);
-    let mut message = Vec::new();
-    let mut answers = Vec::new();
-    for n_answered in 0..MAX_QUERIES {
-        let limit = if n_answered == 0 {
-            FIRST_QUERY
-        } else {
-            NEXT_QUERY
-        };
-        match timeout(limit, read_message(&mut reader, &mut message)).await {
-            Err(_) => return Ok(()),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Ok(read) => read?,
         }
-        if let Some(answer) = served.reply(&message, TCP_LIMIT) {
-            let length = u16::try_from(answer.len()).expect("answers are cut to 65535 bytes");
-            answers.extend_from_slice(&length.to_be_bytes());
-            answers.extend_from_slice(&answer);
-        }
-        let is_last = n_answered + 1 == MAX_QUERIES;
-        if is_last || answers.len() > MAX_GATHERED || !has_whole_message(reader.buffer()) {
-            timeout(WRITE, writer.write_all(&answers)).await??;
-            answers.clear();
-        }
-    }
-    writer.shutdown().await
-}
-
-/// Reads a message after its length.
-async fn read_message(
-    reader: &mut (impl AsyncRead + Unpin),
-    message: &mut Vec<u8>,
-) -> io::Result<()> {
-    let length = reader.read_u16().await?;
-    message.resize(usize::from(length), 0);
-    reader.read_exact(message).await?;
-    Ok(())
-}
-
-/// Whether the next message was received as a whole.
-fn has_whole_message(buffered: &[u8]) -> bool {
-    match *buffered {
-        [high, low, ref rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([high, low])),
-        _ => false,
     }
 }

@@ -116,12 +116,8 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     tasks.spawn(
         "udp",
         OnFailure::Shutdown,
-        serve_udp(udp, served.clone(), token),
+        serve_udp(udp, served.clone(), token.clone()),
     );
-    tasks.spawn(
-        "tcp",
-        OnFailure::Shutdown,
-        serve_tcp(tcp, served, tasks.clone()),
-    );
+    tasks.spawn("tcp", OnFailure::Shutdown, serve_tcp(tcp, served, token));
     Ok(handle)
 }

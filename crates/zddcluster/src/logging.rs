@@ -13,7 +13,9 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
         level @ ("trace" | "debug" | "info" | "warn" | "error") => {
             format!("warn,zddcluster={level}")
         }
-        other => other.to_owned(),
+        other if other == "off" || other.contains("hickory") => other.to_owned(),
+        // It tells of every DNS request at `info`; only who names it wants to read that.
+        other => format!("hickory_server=warn,{other}"),
     };
     EnvFilter::try_new(&directives).map_err(|error| {
         format!("`{text}` is no log filter ({error}); hint: --log info, or --log warn,zddcluster_edge=debug")

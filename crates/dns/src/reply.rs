@@ -1,0 +1,240 @@
+//! A reply within the size its transport allows.
+//!
+//! Hickory encodes and sends it, and would by itself cut it elsewhere than Mesos-DNS does. So what is sent is chosen
+//! here, by the sizes hickory's own encoder comes to, and its cutting never sets in:
+//!
+//! ```text
+//!   all fits          ─▶ all
+//!   else without additional records, if that is below the limit   TC
+//!   else as many answers from the front as stay below the limit   TC
+//! ```
+//!
+//! The encoder writes the first owner name in full where the original points at the question, and no longer compresses
+//! after 120 names; a reply that comes close to the limit in the original may therefore be cut here. There is never an
+//! OPT record. Source: contract mesos-dns §5.2-§5.6.
+
+use std::slice;
+use std::sync::LazyLock;
+
+use hickory_server::proto::op::{Metadata, ResponseCode};
+use hickory_server::proto::rr::rdata::{A, AAAA, NS, SOA, SRV};
+use hickory_server::proto::rr::{Name as ProtoName, RData, Record as ProtoRecord};
+use hickory_server::proto::serialize::binary::{BinDecodable as _, BinDecoder, BinEncoder};
+use hickory_server::zone_handler::{
+    MessageRequest, MessageResponse, MessageResponseBuilder, Queries,
+};
+use rand::Rng;
+
+use crate::answer::{Answer, Data, Owner, Rcode, Record, answer};
+use crate::name::Name;
+use crate::query::Query;
+use crate::zone::Zone;
+
+/// The largest reply over UDP, whatever the client says it takes.
+pub(crate) const UDP_LIMIT: u16 = 512;
+/// The largest reply over TCP: what its 16-bit length can say.
+pub(crate) const TCP_LIMIT: u16 = u16::MAX;
+/// An A record whose owner is a pointer.
+const SMALLEST_RECORD: u16 = 16;
+
+static NO_QUESTION: LazyLock<Queries> = LazyLock::new(|| {
+    Queries::read(&mut BinDecoder::new(&[]), 0).expect("nothing is read of nothing")
+});
+
+/// A reply ready to be encoded.
+#[derive(Debug)]
+pub(crate) struct Reply<'q> {
+    metadata: Metadata,
+    question: &'q Queries,
+    answers: Vec<ProtoRecord>,
+    authority: Vec<ProtoRecord>,
+    additional: Vec<ProtoRecord>,
+}
+
+/// What hickory encodes and sends.
+pub(crate) type Response<'a> = MessageResponse<
+    'a,
+    'a,
+    slice::Iter<'a, ProtoRecord>,
+    slice::Iter<'a, ProtoRecord>,
+    slice::Iter<'a, ProtoRecord>,
+    slice::Iter<'a, ProtoRecord>,
+>;
+
+/// Answers a request with at most `limit` bytes: [`UDP_LIMIT`] or [`TCP_LIMIT`].
+pub(crate) fn reply<'q>(
+    zone: &Zone,
+    request: &'q MessageRequest,
+    limit: u16,
+    rng: &mut impl Rng,
+) -> Reply<'q> {
+    let Ok(query) = Query::of(&request.metadata, &request.queries) else {
+        return Reply {
+            question: &NO_QUESTION,
+            ..Reply::bare(request, ResponseCode::FormErr)
+        };
+    };
+    let lower = query.name.to_lowercase();
+    let answer = answer(zone, &query, &lower, rng);
+    Reply::fit(zone, request, &query, &lower, &answer, limit)
+}
+
+impl<'q> Reply<'q> {
+    /// One without records.
+    pub(crate) fn bare(request: &'q MessageRequest, code: ResponseCode) -> Self {
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = code;
+        Self {
+            metadata,
+            question: &request.queries,
+            answers: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+        }
+    }
+
+    /// One with as much of an answer as the limit allows.
+    fn fit(
+        zone: &Zone,
+        request: &'q MessageRequest,
+        query: &Query,
+        lower: &Name,
+        answer: &Answer<'_>,
+        limit: u16,
+    ) -> Self {
+        // No more are made than could fit, however many there are.
+        let most = usize::from(limit / SMALLEST_RECORD);
+        let records = Records {
+            zone,
+            asked: proto_name(&query.name),
+            lower: proto_name(lower),
+        };
+        let some = |of: &[Record<'_>]| of.iter().take(most).map(|of| records.record(of)).collect();
+        let mut reply = Self {
+            answers: some(&answer.answers),
+            authority: some(&answer.authority),
+            additional: some(&answer.additional),
+            ..Self::bare(request, response_code(answer.rcode))
+        };
+        reply.metadata.authoritative = answer.authoritative;
+        reply.metadata.recursion_available = answer.recursion_available;
+        let has_all_answers = reply.answers.len() == answer.answers.len();
+        let has_all = has_all_answers && reply.additional.len() == answer.additional.len();
+        if has_all && reply.fits(reply.answers.len(), limit) {
+            return reply;
+        }
+        reply.metadata.truncation = zone.set_truncate_bit;
+        reply.additional.clear();
+        let limit = limit - 1;
+        if has_all_answers && reply.fits(reply.answers.len(), limit) {
+            return reply;
+        }
+        // The size grows with every answer, so the largest number that fits is found by halving.
+        let (mut fits, mut too_many) = (0, reply.answers.len());
+        while too_many - fits > 1 {
+            let middle = fits + (too_many - fits) / 2;
+            if reply.fits(middle, limit) {
+                fits = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        reply.answers.truncate(fits);
+        if fits == 0 && !reply.fits(0, limit) {
+            // A question of almost the greatest length, so that the SOA with the same name does not fit.
+            reply.authority.clear();
+        }
+        reply
+    }
+
+    /// Whether hickory's encoder needs at most `limit` bytes for the first answers and all else.
+    fn fits(&self, n_answers: usize, limit: u16) -> bool {
+        let mut bytes = Vec::with_capacity(usize::from(UDP_LIMIT));
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(limit);
+        let encoded = self.first(n_answers).destructive_emit(&mut encoder);
+        encoded.is_ok_and(|written| {
+            let n_written = written.counts();
+            usize::from(n_written.answers) == n_answers
+                && usize::from(n_written.authorities) == self.authority.len()
+                && usize::from(n_written.additionals) == self.additional.len()
+        })
+    }
+
+    /// The whole as hickory takes it.
+    pub(crate) fn response(&self) -> Response<'_> {
+        self.first(self.answers.len())
+    }
+
+    fn first(&self, n_answers: usize) -> Response<'_> {
+        MessageResponseBuilder::new(self.question, None).build(
+            self.metadata,
+            &self.answers[..n_answers],
+            &self.authority,
+            &[],
+            &self.additional,
+        )
+    }
+
+    /// The header, without the counts.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+fn response_code(rcode: Rcode) -> ResponseCode {
+    match rcode {
+        Rcode::NoError => ResponseCode::NoError,
+        Rcode::NxDomain => ResponseCode::NXDomain,
+        Rcode::NotImp => ResponseCode::NotImp,
+        Rcode::Refused => ResponseCode::Refused,
+    }
+}
+
+fn proto_name(name: &Name) -> ProtoName {
+    ProtoName::read(&mut BinDecoder::new(name.as_wire())).expect("a name in wire form is read")
+}
+
+/// Makes hickory's records of ours.
+struct Records<'a> {
+    zone: &'a Zone,
+    asked: ProtoName,
+    lower: ProtoName,
+}
+
+impl Records<'_> {
+    fn record(&self, record: &Record<'_>) -> ProtoRecord {
+        let owner = match record.owner {
+            Owner::Asked => self.asked.clone(),
+            Owner::Lower => self.lower.clone(),
+            Owner::Name(name) => proto_name(name),
+        };
+        ProtoRecord::from_rdata(owner, self.zone.ttl, self.data(&record.data))
+    }
+
+    fn data(&self, data: &Data<'_>) -> RData {
+        let zone = self.zone;
+        let soa = &zone.soa;
+        match *data {
+            Data::A(address) => RData::A(A(address)),
+            Data::Aaaa(address) => RData::AAAA(AAAA(address)),
+            Data::Srv { port, target } => {
+                RData::SRV(SRV::new(0, zone.srv_weight, port, proto_name(target)))
+            }
+            // Hickory has these three times signed, but writes the same bits.
+            Data::Soa => RData::SOA(SOA::new(
+                proto_name(&soa.mname),
+                proto_name(&soa.rname),
+                soa.serial,
+                soa.refresh.cast_signed(),
+                soa.retry.cast_signed(),
+                soa.expire.cast_signed(),
+                zone.ttl,
+            )),
+            Data::Ns => RData::NS(NS(proto_name(&soa.mname))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
