@@ -81,17 +81,10 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
     event[key].as_str().unwrap_or_default()
 }
 
-/// Milliseconds of the day; no test runs at midnight for longer than it is worth to care.
+/// When an event was published, milliseconds since 1970.
 fn millis(event: &Value) -> i64 {
-    let time = text(event, "timestamp")
-        .split(['T', 'Z'])
-        .nth(1)
-        .unwrap_or_default();
-    let parts: Vec<f64> = time
-        .split(':')
-        .map(|part| part.parse().unwrap_or(f64::NAN))
-        .collect();
-    ((parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]) * 1000.0).round() as i64
+    let time: jiff::Timestamp = text(event, "timestamp").parse().expect("a timestamp");
+    time.as_millisecond()
 }
 
 /// The numbers are those of the recording's invariants.
