@@ -131,24 +131,12 @@ impl Turn<'_> {
             last_scaling_at: version,
             last_config_change_at: version,
         });
-        if let Some(max) = self.config.max_apps
-            && self.state.root.transitive_apps().len() >= max
-        {
-            let text = format!(
-                "This Marathon instance may only handle up to {max} Apps!\n(Override with command line option --max_apps)"
-            );
-            let fault = Fault {
-                path: "/".to_owned(),
-                errors: vec![text],
-            };
-            return Err(self.refuse_change(group_id, version, Refusal::Invalid(vec![fault])));
-        }
         // The answer shows the app as submitted, its service ports not yet assigned.
         let submitted = Arc::new(App {
             version_info: None,
             ..app.clone()
         });
-        if let Err(refusal) = self.assign_service_ports(&mut app, None) {
+        if let Err(refusal) = self.assign_service_ports(&mut app, None, &self.state.root) {
             return Err(self.refuse_change(group_id, version, refusal));
         }
         let app = Arc::new(app);
@@ -181,8 +169,12 @@ impl Turn<'_> {
             let app = update.into_app(app_id.clone(), version)?;
             return self.deploy_new(app, version, force, origin);
         };
-        let app = Arc::new(self.merged(&current, update, is_full, version)?);
-        let root = self.state.root.with_app(Arc::clone(&app), version);
+        let root = Arc::clone(&self.state.root);
+        let app = self
+            .merged(&current, update, is_full, version, &root)
+            .map_err(|refusal| self.refuse_inside(app_id.parent(), version, refusal))?;
+        let app = Arc::new(app);
+        let root = root.with_app(Arc::clone(&app), version);
         self.deploy(Change {
             group_id: app_id.parent(),
             root,
@@ -202,17 +194,10 @@ impl Turn<'_> {
             let Some(id) = &update.id else { continue };
             let app_id = AppId::absolute(id);
             let app = match root.app(&app_id).map(Arc::clone) {
-                Some(current) => self.merged(&current, update, false, version)?,
-                None => {
-                    let mut app = update.into_app(app_id, version)?;
-                    app.version_info = Some(VersionInfo {
-                        last_scaling_at: version,
-                        last_config_change_at: version,
-                    });
-                    self.assign_service_ports(&mut app, None)?;
-                    app
-                }
+                Some(current) => self.merged(&current, update, false, version, &root),
+                None => self.new_app(app_id, update, version, &root),
             };
+            let app = app.map_err(|refusal| self.refuse_inside(AppId::root(), version, refusal))?;
             root = root.with_app(Arc::new(app), version);
         }
         self.deploy(Change {
@@ -226,13 +211,34 @@ impl Turn<'_> {
         })
     }
 
-    /// `current` as the update wants it, with its versions set; equal to `current` if nothing changes.
+    /// An app of a list that is not there yet; `root` is the tree so far.
+    fn new_app(
+        &self,
+        app_id: AppId,
+        update: AppUpdate,
+        version: Timestamp,
+        root: &Group,
+    ) -> Result<App, Refusal> {
+        if update.version.is_some() {
+            return Err(Refusal::UnknownApp(app_id));
+        }
+        let mut app = update.into_app(app_id, version)?;
+        app.version_info = Some(VersionInfo {
+            last_scaling_at: version,
+            last_config_change_at: version,
+        });
+        self.assign_service_ports(&mut app, None, root)?;
+        Ok(app)
+    }
+
+    /// `current` as the update wants it, with its versions set; equal to `current` if nothing changes. `root` is the tree so far.
     fn merged(
-        &mut self,
+        &self,
         current: &App,
         update: AppUpdate,
         is_full: bool,
         version: Timestamp,
+        root: &Group,
     ) -> Result<App, Refusal> {
         let mut app = if let Some(wanted) = update.version {
             let stored = self
@@ -245,7 +251,7 @@ impl Turn<'_> {
         } else {
             update.apply(current)?
         };
-        self.assign_service_ports(&mut app, Some(current))?;
+        self.assign_service_ports(&mut app, Some(current), root)?;
         app.version = current.version;
         app.version_info = current.version_info;
         if app == *current {
@@ -415,6 +421,32 @@ impl Turn<'_> {
         refusal
     }
 
+    /// As [`Self::refuse_change`], but silent for a definition that breaks rules: the change has not begun.
+    fn refuse_inside(&mut self, group_id: AppId, version: Timestamp, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Invalid(_) => refusal,
+            refusal => self.refuse_change(group_id, version, refusal),
+        }
+    }
+
+    /// Refuses a tree that has grown beyond the most apps.
+    fn check_max_apps(&self, root: &Group) -> Result<(), Vec<Fault>> {
+        let Some(max) = self.config.max_apps else {
+            return Ok(());
+        };
+        let n_apps = root.transitive_apps().len();
+        if n_apps <= max || n_apps <= self.state.root.transitive_apps().len() {
+            return Ok(());
+        }
+        let text = format!(
+            "This Marathon instance may only handle up to {max} Apps!\n(Override with command line option --max_apps)"
+        );
+        Err(vec![Fault {
+            path: "/".to_owned(),
+            errors: vec![text],
+        }])
+    }
+
     /// Validates the new tree, plans, checks the lock, stores, and begins the deployment.
     fn deploy(&mut self, change: Change) -> Result<Answer, Refusal> {
         let Change {
@@ -426,7 +458,7 @@ impl Turn<'_> {
             api_post,
             created,
         } = change;
-        if let Err(faults) = check_tree(&root) {
+        if let Err(faults) = check_tree(&root).and_then(|()| self.check_max_apps(&root)) {
             return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
         }
         let steps = steps(&self.state.root, &root);
@@ -508,9 +540,13 @@ impl Turn<'_> {
 
     fn store_tree(&mut self, plan: &Plan) {
         for app_id in plan.affected_apps() {
-            if let Some(app) = plan.target.app(&app_id).map(Arc::clone) {
-                self.add_version(app);
+            let Some(app) = plan.target.app(&app_id).map(Arc::clone) else {
+                continue;
+            };
+            if plan.original.app(&app_id).is_none() {
+                self.forget_past(&app_id);
             }
+            self.add_version(app);
         }
         let mut mutations = Vec::new();
         persist::put_tree(&self.state.root, &plan.target, &mut mutations);
@@ -518,6 +554,31 @@ impl Turn<'_> {
             self.persist(mutation);
         }
         self.state.root = Arc::clone(&plan.target);
+    }
+
+    /// An app made anew, perhaps before its earlier self has ended: failures, delays and history are not its own.
+    ///
+    /// Source: contract marathon, trap 21.
+    fn forget_past(&mut self, app_id: &AppId) {
+        self.reset_backoff(app_id);
+        if self.state.failures.remove_mut(app_id) {
+            self.persist(persist::remove_failure(app_id));
+        }
+        let Some(apps) = self.state.versions.get(app_id).map(Arc::clone) else {
+            return;
+        };
+        // Tasks on their way out still refer to theirs.
+        let needed = self.needed_versions(app_id);
+        let (kept, gone): (Vec<_>, Vec<_>) = apps
+            .iter()
+            .cloned()
+            .partition(|app| needed.contains(&app.version));
+        for app in gone {
+            self.persist(persist::remove_version(app_id, app.version));
+        }
+        self.state
+            .versions
+            .insert_mut(app_id.clone(), Arc::new(kept));
     }
 
     /// Keeps a definition; the oldest ones beyond the limit go, unless a task or a plan still needs them.
@@ -566,8 +627,13 @@ impl Turn<'_> {
 
     /// Gives each service port 0 a number: first the app's own earlier ones, then the lowest that no app uses.
     ///
-    /// Source: contract marathon §1.5.
-    fn assign_service_ports(&self, app: &mut App, previous: Option<&App>) -> Result<(), Refusal> {
+    /// `root` is the new tree so far. Source: contract marathon §1.5.
+    fn assign_service_ports(
+        &self,
+        app: &mut App,
+        previous: Option<&App>,
+        root: &Group,
+    ) -> Result<(), Refusal> {
         let mut ports = app.service_ports();
         if !ports.contains(&0) {
             return Ok(());
@@ -576,7 +642,8 @@ impl Turn<'_> {
             .state
             .root
             .transitive_apps()
-            .iter()
+            .into_iter()
+            .chain(root.transitive_apps())
             .flat_map(|other| other.service_ports())
             .collect();
         used.extend(ports.iter().copied());
