@@ -205,7 +205,7 @@ impl Turn<'_> {
             ..task
         };
         self.publish_status(&task);
-        self.touch(&task.app_id);
+        self.unbalance(&task.app_id);
         self.put_task(task);
     }
 
@@ -298,7 +298,7 @@ impl Turn<'_> {
         };
         self.publish_status(&lost);
         self.remember_failure(&lost, TaskState::Lost, lost.message.clone());
-        self.touch(&lost.app_id);
+        self.unbalance(&lost.app_id);
         self.put_task(lost);
     }
 }

@@ -60,6 +60,7 @@ impl Turn<'_> {
         for action in &step.actions {
             if let Some(app) = plan.target.app(&action.app) {
                 self.start_checks(app, true);
+                self.drop_checks_without_tasks(app);
             }
         }
     }
@@ -116,6 +117,9 @@ impl Turn<'_> {
                     plan: Arc::clone(&plan),
                 });
                 self.forget_deployment(id);
+                for app_id in plan.affected_apps() {
+                    self.unbalance(&app_id);
+                }
                 return;
             }
             let next = Deployment {

@@ -9,9 +9,10 @@
 
 use std::collections::BTreeSet;
 
+use zddcluster_model::app::App;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::task::{IpAddress, TaskFailure};
-use zddcluster_model::{EdgeId, TaskId, TaskState};
+use zddcluster_model::{AppId, EdgeId, TaskId, TaskState, Timestamp};
 
 use crate::effect::{CheckOrder, Effect, KillOrder};
 use crate::persist;
@@ -270,7 +271,7 @@ impl Turn<'_> {
                 self.delay(&task);
             }
         }
-        self.touch(&task.app_id);
+        self.unbalance(&task.app_id);
         self.drop_unused_checks(&task);
         let mut completed = (*self.state.completed).clone();
         if completed.len() >= COMPLETED_KEPT {
@@ -315,6 +316,24 @@ impl Turn<'_> {
         // While the app is being stopped its checks are ended, and told of, by StopApplication.
         let is_stopping = self.state.root.app(&task.app_id).is_none();
         if !is_current && !is_used && !is_stopping && self.state.checks.remove_mut(&key) {
+            let (app_id, version) = key;
+            self.effects
+                .push(Effect::Check(CheckOrder::StopHealth { app_id, version }));
+        }
+    }
+
+    /// The checks of an app's earlier versions that no task runs any more, or ever did, end.
+    pub(crate) fn drop_checks_without_tasks(&mut self, app: &App) {
+        let unused: Vec<(AppId, Timestamp)> = self
+            .state
+            .checks
+            .keys()
+            .filter(|(id, version)| *id == app.id && *version != app.version)
+            .filter(|(id, version)| !self.state.tasks_of(id).any(|task| task.version == *version))
+            .cloned()
+            .collect();
+        for key in unused {
+            self.state.checks.remove_mut(&key);
             let (app_id, version) = key;
             self.effects
                 .push(Effect::Check(CheckOrder::StopHealth { app_id, version }));

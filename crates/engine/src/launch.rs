@@ -3,17 +3,26 @@
 //! Launching is immediate while back-off and resources allow. An instance that no agent takes stays queued, with the reason
 //! of each agent. Source: contract marathon §4.1, §4.5, Z18.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::app::App;
-use zddcluster_model::{AppId, TaskState};
+use zddcluster_model::{AgentId, AppId, TaskState};
 
 use crate::effect::Effect;
 use crate::env::environment;
 use crate::placement::{Placement, place};
-use crate::state::{QueueEntry, Task};
+use crate::state::{QueueEntry, State, Task};
 use crate::turn::{Turn, millionths};
+
+/// Tasks launched in one step at most: what waits beyond that is due again at once, and other inputs come in between.
+const LAUNCHES_A_STEP: usize = 500;
+
+/// Whether instances were left over by a step that had launched its share.
+pub(crate) fn is_left_over(state: &State) -> bool {
+    !state.is_stopping && state.queue_is_stale && !state.queue.is_empty()
+}
 
 impl Turn<'_> {
     /// Adds instances of an app to the queue; its definition replaces the one queued before.
@@ -42,6 +51,10 @@ impl Turn<'_> {
         if self.state.is_stopping {
             return false;
         }
+        if self.n_launched >= LAUNCHES_A_STEP {
+            self.state.queue_is_stale = true;
+            return false;
+        }
         let retry_all = std::mem::take(&mut self.state.queue_is_stale);
         let due: Vec<AppId> = self
             .state
@@ -60,11 +73,21 @@ impl Turn<'_> {
 
     fn launch_app(&mut self, app_id: &AppId) -> bool {
         let mut has_launched = false;
+        let mut own: BTreeMap<AgentId, usize> = BTreeMap::new();
+        for task in self.state.launched_of(app_id) {
+            *own.entry(task.agent_id.clone()).or_default() += 1;
+        }
         while let Some(entry) = self.state.queue.get(app_id).map(Arc::clone) {
+            if self.n_launched >= LAUNCHES_A_STEP {
+                self.state.queue_is_stale = true;
+                break;
+            }
             let bound = u32::from(u16::MAX);
             let random = self.random_below(bound);
-            match place(self.state, &entry.app, random) {
+            match place(self.state, &entry.app, &own, random) {
                 Ok(placement) => {
+                    *own.entry(placement.agent.id.clone()).or_default() += 1;
+                    self.n_launched += 1;
                     self.launch(&entry.app, placement);
                     has_launched = true;
                     if entry.count > 1 {

@@ -32,6 +32,8 @@ mod placement;
 mod plan;
 mod rollout;
 mod scale;
+#[cfg(test)]
+mod script;
 mod settle;
 #[cfg(test)]
 mod sim;

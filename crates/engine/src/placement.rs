@@ -4,7 +4,7 @@
 //! Source: contract marathon §1.5, §1.7, §4.1.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zddcluster_model::AgentId;
@@ -22,12 +22,16 @@ pub(crate) struct Placement {
     pub(crate) ports: Vec<u16>,
 }
 
-/// Finds an agent and ports for one more task of `app`; `random` chooses where in the agent's ranges ports are looked for.
+/// Tasks on one agent at most, since some take nothing of what an agent offers; no host runs so many.
+const TASKS_ON_AN_AGENT: usize = 10_000;
+
+/// Finds an agent and ports for one more task of `app`, of which each agent has `own` launched; `random` chooses where in the agent's ranges ports are looked for.
 ///
 /// `Err` holds the reason of each agent that refused; it is empty if there is no agent at all.
 pub(crate) fn place(
     state: &State,
     app: &App,
+    own: &BTreeMap<AgentId, usize>,
     random: u32,
 ) -> Result<Placement, Vec<(AgentId, String)>> {
     let unused = Usage::default();
@@ -37,10 +41,7 @@ pub(crate) fn place(
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
         match fits(state, agent, usage, app) {
             Ok(()) => {
-                let own = state
-                    .launched_of(&app.id)
-                    .filter(|t| t.agent_id == agent.id)
-                    .count();
+                let own = own.get(&agent.id).copied().unwrap_or_default();
                 let free_cpus = millionths(agent.resources.cpus) - usage.cpus;
                 let free_mem = millionths(agent.resources.mem) - usage.mem;
                 let rank = (own, Reverse(free_cpus), Reverse(free_mem), agent.id.clone());
@@ -93,6 +94,9 @@ fn fits(state: &State, agent: &Agent, usage: &Usage, app: &App) -> Result<(), St
     enough("cpus", app.cpus, offered.cpus, usage.cpus)?;
     enough("mem", app.mem, offered.mem, usage.mem)?;
     enough("disk", app.disk, offered.disk, usage.disk)?;
+    if usage.tasks >= TASKS_ON_AN_AGENT {
+        return Err(format!("{} tasks are there already", usage.tasks));
+    }
     if app.gpus > offered.gpus {
         return Err(format!("gpus: {} wanted, {} there", app.gpus, offered.gpus));
     }

@@ -8,6 +8,7 @@ use crate::agents::{agent_deadline, next_forgetting};
 use crate::effect::Effect;
 use crate::input::Input;
 use crate::kill::KillReason;
+use crate::launch;
 use crate::persist;
 use crate::scale::victims;
 use crate::state::{State, Task};
@@ -94,11 +95,11 @@ impl Turn<'_> {
             for id in affected {
                 self.advance(&id);
             }
-            for app_id in &touched {
-                self.keep_instances(app_id);
+            for app_id in std::mem::take(&mut self.unbalanced) {
+                self.keep_instances(&app_id);
             }
             let has_launched = self.launch_queued();
-            if self.touched.is_empty() && !has_launched {
+            if self.touched.is_empty() && self.unbalanced.is_empty() && !has_launched {
                 return;
             }
         }
@@ -125,9 +126,10 @@ impl Turn<'_> {
             .iter()
             .map(|app| app.id.clone())
             .collect();
-        self.touched.extend(apps);
         let with_tasks: Vec<AppId> = self.state.by_app.keys().cloned().collect();
-        self.touched.extend(with_tasks);
+        for app_id in apps.iter().chain(&with_tasks) {
+            self.unbalance(app_id);
+        }
     }
 
     /// Brings an app that no plan locks to its number of instances.
@@ -182,6 +184,9 @@ impl Turn<'_> {
 /// The earliest time at which something is due.
 pub(crate) fn next_wake(config: &Config, state: &State) -> Option<Timestamp> {
     if !state.is_resumed {
+        return Some(state.clock);
+    }
+    if launch::is_left_over(state) {
         return Some(state.clock);
     }
     let queue = state.queue.values().filter_map(|entry| entry.delayed_until);

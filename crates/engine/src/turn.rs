@@ -26,8 +26,12 @@ pub(crate) struct Turn<'a> {
     pub(crate) state: &'a mut State,
     pub(crate) now: Timestamp,
     pub(crate) effects: Vec<Effect>,
-    /// Apps whose tasks, queue or plans changed in this step.
+    /// Apps whose tasks, queue or plans changed in this step: their deployments look at them.
     pub(crate) touched: BTreeSet<AppId>,
+    /// Apps whose number of tasks has to be compared with their instances before the step ends.
+    pub(crate) unbalanced: BTreeSet<AppId>,
+    /// Tasks launched in this step.
+    pub(crate) n_launched: usize,
 }
 
 impl<'a> Turn<'a> {
@@ -41,6 +45,8 @@ impl<'a> Turn<'a> {
             now,
             effects: Vec::new(),
             touched: BTreeSet::new(),
+            unbalanced: BTreeSet::new(),
+            n_launched: 0,
         }
     }
 
@@ -59,6 +65,15 @@ impl<'a> Turn<'a> {
     /// Remembers that an app has to be looked at before the step ends.
     pub(crate) fn touch(&mut self, app_id: &AppId) {
         self.touched.insert(app_id.clone());
+    }
+
+    /// Remembers, besides, that it may have more or fewer tasks than instances.
+    ///
+    /// Only what the contract names leads here (§3.6): a task that ended, the sweep, the end of a plan. So a stopped
+    /// deployment leaves everything as it is for a while.
+    pub(crate) fn unbalance(&mut self, app_id: &AppId) {
+        self.touch(app_id);
+        self.unbalanced.insert(app_id.clone());
     }
 
     pub(crate) fn publish(&mut self, kind: EventKind) {
@@ -126,7 +141,16 @@ pub(crate) fn millionths(amount: f64) -> i64 {
 
 /// Puts a task and brings the indexes up to it.
 pub(crate) fn index_task(state: &mut State, task: Arc<Task>) {
-    if let Some(old) = state.tasks.get(&task.id).map(Arc::clone) {
+    let old = state.tasks.get(&task.id).map(Arc::clone);
+    if let Some(old) = old {
+        if old.is_launched() && task.is_launched() {
+            // What it holds is fixed at the launch.
+            if task.killing.is_some() {
+                state.killing.insert_mut(task.id.clone());
+            }
+            state.tasks.insert_mut(task.id.clone(), task);
+            return;
+        }
         unindex_task(state, &old);
     }
     let mut ids = state.by_app.get(&task.app_id).cloned().unwrap_or_default();
