@@ -10,7 +10,7 @@ use zddcluster_probe::{Config, Report, run};
 use zddcluster_tests::{ClusterSandbox, Options, eventually};
 
 /// Requests a second.
-const RATE: f64 = 200.0;
+const RATE: f64 = 250.0;
 
 fn example(path: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,18 +37,18 @@ async fn version(cluster: &ClusterSandbox) -> Result<String, String> {
 enum Load {
     /// Answers that take no time.
     Quick,
-    /// Answers that take longer than a task's kill grace: those in flight at SIGKILL would be lost, if SIGTERM did not wait
-    /// for them and the edge did not ask another server.
+    /// Answers that take longer than a task's kill grace: what is in flight when SIGTERM goes out is lost with SIGKILL.
     Slow,
 }
 
 impl Load {
-    /// The lab's app, made slow if need be.
+    /// The lab's app, made slow if need be: 300 ms to 450 ms for an answer, 50 ms of grace (at the speed of these tests).
     fn app(self, path: &str) -> Value {
         let mut app = example(path);
         if self == Self::Slow {
             app["env"]["HEALTH_MIN"] = json!("6000");
             app["env"]["HEALTH_MAX"] = json!("9000");
+            app["taskKillGracePeriodSeconds"] = json!(1);
         }
         app
     }
@@ -85,10 +85,18 @@ async fn switch(load: Load, more_args: &[&str]) -> anyhow::Result<(Report, Strin
     let probe = Config::new(&url, RATE)?;
     #[expect(clippy::disallowed_methods, reason = "joined at the end of the test")]
     let probing = tokio::spawn(run(probe, stop.clone()));
+    // As in the lab: green beside blue, then green behind the edge, then blue away.
     let mut green = load.app("blue-green/green.json");
-    green["labels"] = blue["labels"].clone();
     cluster
         .dcos_ok(&["marathon", "app", "add"], &green.to_string())
+        .await?;
+    cluster.settled().await;
+    green["labels"] = blue["labels"].clone();
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", "/zdd/green"],
+            &green.to_string(),
+        )
         .await?;
     cluster.settled().await;
     cluster
@@ -137,5 +145,15 @@ async fn slow_requests_in_flight_are_let_finish() -> anyhow::Result<()> {
     let (report, at_end) = switch(Load::Slow, &[]).await?;
     assert_eq!(report.failed, 0, "{}", report.table());
     assert_eq!(at_end, "1.0");
+    Ok(())
+}
+
+/// The control: without drain the same switch loses what was in flight, so the zeros above mean something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_drain_requests_in_flight_are_lost() -> anyhow::Result<()> {
+    let (report, at_end) = switch(Load::Slow, &["--no-drain"]).await?;
+    assert!(report.failed > 0, "{}", report.table());
+    assert_eq!(at_end, "1.0");
+    eprintln!("draining off:\n{}", report.table());
     Ok(())
 }

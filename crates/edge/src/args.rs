@@ -35,6 +35,8 @@ pub struct Config {
     pub ports: Ports,
     /// Who the master knows this edge as: the task it runs as.
     pub edge_id: EdgeId,
+    /// A request that does no harm when repeated is sent once more when its server breaks off before the answer.
+    pub resends: bool,
     /// Marathon's own app, which is not exposed.
     pub framework_name: Option<String>,
     /// What was skipped, for the log.
@@ -84,7 +86,7 @@ pub enum ArgsError {
 
 impl Config {
     /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
-    /// `FRAMEWORK_NAME`) through `env`.
+    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`) through `env`.
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
@@ -108,6 +110,7 @@ impl Config {
             bind,
             ports: Ports::default(),
             edge_id: EdgeId::new(&edge_id),
+            resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
             framework_name: env("FRAMEWORK_NAME"),
             warnings: Vec::new(),
         };

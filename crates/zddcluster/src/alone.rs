@@ -60,6 +60,7 @@ pub(crate) fn agent(args: AgentArgs) -> Result<ExitCode, Fault> {
         master_url: args.master,
         work_dir: args.work_dir,
         speed: args.speed,
+        drains: true,
     };
     run(|tasks| async move { cluster::agent(parts, &tasks).await })
 }

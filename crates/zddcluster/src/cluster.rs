@@ -82,6 +82,7 @@ impl Cluster {
                 master_url,
                 work_dir,
                 speed,
+                drains,
             };
             running.push(agent(parts, tasks).await?);
         }
@@ -173,6 +174,8 @@ pub(crate) struct AgentParts {
     pub(crate) master_url: String,
     pub(crate) work_dir: PathBuf,
     pub(crate) speed: f64,
+    /// SIGTERM waits for the edges.
+    pub(crate) drains: bool,
 }
 
 /// Starts an agent.
@@ -186,6 +189,7 @@ pub(crate) async fn agent(
         master_url,
         work_dir,
         speed,
+        drains,
     } = parts;
     let role = plan.role().to_owned();
     let AgentPlan {
@@ -195,10 +199,14 @@ pub(crate) async fn agent(
         resources,
         attributes,
     } = plan;
-    let builtin_env = BTreeMap::from([
+    let mut builtin_env = BTreeMap::from([
         ("ZDD_MARATHON_URL".to_owned(), master_url.clone()),
         ("ZDD_SPEED".to_owned(), speed.to_string()),
     ]);
+    if !drains {
+        // Nothing of ours covers up what a kill without drain breaks.
+        builtin_env.insert("ZDD_NO_RESEND".to_owned(), "1".to_owned());
+    }
     let config = zddcluster_agent::Config {
         master_url,
         hostname: address.to_string(),

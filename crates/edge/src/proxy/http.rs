@@ -181,7 +181,9 @@ impl Visit {
                         tracing::debug!(server = %server.spec.name, error = &error as &dyn std::error::Error, "no answer");
                         // Once more on another server, if doing it twice does no harm. What could not be read is no
                         // better elsewhere.
-                        let is_harmless = kind == Kind::Repeatable && !error.is_parse();
+                        let is_harmless = kind == Kind::Repeatable
+                            && !error.is_parse()
+                            && self.shared.config.resends;
                         if was_sent || !is_harmless || !attempts.has_failed(server.spec.address) {
                             return Err(pages::BAD_GATEWAY);
                         }
