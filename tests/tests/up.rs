@@ -157,3 +157,38 @@ async fn down_ends_what_a_killed_up_left() -> anyhow::Result<()> {
     .await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_and_its_snapshot_taken_up() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start().await?;
+    cluster
+        .dcos_ok(&["marathon", "app", "add", "default/base.json"], "")
+        .await?;
+    cluster.settled().await;
+    let version = cluster.get("/v2/apps//zdd/base").await?["app"]["version"].clone();
+    cluster.stop().await?;
+    // The snapshot is of the last start.
+    cluster.up().await?;
+    cluster.stop().await?;
+
+    let store = cluster.data_dir().join("store");
+    std::fs::remove_file(store.join("db/conf"))?;
+    let net = format!("{}/24", cluster.host(0));
+    let output = cluster.command(&["up", "--net", &net]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    let saved = cluster.data_dir().join("store.damaged");
+    let snapshot = saved.join("snapshot.json");
+    let hint = format!("zddcluster up --restore {}", snapshot.display());
+    assert!(said.contains("damaged") && said.contains(&hint), "{said}");
+
+    std::fs::rename(&store, &saved)?;
+    cluster.set_args(&["--restore", &snapshot.to_string_lossy()]);
+    cluster.up().await?;
+    assert_eq!(
+        cluster.get("/v2/apps//zdd/base").await?["app"]["version"],
+        version
+    );
+    cluster.settled().await;
+    Ok(())
+}

@@ -39,19 +39,14 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The database is damaged. Nothing was written into it by us, and its snapshot is as it was.
-    #[error(
-        "the store in {} is damaged ({cause}); hint: move that directory away and start \
-         again{}",
-        path.display(),
-        restore_hint(snapshot.as_deref())
-    )]
+    #[error("the store in {} is damaged ({cause}); hint: {}", path.display(), restore_hint(path, *.has_snapshot))]
     Corrupt {
-        /// The directory of the database.
+        /// The directory of the store.
         path: PathBuf,
         /// What is wrong.
         cause: String,
-        /// The last good contents, if there are any.
-        snapshot: Option<PathBuf>,
+        /// Its last good contents are in it, as `snapshot.json`.
+        has_snapshot: bool,
     },
     /// It was written by a newer program. Nothing was changed.
     #[error(
@@ -94,12 +89,14 @@ pub enum StoreError {
     },
 }
 
-fn restore_hint(snapshot: Option<&Path>) -> String {
-    snapshot.map_or_else(String::new, |path| {
+fn restore_hint(path: &Path, has_snapshot: bool) -> String {
+    let path = path.display();
+    if has_snapshot {
         format!(
-            "; the contents at its last good start are in {}, which `zddcluster up --restore {}` takes up",
-            path.display(),
-            path.display()
+            "mv {path} {path}.damaged, then zddcluster up --restore {path}.damaged/snapshot.json takes up what it \
+             held at its last good start"
         )
-    })
+    } else {
+        format!("mv {path} {path}.damaged, and start with an empty one")
+    }
 }

@@ -35,6 +35,10 @@ const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// sled keeps values of about half a segment (512 KiB) and more in files of their own, which it does not sync. Well below that.
 const LARGE_VALUE_BYTES: usize = 128 * 1024;
 
+/// sled may wait for ever for a write that failed on a full disk, so a commit that could meet one is refused before: four of
+/// its segments (512 KiB), more than it takes for one batch, over and above twice the batch itself.
+const SPARE_BYTES: u64 = 2 * 1024 * 1024;
+
 /// sled's worker threads may hold the old file's lock for a moment after it was closed.
 const REOPEN_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -121,6 +125,7 @@ impl Store for SledStore {
     fn reopen(&mut self) -> Result<(), StoreError> {
         let closed = self.open.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+        check_space(&self.dir, 0)?;
         let deadline = Instant::now() + REOPEN_PATIENCE;
         loop {
             match Open::new(&self.dir) {
@@ -234,16 +239,19 @@ impl Open {
     fn commit(&mut self, dir: &Path, changes: Vec<Change>) -> Result<(), StoreError> {
         let commit = self.commit + 1;
         let mut has_large = false;
+        let mut n_bytes = 0;
         let mut batch = Batch::default();
         for change in changes {
             match change {
                 Change::Put(key, value) => {
+                    n_bytes += key.len() + value.len();
                     has_large |= value.len() >= LARGE_VALUE_BYTES;
                     batch.insert(key.as_bytes(), value);
                 }
                 Change::Remove(key) => batch.remove(key.as_bytes()),
             }
         }
+        check_space(dir, n_bytes as u64)?;
         batch.insert(SCHEMA_KEY, &u64::from(SCHEMA_VERSION).to_be_bytes());
         batch.insert(COMMIT_KEY, &commit.to_be_bytes());
         guarded(dir, || {
@@ -258,6 +266,21 @@ impl Open {
         self.commit = commit;
         Ok(())
     }
+}
+
+/// Whether there is room for a batch of this size and what sled writes around it.
+fn check_space(dir: &Path, n_bytes: u64) -> Result<(), StoreError> {
+    let disk = rustix::fs::statvfs(dir).map_err(|errno| StoreError::NoAccess {
+        path: dir.to_owned(),
+        source: errno.into(),
+    })?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < SPARE_BYTES.saturating_add(n_bytes.saturating_mul(2)) {
+        return Err(StoreError::Full {
+            path: dir.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Syncs every file of a directory, and the directory.
@@ -339,11 +362,11 @@ fn translate(dir: &Path, error: sled::Error) -> StoreError {
 }
 
 fn corrupt(dir: &Path, cause: &str) -> StoreError {
-    let snapshot = Some(SledStore::snapshot_path(dir)).filter(|path| path.exists());
+    let has_snapshot = SledStore::snapshot_path(dir).exists();
     StoreError::Corrupt {
-        path: dir.join("db"),
+        path: dir.to_owned(),
         cause: cause.to_owned(),
-        snapshot,
+        has_snapshot,
     }
 }
 

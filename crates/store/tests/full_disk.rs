@@ -14,7 +14,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(path: &Path) -> rustix::io::Result<Self> {
-        mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"size=6m")?;
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"size=8m")?;
         Ok(Self(path.to_owned()))
     }
 }
