@@ -25,6 +25,18 @@ impl Clock {
         }
     }
 
+    /// This clock, moved so that it never showed a time before `earliest`.
+    ///
+    /// A wall clock that was set back between two lives would else stand still for the engine, whose time never runs
+    /// backwards, and with it every deadline.
+    #[must_use]
+    pub(crate) fn not_before(self, earliest: Timestamp) -> Self {
+        Self {
+            base: self.base.max(earliest),
+            ..self
+        }
+    }
+
     /// The time now.
     pub(crate) fn now(&self) -> Timestamp {
         let millis = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);

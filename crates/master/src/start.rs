@@ -146,6 +146,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         max_apps,
     };
     let engine = Engine::restore(engine_config, clock.now(), loaded.records)?;
+    let clock = clock.not_before(engine.state().clock);
     let identity = Identity {
         uuid: loaded.uuid,
         cluster,

@@ -49,11 +49,17 @@ impl Cluster {
 
     /// Starts a master on what an earlier one left in `store`.
     pub(super) async fn start_on(store: MemoryStore) -> Self {
+        Self::start_at(store, 0).await
+    }
+
+    /// The same with a clock that is ahead of the others by so many milliseconds.
+    pub(super) async fn start_at(store: MemoryStore, clock_offset_millis: i64) -> Self {
         let tasks = Tasks::new();
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mesos = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = Config::new(front, mesos, Box::new(store.clone()));
         config.speed = 20.0;
+        config.clock_offset_millis = clock_offset_millis;
         let handle = start(config, &tasks).await.unwrap();
         handle.wait_ready().await;
         Self {

@@ -65,6 +65,20 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_clock_set_back_does_not_stand_still() {
+    let ahead = Cluster::start_at(zddcluster_store::MemoryStore::new(), 3_600_000).await;
+    ahead
+        .call(Method::POST, "/v2/apps", r#"{"id": "/a", "cmd": "true"}"#)
+        .await;
+    ahead.stop().await;
+    let again = Cluster::start_on(ahead.store.clone()).await;
+    let state = again.handle.state();
+    // What is due in a second must not be due in an hour and a second.
+    assert!(again.handle.shared.clock.now() >= state.clock);
+    again.stop().await;
+}
+
+#[tokio::test]
 async fn a_master_starts_and_shows_its_apps_on_a_full_disk() {
     let cluster = Cluster::with_agent().await;
     cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
