@@ -241,10 +241,7 @@ impl Actor {
                 }
             }
             Message::EdgeOpened(edge_id) => {
-                if self.engine.state().edges.contains(&edge_id) {
-                    // A new stream of an edge that is still here: what the old one was asked may be lost.
-                    self.step(Input::EdgeDisconnected(edge_id.clone()), turn);
-                }
+                // Also for an edge that is still here: the engine asks again what the old stream may have lost.
                 turn.put_off.push(Message::EdgeOpened(edge_id.clone()));
                 self.step(Input::EdgeConnected(edge_id), turn);
             }

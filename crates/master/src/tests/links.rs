@@ -126,6 +126,34 @@ async fn a_task_is_drained_before_it_is_killed() {
 }
 
 #[tokio::test]
+async fn an_edge_that_comes_back_is_still_waited_for() {
+    let cluster = Cluster::with_agent().await;
+    cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
+    let url = cluster.url("/zdd/v1/edges/e1/drains");
+    let mut first = cluster.lines(get(url.clone())).await;
+    cluster
+        .until("the edge is attached", |state| state.edges.len() == 1)
+        .await;
+    cluster.call(Method::DELETE, "/v2/apps/a", "").await;
+    let order = first.next(PATIENCE).await.unwrap().unwrap();
+    let mut second = cluster.lines(get(url)).await;
+    let again = second.next(PATIENCE).await.unwrap().unwrap();
+    assert_eq!(again, order);
+    let state = cluster.handle.state();
+    let task = state.tasks.values().next().expect("it is not killed yet");
+    let killing = task.killing.as_ref().unwrap();
+    assert!(!killing.is_signalled);
+    let body = json!({"taskIds": [task.id]}).to_string();
+    cluster
+        .call(Method::POST, "/zdd/v1/edges/e1/drained", &body)
+        .await;
+    cluster
+        .until("the task has ended", |state| state.tasks.is_empty())
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn the_front_door_reaches_agents() {
     let cluster = Cluster::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
