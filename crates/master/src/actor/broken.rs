@@ -88,12 +88,15 @@ pub(super) const fn is_unrepeated(input: &Input) -> bool {
         Input::AgentDisconnected { .. }
         | Input::EdgeConnected(_)
         | Input::EdgeDisconnected(_)
-        | Input::Drained { .. } => true,
+        | Input::Drained { .. }
+        | Input::Readiness { is_ready: true, .. } => true,
         Input::Command { .. }
         | Input::AgentRegistered { .. }
         | Input::TaskStatus { .. }
         | Input::Health { .. }
-        | Input::Readiness { .. }
+        | Input::Readiness {
+            is_ready: false, ..
+        }
         | Input::Wake => false,
     }
 }
@@ -108,4 +111,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use zddcluster_model::TaskId;
+    use zddcluster_model::task::ReadinessResponse;
+
+    use super::*;
+
+    #[test]
+    fn a_task_says_only_once_that_it_is_ready() {
+        let mut broken = Broken::new(&StoreError::NeedsReopen, Vec::new());
+        for is_ready in [false, true] {
+            broken.refuse(Message::Input(Input::Readiness {
+                task_id: TaskId::new("a.b"),
+                is_ready,
+                response: ReadinessResponse {
+                    status: 200,
+                    content_type: String::new(),
+                    body: String::new(),
+                },
+            }));
+        }
+        let put_off = broken.into_put_off();
+        assert!(matches!(
+            put_off[..],
+            [Message::Input(Input::Readiness { is_ready: true, .. })]
+        ));
+    }
 }
