@@ -25,6 +25,9 @@ use crate::shared::{Message, Shared};
 
 /// The first round comes at most this long after a check was added; it is Marathon's constant.
 const FIRST_ROUND_MILLIS: u64 = 5_000;
+/// Questions that one check may have open at one task: rounds overlap when the timeout is longer than the interval, but a task
+/// that never answers must not take the master's sockets. Marathon's defaults (60 s, 20 s) never have two.
+const MOST_OPEN: usize = 8;
 /// No interval becomes shorter than this by the speed: loopback answers need a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(50);
 
@@ -154,6 +157,7 @@ async fn check_health(
     let mut rounds = every(first, divided(interval_millis, shared.speed));
     let timeout = Duration::from_secs(check.timeout_seconds);
     let mut asked = JoinSet::new();
+    let mut n_open: BTreeMap<TaskId, usize> = BTreeMap::new();
     loop {
         tokio::select! {
             biased;
@@ -161,7 +165,14 @@ async fn check_health(
             () = token.cancelled() => return,
             // Cancel-safe: a finished one stays in the set until it is returned.
             Some(outcome) = asked.join_next() => {
-                if let Ok((task_id, Some(verdict))) = outcome {
+                let Ok((task_id, verdict)) = outcome else { continue };
+                if let Some(n) = n_open.get_mut(&task_id) {
+                    *n -= 1;
+                    if *n == 0 {
+                        n_open.remove(&task_id);
+                    }
+                }
+                if let Some(verdict) = verdict {
                     let input = Input::Health { task_id, check_idx, verdict };
                     if shared.send(Message::Input(input)).await.is_err() {
                         return;
@@ -174,6 +185,11 @@ async fn check_health(
                     if task.version != app.version || task.state != TaskState::Running {
                         continue;
                     }
+                    let n = n_open.entry(task.id.clone()).or_default();
+                    if *n >= MOST_OPEN {
+                        continue;
+                    }
+                    *n += 1;
                     let (app, check, task) = (Arc::clone(app), check.clone(), Arc::clone(task));
                     asked.spawn(async move {
                         (task.id.clone(), verdict(&app, &check, &task, timeout).await)

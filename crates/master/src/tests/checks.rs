@@ -125,3 +125,29 @@ async fn a_task_that_does_not_listen_is_unhealthy() {
     assert_eq!(results[0]["alive"], false);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_task_that_never_answers_is_not_asked_without_end() {
+    let cluster = Cluster::with_agent().await;
+    // At the test's speed a round comes every 50 ms.
+    let app = r#"{"id": "/a", "cmd": "true", "healthChecks": [{"intervalSeconds": 1, "timeoutSeconds": 60}]}"#;
+    cluster.call(Method::POST, "/v2/apps", app).await;
+    cluster
+        .until("the task runs", |state| {
+            state.tasks.values().any(|task| task.started_at.is_some())
+        })
+        .await;
+    let state = cluster.handle.state();
+    let task = state.tasks.values().next().unwrap();
+    let listener = tokio::net::TcpListener::bind((task.host.as_str(), task.ports[0]))
+        .await
+        .unwrap();
+    let quiet = std::time::Duration::from_secs(1);
+    let mut held = Vec::new();
+    while let Ok(accepted) = tokio::time::timeout(quiet, listener.accept()).await {
+        held.push(accepted.unwrap());
+        assert!(held.len() <= 16, "asked again and again");
+    }
+    assert!(held.len() > 1, "rounds overlap");
+    cluster.stop().await;
+}
