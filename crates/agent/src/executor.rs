@@ -22,7 +22,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod procfs;
-mod pump;
+pub(crate) mod pump;
 mod stage;
 mod watch;
 
@@ -347,7 +347,7 @@ pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
 }
 
 /// `I1012 11:38:56.152595 27678 containerizer] text`, as Mesos' own lines look. UTC.
-fn glog_line(text: &str) -> String {
+pub(crate) fn glog_line(text: &str) -> String {
     let since_epoch = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Tasks that live on without their agent: found by its books, for `status` and `down`.
 //!
-//! Blocking and without a runtime, so that a short command can use it. Only for the `process` containerizer's tasks.
+//! Blocking and without a runtime, so that a short command can use it. Processes and containers alike.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use zddcluster_model::{AppId, TaskId};
 
 use crate::containerizer::{KillSignal, Order};
 use crate::journal::{Journal, KillOrder, Scan};
-use crate::process;
+use crate::{docker, process};
 
 /// Between two looks at whether the tasks are gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -69,20 +69,40 @@ pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftov
     let orders = running(work_dir)?;
     for order in &orders {
         order.record_kill(KillOrder::now(grace))?;
-        process::kill(order, KillSignal::Terminate)?;
+        kill(order, KillSignal::Terminate)?;
     }
     wait_for_end(&orders, grace);
-    for order in orders.iter().filter(|order| process::is_alive(order)) {
-        process::kill(order, KillSignal::Kill)?;
+    for order in orders.iter().filter(|order| may_be_alive(order)) {
+        kill(order, KillSignal::Kill)?;
     }
     wait_for_end(&orders, KILL_LIMIT);
-    match orders.iter().find(|order| process::is_alive(order)) {
-        Some(order) => Err(io::Error::other(format!(
+    if let Some(order) = orders.iter().find(|order| may_be_alive(order)) {
+        return Err(io::Error::other(format!(
             "task {} does not end",
             order.launch.task_id
-        ))),
-        None => Ok(stopped),
+        )));
     }
+    orders.iter().try_for_each(docker::finish)?;
+    Ok(stopped)
+}
+
+fn kill(order: &Order, signal: KillSignal) -> io::Result<()> {
+    match docker::is_container(order) {
+        true => docker::signal(order, signal),
+        false => process::kill(order, signal),
+    }
+}
+
+/// `Err` if an engine that would have to tell is away.
+fn is_alive(order: &Order) -> io::Result<bool> {
+    match docker::is_container(order) {
+        true => docker::is_running(order),
+        false => Ok(process::is_alive(order)),
+    }
+}
+
+fn may_be_alive(order: &Order) -> bool {
+    is_alive(order).unwrap_or(true)
 }
 
 fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
@@ -96,10 +116,13 @@ fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
             format!("{}: {error}", path.display()),
         ));
     }
-    let running = recorded
-        .into_iter()
-        .filter(|task| task.exit.is_none() && process::is_alive(&task.order));
-    Ok(running.map(|task| task.order).collect())
+    let mut running = Vec::new();
+    for task in recorded {
+        if task.exit.is_none() && is_alive(&task.order)? {
+            running.push(task.order);
+        }
+    }
+    Ok(running)
 }
 
 #[expect(
@@ -108,7 +131,7 @@ fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
 )]
 fn wait_for_end(orders: &[Order], limit: Duration) {
     let until = Instant::now() + limit;
-    while Instant::now() < until && orders.iter().any(process::is_alive) {
+    while Instant::now() < until && orders.iter().any(may_be_alive) {
         std::thread::sleep(LOOK);
     }
 }

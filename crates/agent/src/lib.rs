@@ -14,6 +14,7 @@
 mod actor;
 mod api;
 pub mod containerizer;
+pub mod docker;
 mod drive;
 mod durable;
 pub mod executor;
@@ -38,6 +39,7 @@ use zddcluster_model::task::IpAddress;
 use zddcluster_runtime::{Guard, OnFailure, Tasks};
 
 pub use containerizer::Containerizer;
+pub use docker::{DockerConfig, DockerContainerizer};
 pub use leftovers::{Leftover, leftovers, stop_leftovers};
 pub use process::ProcessContainerizer;
 

@@ -5,7 +5,7 @@
 
 pub(crate) mod command;
 mod detect;
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;

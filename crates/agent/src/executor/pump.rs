@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// One read; what a pipe holds by default.
@@ -18,7 +19,8 @@ const CHUNK: usize = 64 << 10;
 const DRAIN_LIMIT: usize = 1 << 20;
 
 /// A log file with a limit.
-pub(super) struct RotatingLog {
+#[derive(Debug)]
+pub(crate) struct RotatingLog {
     path: PathBuf,
     file: File,
     size: u64,
@@ -27,7 +29,7 @@ pub(super) struct RotatingLog {
 
 impl RotatingLog {
     /// Opens `<directory>/<name>` for appending.
-    pub(super) fn open(directory: &Path, name: &str, limit: u64) -> io::Result<Self> {
+    pub(crate) fn open(directory: &Path, name: &str, limit: u64) -> io::Result<Self> {
         let path = directory.join(name);
         let file = create(&path)?;
         Ok(Self {
@@ -38,8 +40,43 @@ impl RotatingLog {
         })
     }
 
+    /// Goes on with a log that was `size` bytes long; what came after is cut off, to be written again.
+    ///
+    /// Anything but a plain file is taken away and made anew.
+    pub(crate) fn resume(directory: &Path, name: &str, limit: u64, size: u64) -> io::Result<Self> {
+        let path = directory.join(name);
+        // Neither a link nor a pipe the task may have put there.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = OpenOptions::new()
+            .append(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(&path);
+        let Some((file, metadata)) = file
+            .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
+            .ok()
+        else {
+            return Self::open(directory, name, limit);
+        };
+        if !metadata.is_file() {
+            return Self::open(directory, name, limit);
+        }
+        let size = metadata.len().min(size);
+        file.set_len(size)?;
+        Ok(Self {
+            path,
+            file,
+            size,
+            limit,
+        })
+    }
+
+    /// Bytes in the file now.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Appends `bytes`, moving the file aside first when they would not fit; lines stay whole where they can.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         let room = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
         if bytes.len() > room {
             let last_line = bytes[..room]
@@ -151,6 +188,25 @@ mod tests {
         );
         log.write(b"a line longer than any file");
         assert_eq!(read("stdout"), "a line longer than any file");
+    }
+
+    #[test]
+    fn a_log_goes_on_where_it_was() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("stdout");
+        std::fs::write(&path, "one\ntwo\nlost").unwrap();
+        let mut log = RotatingLog::resume(sandbox.path(), "stdout", 100, 8).unwrap();
+        log.write(b"three\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        assert_eq!(log.size(), 14);
+
+        // A task's own idea of its log.
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        let mut log = RotatingLog::resume(sandbox.path(), "stdout", 100, 8).unwrap();
+        log.write(b"four\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");
+        assert!(path.symlink_metadata().unwrap().is_file());
     }
 
     #[test]

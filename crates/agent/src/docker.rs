@@ -1,0 +1,538 @@
+//! Runs tasks as containers of a Docker engine.
+//!
+//! ```text
+//!   launch ─▶ image ─▶ sandbox, files ─▶ create ─▶ claim flushed ─▶ start      clean ─▶ remove (or doomed until it can be)
+//!                                                                     │          ▲
+//!   recover ─▶ by name and claim ───────────────────────────────▶ wait: inspect, follow the output, look again when nudged
+//! ```
+//!
+//! A container is known by its name, which the order gives; nothing of it is kept in memory. While the engine is away nothing
+//! is concluded: a container that was started is taken to run until the engine says otherwise. Tasks without an image are
+//! processes, as in Mesos with `--containerizers=docker,mesos`; so are those that an earlier agent started as processes.
+
+mod bundle;
+mod create;
+mod engine;
+mod image;
+mod leftovers;
+mod logs;
+mod parameters;
+mod watcher;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use tokio::time::Instant;
+use zddcluster_runtime::{Backoff, OnFailure, Tasks};
+
+pub use self::engine::{DEFAULT_SOCKET, EngineError};
+
+use self::engine::Engine;
+use self::image::{Images, Present};
+use self::logs::Follower;
+use self::watcher::{Watch, Watcher};
+use crate::containerizer::{Containerizer, Exit, KillSignal, LaunchError, Order, Recovered};
+use crate::executor::cgroup::Limits;
+use crate::executor::{self, glog_line};
+use crate::process::{fetch, user};
+use crate::{ProcessContainerizer, durable};
+
+pub(crate) use self::leftovers::{finish, is_container, is_running, signal};
+
+/// In a task's directory: its container was about to be started, and may have run since. Holds the engine's socket.
+const CLAIM: &str = "container";
+
+/// How long a launch waits for an engine that is away: a restart of one takes some seconds.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a signal is tried again while the engine is away, before the grace period goes on without it.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// First and longest pause between two tries at an engine that is away.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+
+/// A container is looked at so often even if nothing is heard of it; the watcher's own list is ten times as quick.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
+
+/// The status of a process that was ended by SIGKILL, as the out-of-memory killer does.
+const KILLED_STATUS: i64 = 137;
+
+/// What the containerizer is told at its start.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// The engine's socket: a path.
+    pub socket: String,
+    /// Our own executable, which must be the one that runs.
+    pub executable: PathBuf,
+    /// Environment of built-in images, under the app's own.
+    pub built_in_env: BTreeMap<String, String>,
+}
+
+/// The socket that `DOCKER_HOST` names, or the usual one.
+///
+/// # Errors
+/// A message with a hint when it names an engine that is not reached by a local socket: sandboxes are this machine's.
+pub fn socket(docker_host: Option<&str>) -> Result<String, String> {
+    match docker_host.filter(|host| !host.is_empty()) {
+        None => Ok(DEFAULT_SOCKET.to_owned()),
+        Some(host) => match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.to_owned()),
+            None => Err(format!(
+                "DOCKER_HOST is {host}, and only a local engine can mount sandboxes; \
+                 hint: DOCKER_HOST=unix://{DEFAULT_SOCKET}"
+            )),
+        },
+    }
+}
+
+/// Whether an engine answers: its version, or why not.
+///
+/// # Errors
+/// When none answers within three seconds.
+pub async fn detect(socket: &str) -> Result<String, EngineError> {
+    let version = Engine::new(socket).version().await?;
+    Ok(version
+        .version
+        .unwrap_or_else(|| "of an unknown version".to_owned()))
+}
+
+/// What to do about an engine that does not answer.
+pub fn hint(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Away { why, .. } if why.contains("ermission") => {
+            "run as root, or add your user to the group docker; or use --containerizer process"
+        }
+        EngineError::Away { .. } | EngineError::Slow { .. } | EngineError::Refused { .. } => {
+            "start the engine (for instance `systemctl start docker`), or name its socket by \
+             DOCKER_HOST=unix://PATH; or use --containerizer process"
+        }
+    }
+}
+
+/// The containerizer for a Docker engine.
+#[derive(Debug)]
+pub struct DockerContainerizer {
+    engine: Arc<Engine>,
+    images: Images,
+    watcher: Arc<Watcher>,
+    built_in_env: BTreeMap<String, String>,
+    processes: ProcessContainerizer,
+}
+
+impl DockerContainerizer {
+    /// Starts to follow an engine, which need not answer now; `processes` runs tasks without an image.
+    ///
+    /// One serves all agents of a process. What it starts ends with `tasks`; containers live on.
+    pub fn start(config: DockerConfig, processes: ProcessContainerizer, tasks: &Tasks) -> Self {
+        let DockerConfig {
+            socket,
+            executable,
+            built_in_env,
+        } = config;
+        let engine = Arc::new(Engine::new(socket));
+        let watcher = Arc::new(Watcher::new(Arc::clone(&engine), create::TASK_LABEL));
+        let owner = tasks.child("docker");
+        let token = owner.token().clone();
+        owner.spawn(
+            "watcher",
+            OnFailure::Shutdown,
+            Arc::clone(&watcher).run(token),
+        );
+        Self {
+            images: Images::new(Arc::clone(&engine), executable),
+            engine,
+            watcher,
+            built_in_env,
+            processes,
+        }
+    }
+
+    async fn launch_container(&self, order: &Order) -> Result<(), LaunchError> {
+        let deadline = Instant::now() + LAUNCH_PATIENCE;
+        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        // Before anything else: an engine that is only being restarted costs no task.
+        while let Err(error) = self.engine.version().await {
+            if Instant::now() >= deadline {
+                return Err(failed(&error));
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+        let (image, pulls) = wanted(order)?;
+        let present = self.images.ensure(image, pulls).await?;
+        let line = Box::pin(self.create(order, image, present)).await?;
+        let prepared = {
+            let (order, socket) = (order.clone(), self.engine.socket().to_owned());
+            tokio::task::spawn_blocking(move || {
+                logs::create(&order, &glog_line(&line))?;
+                durable::write(&order.task_dir.join(CLAIM), socket.as_bytes())
+            })
+        };
+        if let Err(error) = prepared.await.map_err(io::Error::other).flatten() {
+            self.take_away(order).await;
+            return Err(LaunchError::new(format!(
+                "Failed to write down the container: {error}"
+            )));
+        }
+        let started = self.engine.start(&order.container_name).await;
+        let Err(error) = started else { return Ok(()) };
+        // It may have started all the same, if the answer only was slow.
+        if error.is_passing() && self.runs_after_all(order).await {
+            return Ok(());
+        }
+        self.take_away(order).await;
+        Err(failed(&error))
+    }
+
+    /// Makes sandbox and container; returns what to write first into its stderr.
+    async fn create(
+        &self,
+        order: &Order,
+        image: &str,
+        present: Present,
+    ) -> Result<String, LaunchError> {
+        {
+            let order = order.clone();
+            tokio::task::spawn_blocking(move || prepare(&order))
+                .await
+                .map_err(|error| LaunchError::new(error.to_string()))??;
+        }
+        let plan = create::plan(order, &present, &self.built_in_env, self.engine.socket())?;
+        let name = &order.container_name;
+        let mut created = self.engine.create(name, plan.body.clone()).await;
+        match &created {
+            Err(error) if error.is_not_found() => {
+                // Somebody took the image away since it was seen.
+                self.images.forget(image);
+                self.images.ensure(image, false).await?;
+                created = self.engine.create(name, plan.body).await;
+            }
+            // Left by an agent that died between creating and starting it; one that ever ran is never replaced.
+            Err(error) if error.is_conflict() => {
+                let found = self
+                    .engine
+                    .inspect(name)
+                    .await
+                    .map_err(|error| failed(&error))?;
+                if !is_untouched(&found) {
+                    return Err(failed(error));
+                }
+                self.engine
+                    .remove(name)
+                    .await
+                    .map_err(|error| failed(&error))?;
+                created = self.engine.create(name, plan.body).await;
+            }
+            Ok(_) | Err(_) => {}
+        }
+        created.map_err(|error| failed(&error))?;
+        Ok(plan.line)
+    }
+
+    async fn runs_after_all(&self, order: &Order) -> bool {
+        let deadline = Instant::now() + LAUNCH_PATIENCE;
+        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        while Instant::now() < deadline {
+            match self.engine.inspect(&order.container_name).await {
+                Ok(container) => return !is_untouched(&container),
+                Err(error) if error.is_passing() => tokio::time::sleep(backoff.next()).await,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Removes a container, now or when the engine answers.
+    async fn take_away(&self, order: &Order) {
+        let name = &order.container_name;
+        if let Err(error) = self.engine.remove(name).await {
+            tracing::warn!(container = name, %error, "a container stays for now");
+            self.watcher.doom(name);
+        }
+    }
+
+    async fn recover_container(&self, order: &Order) -> io::Result<Recovered> {
+        if let Some(exit) = order.exit()? {
+            return Ok(Recovered::Ended(exit));
+        }
+        let is_claimed = order.task_dir.join(CLAIM).exists();
+        match self.engine.inspect(&order.container_name).await {
+            // Nobody starts it any more: the agent that would have is gone. Taken away, so that this stays true.
+            Ok(container) if is_untouched(&container) => {
+                self.engine
+                    .remove(&order.container_name)
+                    .await
+                    .map_err(io::Error::other)?;
+                Ok(Recovered::NeverStarted)
+            }
+            Ok(_) => Ok(Recovered::Running),
+            Err(error) if error.is_not_found() && !is_claimed => Ok(Recovered::NeverStarted),
+            // Whether it lives is for `wait` to find out, and without an engine nobody knows.
+            Err(error) if error.is_not_found() || (error.is_passing() && is_claimed) => {
+                Ok(Recovered::Running)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    async fn wait_for_container(&self, order: &Order) -> Exit {
+        let follower = Follower::resume(Arc::clone(&self.engine), order).await;
+        if let Err(error) = &follower {
+            tracing::warn!(task = %order.launch.task_id, %error, "its output is not written");
+        }
+        let follower = follower.ok();
+        let follow = async {
+            match &follower {
+                Some(follower) => follower.follow().await,
+                None => std::future::pending().await,
+            }
+        };
+        let exit = tokio::select! {
+            // Cancel-safe: looks anew at each turn.
+            exit = self.end_of(order) => exit,
+            // Cancel-safe: what it has taken, it writes.
+            () = follow => Exit::Unknown { message: "its output ended".to_owned() },
+        };
+        if let Some(follower) = &follower {
+            follower.drain().await;
+        }
+        // Written down before the container is taken away, which knows it too until then.
+        let (owned, recorded) = (order.clone(), exit.clone());
+        let written = tokio::task::spawn_blocking(move || owned.record_exit(&recorded));
+        if let Err(error) = written.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(task = %order.launch.task_id, %error, "its end cannot be written down");
+        }
+        exit
+    }
+
+    /// Looks at a container until it has ended.
+    async fn end_of(&self, order: &Order) -> Exit {
+        let watch = self.watcher.watch(&order.container_name);
+        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        loop {
+            match self.engine.inspect(&order.container_name).await {
+                Ok(container) => {
+                    if let Some(exit) = exit_of(order, &container) {
+                        return exit;
+                    }
+                    backoff.reset();
+                }
+                Err(error) if error.is_not_found() => return removed(&watch),
+                Err(error) => {
+                    tracing::debug!(container = order.container_name, %error, "cannot tell what it does");
+                    tokio::time::sleep(backoff.next()).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                // Cancel-safe: a nudge is kept until it is taken.
+                () = watch.look() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Whether a task is, or is to be, a process.
+    fn is_process(order: &Order) -> bool {
+        !order.has_image() || order.task_dir.join(executor::SPEC).exists()
+    }
+}
+
+async fn signal_container(
+    engine: &Engine,
+    order: &Order,
+    signal: KillSignal,
+) -> Result<(), EngineError> {
+    let name = &order.container_name;
+    let signal = match signal {
+        KillSignal::Kill => "SIGKILL".to_owned(),
+        // What the image or a parameter names, as `docker stop` would.
+        KillSignal::Terminate => engine
+            .inspect(name)
+            .await?
+            .config
+            .and_then(|config| config.stop_signal)
+            .unwrap_or_else(|| "SIGTERM".to_owned()),
+    };
+    engine.kill(name, &signal).await
+}
+
+/// Sandbox and files, before the container. Blocks.
+fn prepare(order: &Order) -> Result<(), LaunchError> {
+    let failure = |error: io::Error| {
+        LaunchError::new(format!(
+            "Failed to create the sandbox {}: {error}",
+            order.sandbox.display()
+        ))
+    };
+    std::fs::create_dir_all(&order.sandbox).map_err(failure)?;
+    // A user of the container that this machine knows too, by name or number.
+    let owner = order.launch.user.as_ref().and_then(|name| {
+        user::users()
+            .into_iter()
+            .find(|user| user.name == *name || user.uid.to_string() == *name)
+    });
+    let is_root = rustix::process::geteuid().is_root();
+    let owner = owner.filter(|user| is_root && user.uid != 0);
+    if let Some(owner) = &owner {
+        std::os::unix::fs::chown(&order.sandbox, Some(owner.uid), Some(owner.gid))
+            .map_err(failure)?;
+    }
+    fetch::fetch(&order.launch.fetch, &order.sandbox, owner.as_ref())
+}
+
+/// The image of an order, and whether it is to be pulled whatever is there.
+fn wanted(order: &Order) -> Result<(&str, bool), LaunchError> {
+    use zddcluster_model::app::Docker;
+    let docker = order
+        .launch
+        .container
+        .as_ref()
+        .and_then(|container| container.docker.as_ref());
+    match docker {
+        Some(Docker::Engine(engine)) => Ok((&engine.image, engine.force_pull_image)),
+        Some(Docker::Image(image)) if image.credential.is_some() => Err(LaunchError::new(
+            "Failed to launch container: registry credentials are not supported; \
+             log in with `docker login` and pull the image on this machine",
+        )),
+        Some(Docker::Image(image)) => Ok((&image.image, image.force_pull_image)),
+        None => Err(LaunchError::new(
+            "Failed to launch container: the app has no image",
+        )),
+    }
+}
+
+fn failed(error: &EngineError) -> LaunchError {
+    LaunchError::new(format!("Failed to launch container: {error}"))
+}
+
+/// Created and never started.
+fn is_untouched(container: &ContainerInspectResponse) -> bool {
+    status_of(container.state.as_ref()) == Some(ContainerStateStatusEnum::CREATED)
+}
+
+fn status_of(state: Option<&ContainerState>) -> Option<ContainerStateStatusEnum> {
+    state.and_then(|state| state.status)
+}
+
+/// How a container ended; `None` while it runs.
+fn exit_of(order: &Order, container: &ContainerInspectResponse) -> Option<Exit> {
+    use ContainerStateStatusEnum as Status;
+    let state = container.state.as_ref();
+    match status_of(state) {
+        Some(
+            Status::RUNNING
+            | Status::PAUSED
+            | Status::RESTARTING
+            | Status::STOPPING
+            | Status::EMPTY,
+        )
+        | None => None,
+        Some(Status::CREATED) => Some(Exit::Unknown {
+            message: "the agent died while it started the container".to_owned(),
+        }),
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => {
+            let status = state
+                .and_then(|state| state.exit_code)
+                .unwrap_or(KILLED_STATUS);
+            let was_out_of_memory = state.and_then(|state| state.oom_killed) == Some(true);
+            // A child may have been killed before, and the task have gone on.
+            if was_out_of_memory && status == KILLED_STATUS {
+                let limit = Limits::new(order.launch.cpus, order.launch.mem).memory;
+                // The engine does not say how much; the kernel kills at the limit.
+                return Some(Exit::MemoryLimit { limit, used: limit });
+            }
+            Some(exited(status))
+        }
+    }
+}
+
+fn exited(status: i64) -> Exit {
+    Exit::Exited {
+        status: i32::try_from(status).unwrap_or(i32::MAX),
+    }
+}
+
+/// A container that nobody but the agent should take away, and that is gone.
+fn removed(watch: &Watch<'_>) -> Exit {
+    match watch.status() {
+        Some(status) => exited(status),
+        None => Exit::Unknown {
+            message: "Container was removed by somebody else; its exit status is unknown"
+                .to_owned(),
+        },
+    }
+}
+
+#[async_trait]
+impl Containerizer for DockerContainerizer {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn launch(&self, order: &Order) -> Result<(), LaunchError> {
+        if Self::is_process(order) {
+            return self.processes.launch(order).await;
+        }
+        Box::pin(self.launch_container(order)).await
+    }
+
+    async fn recover(&self, order: &Order) -> io::Result<Recovered> {
+        if Self::is_process(order) {
+            return self.processes.recover(order).await;
+        }
+        self.recover_container(order).await
+    }
+
+    async fn wait(&self, order: &Order) -> Exit {
+        if Self::is_process(order) {
+            return self.processes.wait(order).await;
+        }
+        self.wait_for_container(order).await
+    }
+
+    async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()> {
+        if Self::is_process(order) {
+            return self.processes.kill(order, signal).await;
+        }
+        let deadline = Instant::now() + SIGNAL_PATIENCE;
+        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        loop {
+            match signal_container(&self.engine, order, signal).await {
+                // Gone, or not running.
+                Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+                Err(error) if error.is_passing() && Instant::now() < deadline => {
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                other => return other.map_err(io::Error::other),
+            }
+        }
+    }
+
+    async fn clean(&self, order: &Order) {
+        if Self::is_process(order) {
+            return self.processes.clean(order).await;
+        }
+        self.take_away(order).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_engines() {
+        assert_eq!(socket(None).as_deref(), Ok(DEFAULT_SOCKET));
+        assert_eq!(
+            socket(Some("unix:///run/user/1000/docker.sock")).as_deref(),
+            Ok("/run/user/1000/docker.sock")
+        );
+        let refused = socket(Some("tcp://10.0.0.1:2375")).unwrap_err();
+        assert!(refused.contains("hint: DOCKER_HOST=unix://"), "{refused}");
+    }
+}

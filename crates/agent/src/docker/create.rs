@@ -1,0 +1,362 @@
+//! From an order to what is asked of the engine, and the `docker run` line that would ask the same.
+//!
+//! Pure. Sources: contract marathon §1.4, §1.6, §4.4; Mesos 1.0 `docker.cpp`, whose own line stands in the lab's log:
+//! `docker … run --cpu-shares 102 --memory 33554432 -e … -v <sandbox>:/mnt/mesos/sandbox --net host --name mesos-… image`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding,
+};
+use zddcluster_model::app::{Docker, DockerEngine, Network, PortMapping, Volume, VolumeMode};
+
+use super::image::Present;
+use super::parameters;
+use crate::containerizer::{LaunchError, Order};
+use crate::executor::cgroup::Limits;
+
+/// Where a container finds its sandbox.
+pub(crate) const SANDBOX: &str = "/mnt/mesos/sandbox";
+
+/// On every container of ours: its name in the cluster's terms. Also what they are found by.
+pub(crate) const TASK_LABEL: &str = "zddcluster.task";
+
+/// The engine keeps two files of this size for each container; we follow them into the sandbox.
+const ENGINE_LOG_SIZE: &str = "10m";
+
+/// A container to be made.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// For the engine.
+    pub(crate) body: ContainerCreateBody,
+    /// For the first line of the task's stderr.
+    pub(crate) line: String,
+}
+
+/// Decides how a task's container is made of an image that is there.
+pub(crate) fn plan(
+    order: &Order,
+    image: &Present,
+    built_in_env: &BTreeMap<String, String>,
+    socket: &str,
+) -> Result<Plan, LaunchError> {
+    let refused = |why: String| LaunchError::new(format!("Failed to launch container: {why}"));
+    let launch = &order.launch;
+    let container = launch.container.as_ref();
+    let volumes = container.map_or(&[][..], |container| container.volumes.as_slice());
+    let engine = match container.and_then(|container| container.docker.as_ref()) {
+        Some(Docker::Engine(engine)) => Some(engine),
+        // `type: MESOS` with a Docker image: the engine runs it, with the host's network as Mesos would.
+        Some(Docker::Image(_)) | None => None,
+    };
+    let limits = Limits::new(launch.cpus, launch.mem);
+    let mut host = HostConfig {
+        cpu_shares: Some(signed(limits.shares)),
+        memory: Some(signed(limits.memory)),
+        mounts: Some(vec![Mount {
+            typ: Some(MountType::BIND),
+            source: Some(order.sandbox.display().to_string()),
+            target: Some(SANDBOX.to_owned()),
+            ..Mount::default()
+        }]),
+        binds: Some(
+            volumes
+                .iter()
+                .map(|volume| bind(order, volume))
+                .collect::<Result<_, _>>()
+                .map_err(refused)?,
+        ),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from(
+                [("max-size", ENGINE_LOG_SIZE), ("max-file", "2")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned())),
+            )),
+        }),
+        privileged: Some(engine.is_some_and(|engine| engine.privileged)),
+        network_mode: Some(network(engine).map_err(refused)?.to_owned()),
+        ..HostConfig::default()
+    };
+    let mut exposed = None;
+    if let Some(mappings) = engine.and_then(bridged) {
+        let ports = published(mappings, &launch.ports, &order.ip);
+        exposed = Some(ports.iter().map(|(port, _)| port.clone()).collect());
+        host.port_bindings = Some(
+            ports
+                .into_iter()
+                .map(|(port, binding)| (port, Some(vec![binding])))
+                .collect(),
+        );
+    }
+    let (entrypoint, cmd) = command(order, image.is_built_in);
+    let mut body = ContainerCreateBody {
+        image: Some(image.reference.clone()),
+        entrypoint,
+        cmd,
+        user: launch.user.clone(),
+        env: Some(environment(
+            order,
+            image.is_built_in.then_some(built_in_env),
+        )),
+        labels: Some(labels(order)),
+        exposed_ports: exposed,
+        stop_timeout: Some(signed(launch.grace_millis.div_ceil(1000))),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    };
+    if let Some(engine) = engine {
+        parameters::apply(&engine.parameters, &mut body).map_err(refused)?;
+    }
+    let line = line(
+        order,
+        &body,
+        image,
+        engine.map_or(&[][..], |engine| &engine.parameters),
+        socket,
+    );
+    Ok(Plan { body, line })
+}
+
+/// The engine's name for the network.
+fn network(engine: Option<&DockerEngine>) -> Result<&'static str, String> {
+    let is_named = |engine: &DockerEngine| {
+        engine
+            .parameters
+            .iter()
+            .any(|parameter| ["net", "network"].contains(&parameter.key.as_str()))
+    };
+    match engine.and_then(|engine| engine.network) {
+        Some(Network::Bridge) => Ok("bridge"),
+        Some(Network::None) => Ok("none"),
+        // Replaced by the parameter in a moment.
+        Some(Network::User) if engine.is_some_and(is_named) => Ok("bridge"),
+        Some(Network::User) => Err(
+            "network USER needs the network's name: add the docker parameter \
+             {\"key\": \"net\", \"value\": NAME}"
+                .to_owned(),
+        ),
+        // Mesos' default.
+        Some(Network::Host) | None => Ok("host"),
+    }
+}
+
+/// The mappings that mean something.
+fn bridged(engine: &DockerEngine) -> Option<&[PortMapping]> {
+    match engine.network {
+        Some(Network::Bridge | Network::User) => engine.port_mappings.as_deref(),
+        Some(Network::Host | Network::None) | None => None,
+    }
+}
+
+/// `8080/tcp` and where it is reached, for each mapping that has a host port. Host ports come in the order of the mappings.
+fn published(mappings: &[PortMapping], host_ports: &[u16], ip: &str) -> Vec<(String, PortBinding)> {
+    let mut ports = Vec::new();
+    let with_host_port = mappings
+        .iter()
+        .filter(|mapping| mapping.host_port.is_some());
+    for (mapping, &host_port) in with_host_port.zip(host_ports) {
+        let inside = match mapping.container_port {
+            0 => host_port,
+            port => port,
+        };
+        for protocol in mapping.protocol.split(',') {
+            ports.push((
+                format!("{inside}/{protocol}"),
+                PortBinding {
+                    // The agent's own address: agents of one machine share its ports otherwise.
+                    host_ip: Some(ip.to_owned()),
+                    host_port: Some(host_port.to_string()),
+                },
+            ));
+        }
+    }
+    ports
+}
+
+/// A volume as `docker run -v` takes it; relative paths are in the sandbox, as in Mesos.
+fn bind(order: &Order, volume: &Volume) -> Result<String, String> {
+    let Some(host_path) = &volume.host_path else {
+        let kind = if volume.external.is_some() {
+            "external"
+        } else {
+            "persistent"
+        };
+        return Err(format!("{kind} volumes are not supported yet; hostPath is"));
+    };
+    if host_path.contains(':') || volume.container_path.contains(':') {
+        return Err(format!("the volume path '{host_path}' cannot hold a colon"));
+    }
+    let inside = match volume.container_path.starts_with('/') {
+        true => volume.container_path.clone(),
+        false => format!("{SANDBOX}/{}", volume.container_path),
+    };
+    let outside = order.sandbox.join(host_path);
+    let mode = match volume.mode {
+        VolumeMode::Ro => "ro",
+        VolumeMode::Rw => "rw",
+    };
+    Ok(format!("{}:{inside}:{mode}", outside.display()))
+}
+
+/// Entrypoint and command: `cmd` replaces the image's CMD, `args` go after its ENTRYPOINT.
+fn command(order: &Order, is_built_in: bool) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    match (&order.launch.cmd, &order.launch.args) {
+        // A built-in image's ENTRYPOINT is its role, which `cmd` is meant to replace.
+        (Some(cmd), _) if is_built_in => (
+            Some(vec!["/bin/sh".to_owned()]),
+            Some(vec!["-c".to_owned(), cmd.clone()]),
+        ),
+        (Some(cmd), _) => (
+            None,
+            Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), cmd.clone()]),
+        ),
+        (None, args) => (None, args.clone()),
+    }
+}
+
+fn environment(order: &Order, built_in_env: Option<&BTreeMap<String, String>>) -> Vec<String> {
+    let mut env: BTreeMap<&str, &str> = BTreeMap::new();
+    let own = built_in_env.into_iter().flatten().chain(&order.launch.env);
+    env.extend(own.map(|(key, value)| (key.as_str(), value.as_str())));
+    // Set by the executor whatever the app says.
+    env.extend([
+        ("MESOS_SANDBOX", SANDBOX),
+        ("MESOS_CONTAINER_NAME", &order.container_name),
+        ("LIBPROCESS_IP", &order.ip),
+    ]);
+    env.into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect()
+}
+
+fn labels(order: &Order) -> HashMap<String, String> {
+    let launch = &order.launch;
+    // `<cluster>-S<n>`.
+    let agent = launch.agent_id.as_str();
+    let cluster = agent
+        .rsplit_once("-S")
+        .map_or(agent, |(cluster, _)| cluster);
+    [
+        (TASK_LABEL, launch.task_id.as_str()),
+        ("zddcluster.app", &launch.app_id.to_string()),
+        ("zddcluster.agent", agent),
+        ("zddcluster.cluster", cluster),
+        ("zddcluster.framework", &launch.framework_id),
+        ("zddcluster.sandbox", &order.sandbox.display().to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// What would be typed to start the same container.
+fn line(
+    order: &Order,
+    body: &ContainerCreateBody,
+    image: &Present,
+    parameters: &[zddcluster_model::app::Parameter],
+    socket: &str,
+) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut option = |name: &str, value: &str| {
+        words.push(name.to_owned());
+        words.push(quoted(value));
+    };
+    option("Running docker -H", &format!("unix://{socket}"));
+    let host = body.host_config.as_ref();
+    let of_host = |value: Option<i64>| value.unwrap_or_default().to_string();
+    option(
+        "run --cpu-shares",
+        &of_host(host.and_then(|host| host.cpu_shares)),
+    );
+    option("--memory", &of_host(host.and_then(|host| host.memory)));
+    for variable in body.env.iter().flatten() {
+        option("-e", variable);
+    }
+    option("-v", &format!("{}:{SANDBOX}", order.sandbox.display()));
+    for bind in host
+        .and_then(|host| host.binds.as_ref())
+        .into_iter()
+        .flatten()
+    {
+        option("-v", bind);
+    }
+    option(
+        "--net",
+        host.and_then(|host| host.network_mode.as_deref())
+            .unwrap_or_default(),
+    );
+    if let Some(ports) = host.and_then(|host| host.port_bindings.as_ref()) {
+        let ports: BTreeMap<_, _> = ports.iter().collect();
+        for (inside, bindings) in ports {
+            for binding in bindings.iter().flatten() {
+                let part = |text: &Option<String>| text.clone().unwrap_or_default();
+                option(
+                    "-p",
+                    &format!(
+                        "{}:{}:{inside}",
+                        part(&binding.host_ip),
+                        part(&binding.host_port)
+                    ),
+                );
+            }
+        }
+    }
+    if let Some(user) = &body.user {
+        option("--user", user);
+    }
+    if host.and_then(|host| host.privileged) == Some(true) {
+        words.push("--privileged".to_owned());
+    }
+    let said = [
+        "e",
+        "env",
+        "v",
+        "volume",
+        "net",
+        "network",
+        "u",
+        "user",
+        "privileged",
+    ];
+    for parameter in parameters {
+        let key = parameter.key.trim_start_matches('-');
+        if !said.contains(&key) {
+            words.push(quoted(&format!("--{key}={}", parameter.value)));
+        }
+    }
+    if let Some([program, ..]) = body.entrypoint.as_deref()
+        && !parameters
+            .iter()
+            .any(|parameter| parameter.key == "entrypoint")
+    {
+        words.push(format!("--entrypoint {}", quoted(program)));
+    }
+    words.push(format!("--name {}", order.container_name));
+    words.push(image.reference.clone());
+    words.extend(body.cmd.iter().flatten().map(|word| quoted(word)));
+    for note in &image.notes {
+        words.push(format!("({note})"));
+    }
+    words.join(" ")
+}
+
+/// One word of a line, with quotes where a reader needs them and without ends of line.
+fn quoted(text: &str) -> String {
+    let is_plain = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"'\"\\$`".contains(&b));
+    if is_plain {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[path = "create/tests.rs"]
+mod tests;
