@@ -22,8 +22,9 @@ pub(crate) struct Placement {
     pub(crate) ports: Vec<u16>,
 }
 
-/// Tasks on one agent at most, since some take nothing of what an agent offers; no host runs so many.
-const TASKS_ON_AN_AGENT: usize = 10_000;
+/// Tasks on one agent at most, since some take nothing of what an agent offers: as many as it has dynamic ports for. Each is
+/// a process with an executor of 2 MB.
+const TASKS_ON_AN_AGENT: usize = 1000;
 
 /// Finds an agent and ports for one more task of `app`, of which each agent has `own` launched; `random` chooses where in the agent's ranges ports are looked for.
 ///

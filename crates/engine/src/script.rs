@@ -69,13 +69,17 @@ impl Script {
     }
 
     fn register(&mut self, agent_id: Option<AgentId>, host: u8) {
-        self.epoch += 1;
         let tasks = self.engine.state().tasks.values();
         let tasks = tasks
             .filter(|task| Some(&task.agent_id) == agent_id.as_ref() && task.is_launched())
             .filter(|task| task.started_at.is_some())
             .map(|task| report(task, TaskState::Running))
             .collect();
+        self.register_with(agent_id, host, tasks);
+    }
+
+    fn register_with(&mut self, agent_id: Option<AgentId>, host: u8, tasks: Vec<TaskReport>) {
+        self.epoch += 1;
         let registration = Registration {
             protocol: PROTOCOL,
             agent_id: agent_id.clone(),
@@ -255,6 +259,26 @@ impl Script {
         for (host, agent_id) in (11..).zip(self.agents.clone()) {
             self.register(Some(agent_id), host);
         }
+    }
+
+    /// The command stream of an agent ends.
+    pub(crate) fn lose_agent(&mut self, agent_id: &AgentId) {
+        let epoch = self.engine.state().agents.get(agent_id).map(|a| a.epoch);
+        let agent_id = agent_id.clone();
+        self.step(Input::AgentDisconnected {
+            agent_id,
+            epoch: epoch.expect("a known agent"),
+        });
+    }
+
+    /// An agent comes back with these tasks running.
+    pub(crate) fn agent_returns(&mut self, agent_id: &AgentId, tasks: &[Arc<Task>]) {
+        let agents = self.agents.iter();
+        let host = (11..).zip(agents).find(|(_, id)| *id == agent_id);
+        let host = host.expect("a known agent").0;
+        let tasks = tasks.iter().map(|task| report(task, TaskState::Running));
+        let tasks = tasks.collect();
+        self.register_with(Some(agent_id.clone()), host, tasks);
     }
 
     pub(crate) fn app(&self, id: &str) -> Arc<App> {
