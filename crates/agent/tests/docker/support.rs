@@ -1,0 +1,340 @@
+//! A containerizer over the machine's engine, an image with a shell, and all of it taken away at the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder,
+};
+use futures_util::StreamExt;
+use zddcluster_agent::containerizer::{Exit, Order};
+use zddcluster_agent::{Containerizer, DockerConfig, DockerContainerizer, ProcessContainerizer};
+use zddcluster_model::agent::LaunchTask;
+use zddcluster_model::app::{Container, ContainerKind, DockerEngine, Network};
+use zddcluster_model::{AgentId, AppId, TaskId, Timestamp};
+use zddcluster_runtime::Tasks;
+
+/// A predicate that is not true by then never will be.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What the image's shell may call.
+const PROGRAMS: [&str; 6] = ["sh", "sleep", "cat", "env", "tail", "seq"];
+
+/// A world of its own: cluster name, directory, image, containerizer.
+pub(crate) struct World {
+    pub(crate) docker: Docker,
+    pub(crate) cluster: String,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) containerizer: Arc<DockerContainerizer>,
+    /// Images to take away.
+    pub(crate) images: Vec<String>,
+    tasks: Tasks,
+}
+
+/// The engine, or a line that says why not.
+#[expect(
+    clippy::print_stderr,
+    reason = "who runs the tests is to know what did not run"
+)]
+async fn engine() -> Option<Docker> {
+    match zddcluster_agent::docker::detect(zddcluster_agent::docker::DEFAULT_SOCKET).await {
+        Ok(_) => Some(
+            Docker::connect_with_unix(
+                zddcluster_agent::docker::DEFAULT_SOCKET,
+                120,
+                bollard::API_DEFAULT_VERSION,
+            )
+            .unwrap()
+            .negotiate_version()
+            .await
+            .unwrap(),
+        ),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+impl World {
+    /// `None` without an engine.
+    pub(crate) async fn start() -> Option<Self> {
+        Self::through(zddcluster_agent::docker::DEFAULT_SOCKET.as_ref()).await
+    }
+
+    /// The containerizer reaches the engine through another socket.
+    pub(crate) async fn through(socket: &Path) -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let docker = engine().await?;
+        let cluster = format!(
+            "zddtest{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let tasks = Tasks::new();
+        let mut world = Self {
+            docker,
+            containerizer: containerizer(socket, &tasks),
+            directory: tempfile::Builder::new()
+                .prefix("zdd-docker-")
+                .tempdir()
+                .unwrap(),
+            images: Vec::new(),
+            cluster,
+            tasks,
+        };
+        world.import_shell().await;
+        Some(world)
+    }
+
+    /// The image with a shell.
+    pub(crate) fn shell_image(&self) -> String {
+        format!("{}:1", self.cluster)
+    }
+
+    async fn import_shell(&mut self) {
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(&self.cluster)
+            .tag("1")
+            .build();
+        let body = bollard::body_full(shell_tar().into());
+        let mut answers = self
+            .docker
+            .create_image(Some(options), Some(body), None)
+            .boxed();
+        while let Some(answer) = answers.next().await {
+            answer.unwrap();
+        }
+        self.images.push(self.shell_image());
+    }
+
+    /// The agent ends and another one starts; containers live on.
+    pub(crate) async fn restart_agent(&mut self) {
+        self.restart_agent_through(zddcluster_agent::docker::DEFAULT_SOCKET.as_ref())
+            .await;
+    }
+
+    pub(crate) async fn restart_agent_through(&mut self, socket: &Path) {
+        self.tasks.shut_down(Duration::from_secs(10)).await.unwrap();
+        self.tasks = Tasks::new();
+        self.containerizer = containerizer(socket, &self.tasks);
+    }
+
+    /// An order for a shell command.
+    pub(crate) fn shell(&self, task: &str, cmd: &str) -> Order {
+        self.order(task, |launch, engine| {
+            launch.cmd = Some(cmd.to_owned());
+            engine.image = self.shell_image();
+        })
+    }
+
+    pub(crate) fn order(
+        &self,
+        task: &str,
+        change: impl FnOnce(&mut LaunchTask, &mut DockerEngine),
+    ) -> Order {
+        let agent = format!("{}-S1", self.cluster);
+        let mut engine = DockerEngine {
+            image: String::new(),
+            network: Some(Network::Host),
+            port_mappings: None,
+            privileged: false,
+            parameters: Vec::new(),
+            force_pull_image: false,
+        };
+        let mut launch = LaunchTask {
+            task_id: TaskId::new(task),
+            app_id: AppId::absolute("/zdd/base"),
+            app_version: Timestamp::from_millis(1_476_272_335_934),
+            framework_id: format!("{}-0000", self.cluster),
+            agent_id: AgentId::new(agent.as_str()),
+            container_id: task.to_owned(),
+            cmd: None,
+            args: None,
+            user: None,
+            container: None,
+            env: BTreeMap::from([("MESOS_TASK_ID".to_owned(), task.to_owned())]),
+            cpus: 0.1,
+            mem: 32.0,
+            disk: 0.0,
+            ports: Vec::new(),
+            fetch: Vec::new(),
+            grace_millis: 3000,
+        };
+        change(&mut launch, &mut engine);
+        launch.container = Some(Container {
+            kind: ContainerKind::Docker,
+            volumes: Vec::new(),
+            docker: Some(zddcluster_model::app::Docker::Engine(engine)),
+            appc: None,
+        });
+        let base = self.directory.path().canonicalize().unwrap();
+        let task_dir = base.join("tasks").join(task);
+        std::fs::create_dir_all(&task_dir).unwrap();
+        Order {
+            launch,
+            sandbox: base.join("runs").join(task),
+            task_dir,
+            container_name: format!("mesos-{agent}.{task}"),
+            ip: "127.0.0.1".to_owned(),
+        }
+    }
+
+    /// Launches and waits for the end.
+    pub(crate) async fn run(&self, order: &Order) -> Exit {
+        self.containerizer.launch(order).await.unwrap();
+        self.end_of(order).await
+    }
+
+    pub(crate) async fn end_of(&self, order: &Order) -> Exit {
+        tokio::time::timeout(LIMIT, self.containerizer.wait(order))
+            .await
+            .unwrap_or_else(|_| panic!("{} does not end", order.container_name))
+    }
+
+    pub(crate) async fn inspect(&self, order: &Order) -> Option<ContainerInspectResponse> {
+        self.docker
+            .inspect_container(&order.container_name, None)
+            .await
+            .ok()
+    }
+
+    pub(crate) async fn remove_behind_its_back(&self, order: &Order) {
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        self.docker
+            .remove_container(&order.container_name, Some(options))
+            .await
+            .unwrap();
+    }
+}
+
+fn containerizer(socket: &Path, tasks: &Tasks) -> Arc<DockerContainerizer> {
+    let executable = std::env::current_exe().unwrap();
+    let processes = ProcessContainerizer::without_cgroups(
+        PathBuf::from(env!("CARGO_BIN_EXE_zddcluster-executor")),
+        BTreeMap::new(),
+    );
+    let config = DockerConfig {
+        socket: socket.display().to_string(),
+        executable,
+        built_in_env: BTreeMap::from([("ZDD_SPEED".to_owned(), "1".to_owned())]),
+    };
+    Arc::new(DockerContainerizer::start(config, processes, tasks))
+}
+
+pub(crate) fn file(order: &Order, name: &str) -> String {
+    std::fs::read_to_string(order.sandbox.join(name)).unwrap_or_default()
+}
+
+/// Waits until a file of the sandbox holds a text, while something else goes on.
+pub(crate) async fn says(order: &Order, name: &str, text: &str) {
+    wait_for(&format!("{name} to hold {text}"), || {
+        let content = file(order, name);
+        if content.contains(text) {
+            Ok(())
+        } else {
+            Err(content)
+        }
+    })
+    .await;
+}
+
+/// Waits on a predicate; its last `Err` is in the panic's message.
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) => {
+                assert!(
+                    tokio::time::Instant::now() < deadline,
+                    "waited for {what}: {last}"
+                );
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.tasks.token().cancel();
+        let (cluster, images) = (self.cluster.clone(), std::mem::take(&mut self.images));
+        // Also when an assertion failed: no test leaves a container or an image behind.
+        let cleaner = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(clean(&cluster, &images));
+        });
+        let _ = cleaner.join();
+    }
+}
+
+async fn clean(cluster: &str, images: &[String]) {
+    let Some(docker) = engine().await else { return };
+    let filters = HashMap::from([("label", vec![format!("zddcluster.cluster={cluster}")])]);
+    let options = ListContainersOptionsBuilder::new()
+        .all(true)
+        .filters(&filters)
+        .build();
+    for container in docker
+        .list_containers(Some(options))
+        .await
+        .unwrap_or_default()
+    {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let _ = docker
+            .remove_container(&container.id.unwrap_or_default(), Some(options))
+            .await;
+    }
+    for image in images {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let _ = docker.remove_image(image, Some(options), None).await;
+    }
+}
+
+/// The shell, a few programs, and what they are linked with.
+fn shell_tar() -> Vec<u8> {
+    let mut files: BTreeSet<(PathBuf, PathBuf)> = BTreeSet::new();
+    for program in PROGRAMS {
+        let path = ["/bin", "/usr/bin"]
+            .iter()
+            .map(|directory| Path::new(directory).join(program))
+            .find(|path| path.exists())
+            .unwrap();
+        let linked = std::process::Command::new("ldd")
+            .arg(&path)
+            .output()
+            .unwrap();
+        for word in String::from_utf8_lossy(&linked.stdout).split_whitespace() {
+            if word.starts_with('/') {
+                files.insert((word.into(), Path::new(word).canonicalize().unwrap()));
+            }
+        }
+        files.insert((
+            Path::new("/bin").join(program),
+            path.canonicalize().unwrap(),
+        ));
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    for (inside, outside) in files {
+        tar.append_path_with_name(outside, inside.strip_prefix("/").unwrap())
+            .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
