@@ -5,12 +5,16 @@
 //! [`eventually`] waits for a predicate and says what it last saw.
 
 mod binary;
+mod bystander;
 mod disk;
 mod net;
+mod request;
 mod sandbox;
 mod wait;
 
 pub use binary::zddcluster;
+pub use bystander::Bystander;
+pub use disk::SmallDisk;
 pub use net::Net;
 pub use sandbox::{ClusterSandbox, Options};
 pub use wait::{LIMIT, eventually};

@@ -11,8 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zddcluster_client::{HttpClient, HttpError};
 
-use crate::disk::SmallDisk;
-use crate::{Net, eventually, zddcluster};
+use crate::{Net, SmallDisk, eventually, zddcluster};
 
 /// How long `up` may take before a test gives it up.
 const UP_LIMIT: Duration = Duration::from_secs(30);
@@ -221,6 +220,11 @@ impl ClusterSandbox {
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The disk of [`Options::disk_megabytes`].
+    pub const fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
     }
 
     /// The address with this last byte in the cluster's net.
