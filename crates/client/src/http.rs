@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, CONTENT_TYPE};
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -95,6 +95,8 @@ impl HttpError {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     inner: Client<HttpConnector, Full<Bytes>>,
+    /// Goes with every request that has none of its own.
+    authorization: Option<HeaderValue>,
 }
 
 impl HttpClient {
@@ -107,7 +109,18 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        Self { inner }
+        Self {
+            inner,
+            authorization: None,
+        }
+    }
+
+    /// The same client, which sends this `Authorization` with every request that has none of its own. For servers that may
+    /// know it only.
+    #[must_use]
+    pub fn with_authorization(mut self, authorization: Option<HeaderValue>) -> Self {
+        self.authorization = authorization;
+        self
     }
 
     /// Sends a request and reads the whole answer, whatever its status, within `timeout`.
@@ -211,7 +224,7 @@ impl HttpClient {
         })
     }
 
-    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Incoming>, HttpError> {
+    async fn exchange(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, HttpError> {
         let url = request.uri().to_string();
         let reason = match (request.uri().scheme_str(), request.uri().authority()) {
             (Some("http"), Some(_)) => None,
@@ -223,6 +236,12 @@ impl HttpClient {
                 url,
                 reason: reason.to_owned(),
             });
+        }
+        if let Some(value) = &self.authorization {
+            request
+                .headers_mut()
+                .entry(AUTHORIZATION)
+                .or_insert_with(|| value.clone());
         }
         self.inner
             .request(request.map(Full::new))

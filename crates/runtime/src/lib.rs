@@ -2,6 +2,7 @@
 //!
 //! - [`Tasks`]: every spawned future has a name, an owner that waits for it, and a rule for what its failure means.
 //! - [`Guard`]: no web page may drive or read the cluster: `Host` is checked on every request, `Origin` on writes.
+//! - [`Token`]: what agents and edges join with, and what everybody needs where others than this machine can connect.
 //! - [`serve()`]: an HTTP/1 server on a listener that is already bound, with limits and a graceful end.
 //! - [`Backoff`]: the pauses between attempts, growing, capped and jittered.
 
@@ -9,8 +10,10 @@ mod backoff;
 mod guard;
 mod serve;
 mod supervise;
+mod token;
 
 pub use backoff::Backoff;
 pub use guard::Guard;
 pub use serve::serve;
 pub use supervise::{Cause, Error, Failure, OnFailure, StillRunning, Tasks};
+pub use token::{InvalidToken, Token, Unauthorized};
