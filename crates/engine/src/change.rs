@@ -136,7 +136,9 @@ impl Turn<'_> {
             version_info: None,
             ..app.clone()
         });
-        if let Err(refusal) = self.assign_service_ports(&mut app, None, &self.state.root) {
+        if let Err(refusal) =
+            assign_service_ports(&mut app, None, &mut used_ports(&self.state.root))
+        {
             return Err(self.refuse_change(group_id, version, refusal));
         }
         let app = Arc::new(app);
@@ -169,12 +171,12 @@ impl Turn<'_> {
             let app = update.into_app(app_id.clone(), version)?;
             return self.deploy_new(app, version, force, origin);
         };
-        let root = Arc::clone(&self.state.root);
+        let mut used = used_ports(&self.state.root);
         let app = self
-            .merged(&current, update, is_full, version, &root)
+            .merged(&current, update, is_full, version, &mut used)
             .map_err(|refusal| self.refuse_inside(app_id.parent(), version, refusal))?;
         let app = Arc::new(app);
-        let root = root.with_app(Arc::clone(&app), version);
+        let root = self.state.root.with_app(Arc::clone(&app), version);
         self.deploy(Change {
             group_id: app_id.parent(),
             root,
@@ -190,15 +192,16 @@ impl Turn<'_> {
         let version = self.new_version();
         let mut root = (*self.state.root).clone();
         root.version = version;
+        let mut used = used_ports(&root);
         for update in updates {
             let Some(id) = &update.id else { continue };
             let app_id = AppId::absolute(id);
             let app = match root.app(&app_id).map(Arc::clone) {
-                Some(current) => self.merged(&current, update, false, version, &root),
-                None => self.new_app(app_id, update, version, &root),
+                Some(current) => self.merged(&current, update, false, version, &mut used),
+                None => new_app(app_id, update, version, &mut used),
             };
             let app = app.map_err(|refusal| self.refuse_inside(AppId::root(), version, refusal))?;
-            root = root.with_app(Arc::new(app), version);
+            root.put_app(Arc::new(app), version);
         }
         self.deploy(Change {
             group_id: AppId::root(),
@@ -211,34 +214,15 @@ impl Turn<'_> {
         })
     }
 
-    /// An app of a list that is not there yet; `root` is the tree so far.
-    fn new_app(
-        &self,
-        app_id: AppId,
-        update: AppUpdate,
-        version: Timestamp,
-        root: &Group,
-    ) -> Result<App, Refusal> {
-        if update.version.is_some() {
-            return Err(Refusal::UnknownApp(app_id));
-        }
-        let mut app = update.into_app(app_id, version)?;
-        app.version_info = Some(VersionInfo {
-            last_scaling_at: version,
-            last_config_change_at: version,
-        });
-        self.assign_service_ports(&mut app, None, root)?;
-        Ok(app)
-    }
-
-    /// `current` as the update wants it, with its versions set; equal to `current` if nothing changes. `root` is the tree so far.
+    /// `current` as the update wants it, with its versions set; equal to `current` if nothing changes. `used` are the service
+    /// ports of all apps, to which its own are added.
     fn merged(
         &self,
         current: &App,
         update: AppUpdate,
         is_full: bool,
         version: Timestamp,
-        root: &Group,
+        used: &mut BTreeSet<u16>,
     ) -> Result<App, Refusal> {
         let mut app = if let Some(wanted) = update.version {
             let stored = self
@@ -251,7 +235,7 @@ impl Turn<'_> {
         } else {
             update.apply(current)?
         };
-        self.assign_service_ports(&mut app, Some(current), root)?;
+        assign_service_ports(&mut app, Some(current), used)?;
         app.version = current.version;
         app.version_info = current.version_info;
         if app == *current {
@@ -624,44 +608,62 @@ impl Turn<'_> {
         });
         of_tasks.chain(of_plans).collect()
     }
+}
 
-    /// Gives each service port 0 a number: first the app's own earlier ones, then the lowest that no app uses.
-    ///
-    /// `root` is the new tree so far. Source: contract marathon §1.5.
-    fn assign_service_ports(
-        &self,
-        app: &mut App,
-        previous: Option<&App>,
-        root: &Group,
-    ) -> Result<(), Refusal> {
-        let mut ports = app.service_ports();
-        if !ports.contains(&0) {
-            return Ok(());
-        }
-        let mut used: BTreeSet<u16> = self
-            .state
-            .root
-            .transitive_apps()
-            .into_iter()
-            .chain(root.transitive_apps())
-            .flat_map(|other| other.service_ports())
-            .collect();
-        used.extend(ports.iter().copied());
-        let mut own = previous
-            .map(|previous| previous.service_ports())
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|port| SERVICE_PORTS.contains(port) && !ports.contains(port))
-            .collect::<Vec<_>>()
-            .into_iter();
-        let mut free = SERVICE_PORTS.filter(|port| !used.contains(port));
-        for port in ports.iter_mut().filter(|port| **port == 0) {
-            *port = match own.next() {
-                Some(port) => port,
-                None => free.next().ok_or(Refusal::PortsExhausted)?,
-            };
-        }
-        app.set_service_ports(&ports);
-        Ok(())
+/// An app of a list that is not there yet; `used` are the service ports of all apps, to which its own are added.
+fn new_app(
+    app_id: AppId,
+    update: AppUpdate,
+    version: Timestamp,
+    used: &mut BTreeSet<u16>,
+) -> Result<App, Refusal> {
+    if update.version.is_some() {
+        return Err(Refusal::UnknownApp(app_id));
     }
+    let mut app = update.into_app(app_id, version)?;
+    app.version_info = Some(VersionInfo {
+        last_scaling_at: version,
+        last_config_change_at: version,
+    });
+    assign_service_ports(&mut app, None, used)?;
+    Ok(app)
+}
+
+/// The service ports of all apps.
+fn used_ports(root: &Group) -> BTreeSet<u16> {
+    let apps = root.transitive_apps().into_iter();
+    apps.flat_map(|app| app.service_ports()).collect()
+}
+
+/// Gives each service port 0 a number: first the app's own earlier ones, then the lowest that no app uses.
+///
+/// `used` are the ports of all apps of the old tree and the new one so far; the app's are added.
+/// Source: contract marathon §1.5.
+fn assign_service_ports(
+    app: &mut App,
+    previous: Option<&App>,
+    used: &mut BTreeSet<u16>,
+) -> Result<(), Refusal> {
+    let mut ports = app.service_ports();
+    used.extend(ports.iter().copied());
+    if !ports.contains(&0) {
+        return Ok(());
+    }
+    let mut own = previous
+        .map(App::service_ports)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|port| SERVICE_PORTS.contains(port) && !ports.contains(port))
+        .collect::<Vec<_>>()
+        .into_iter();
+    let mut free = SERVICE_PORTS.filter(|port| !used.contains(port));
+    for port in ports.iter_mut().filter(|port| **port == 0) {
+        *port = match own.next() {
+            Some(port) => port,
+            None => free.next().ok_or(Refusal::PortsExhausted)?,
+        };
+    }
+    used.extend(ports.iter().copied());
+    app.set_service_ports(&ports);
+    Ok(())
 }

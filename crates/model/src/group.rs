@@ -77,6 +77,24 @@ impl Group {
         })
     }
 
+    /// Puts `app` in its place, as [`Self::with_app`] does; what is not shared is changed where it stands, so that a list of
+    /// apps costs no copy each.
+    pub fn put_app(&mut self, app: Arc<App>, version: Timestamp) {
+        let parent = app.id.parent();
+        let mut group = self;
+        group.version = version;
+        for segment in parent.segments() {
+            let id = group.id.child(segment);
+            let child = group
+                .groups
+                .entry(id.clone())
+                .or_insert_with(|| Arc::new(Self::empty(id, version)));
+            group = Arc::make_mut(child);
+            group.version = version;
+        }
+        group.apps.insert(app.id.clone(), app);
+    }
+
     /// This tree without that app; its group stays, all groups on the way get `version`.
     #[must_use]
     pub fn without_app(&self, id: &AppId, version: Timestamp) -> Self {
