@@ -21,7 +21,7 @@ mod watcher;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +71,35 @@ pub struct DockerConfig {
     pub executable: PathBuf,
     /// Environment of built-in images, under the app's own.
     pub built_in_env: BTreeMap<String, String>,
+    /// What becomes of new tasks that have an image.
+    pub images: NewImages,
+}
+
+/// Who runs new tasks that have an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewImages {
+    /// The engine.
+    AsContainers,
+    /// The processes' containerizer: only containers that are there already are looked after, until they end.
+    AsProcesses,
+}
+
+/// Whether tasks under this work directory were given to an engine and may still be there. Blocks.
+///
+/// # Errors
+/// When the books cannot be read.
+pub fn holds_containers(work_dir: &Path) -> io::Result<bool> {
+    let entries = match std::fs::read_dir(work_dir.join("meta/tasks")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        if entry?.path().join(CLAIM).exists() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The socket that `DOCKER_HOST` names, or the usual one.
@@ -121,6 +150,7 @@ pub struct DockerContainerizer {
     images: Images,
     watcher: Arc<Watcher>,
     built_in_env: BTreeMap<String, String>,
+    new_images: NewImages,
     processes: ProcessContainerizer,
 }
 
@@ -133,6 +163,7 @@ impl DockerContainerizer {
             socket,
             executable,
             built_in_env,
+            images,
         } = config;
         let engine = Arc::new(Engine::new(socket));
         let watcher = Arc::new(Watcher::new(Arc::clone(&engine), create::TASK_LABEL));
@@ -148,6 +179,7 @@ impl DockerContainerizer {
             engine,
             watcher,
             built_in_env,
+            new_images: images,
             processes,
         }
     }
@@ -246,12 +278,23 @@ impl DockerContainerizer {
         false
     }
 
-    /// Removes a container, now or when the engine answers.
-    async fn take_away(&self, order: &Order) {
+    /// Removes a container, now or when the engine answers; whether it is gone now.
+    async fn take_away(&self, order: &Order) -> bool {
         let name = &order.container_name;
-        if let Err(error) = self.engine.remove(name).await {
+        let removed = self.engine.remove(name).await;
+        if let Err(error) = &removed {
             tracing::warn!(container = name, %error, "a container stays for now");
             self.watcher.doom(name);
+        }
+        removed.is_ok()
+    }
+
+    /// Takes away a container whose end is in the books.
+    async fn clean_up(&self, order: &Order) {
+        if self.take_away(order).await {
+            // From here on nothing is in the engine; at worst it is looked for once more.
+            let claim = order.task_dir.join(CLAIM);
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(claim)).await;
         }
     }
 
@@ -336,9 +379,13 @@ impl DockerContainerizer {
         }
     }
 
-    /// Whether a task is, or is to be, a process.
-    fn is_process(order: &Order) -> bool {
-        !order.has_image() || order.task_dir.join(executor::SPEC).exists()
+    /// Whether a task is, or is to be, a process. What it was given to before counts, not what would be chosen today.
+    fn is_process(&self, order: &Order) -> bool {
+        if is_container(order) {
+            return false;
+        }
+        let is_to_be = !order.has_image() || self.new_images == NewImages::AsProcesses;
+        is_to_be || order.task_dir.join(executor::SPEC).exists()
     }
 }
 
@@ -471,32 +518,35 @@ fn removed(watch: &Watch<'_>) -> Exit {
 #[async_trait]
 impl Containerizer for DockerContainerizer {
     fn name(&self) -> &'static str {
-        "docker"
+        match self.new_images {
+            NewImages::AsContainers => "docker",
+            NewImages::AsProcesses => self.processes.name(),
+        }
     }
 
     async fn launch(&self, order: &Order) -> Result<(), LaunchError> {
-        if Self::is_process(order) {
+        if self.is_process(order) {
             return self.processes.launch(order).await;
         }
         Box::pin(self.launch_container(order)).await
     }
 
     async fn recover(&self, order: &Order) -> io::Result<Recovered> {
-        if Self::is_process(order) {
+        if self.is_process(order) {
             return self.processes.recover(order).await;
         }
         self.recover_container(order).await
     }
 
     async fn wait(&self, order: &Order) -> Exit {
-        if Self::is_process(order) {
+        if self.is_process(order) {
             return self.processes.wait(order).await;
         }
         self.wait_for_container(order).await
     }
 
     async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()> {
-        if Self::is_process(order) {
+        if self.is_process(order) {
             return self.processes.kill(order, signal).await;
         }
         let deadline = Instant::now() + SIGNAL_PATIENCE;
@@ -514,10 +564,10 @@ impl Containerizer for DockerContainerizer {
     }
 
     async fn clean(&self, order: &Order) {
-        if Self::is_process(order) {
+        if self.is_process(order) {
             return self.processes.clean(order).await;
         }
-        self.take_away(order).await;
+        self.clean_up(order).await;
     }
 }
 

@@ -39,7 +39,7 @@ use zddcluster_model::task::IpAddress;
 use zddcluster_runtime::{Guard, OnFailure, Tasks};
 
 pub use containerizer::Containerizer;
-pub use docker::{DockerConfig, DockerContainerizer};
+pub use docker::{DockerConfig, DockerContainerizer, NewImages};
 pub use leftovers::{Leftover, leftovers, stop_leftovers};
 pub use process::ProcessContainerizer;
 

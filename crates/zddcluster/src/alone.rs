@@ -5,9 +5,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use tracing::{error, info, warn};
-use zddcluster_cli::{AgentArgs, Containerizer, DnsArgs, EdgeArgs, ExitStatus, MasterArgs};
+use zddcluster_cli::{AgentArgs, DnsArgs, EdgeArgs, ExitStatus, MasterArgs};
 use zddcluster_runtime::Tasks;
 use zddcluster_store::SledStore;
 
@@ -16,7 +15,7 @@ use crate::fault::Fault;
 use crate::lock::DataDirLock;
 use crate::plan::AgentPlan;
 use crate::signals::Signals;
-use crate::{big_runtime, listeners, logging};
+use crate::{big_runtime, containerizer, listeners, logging};
 
 /// How long a role may take to end: requests in flight get 5 s, an edge's connections a little more.
 const GRACE: Duration = Duration::from_secs(12);
@@ -46,23 +45,31 @@ pub(crate) fn master(args: MasterArgs) -> Result<ExitCode, Fault> {
 /// Runs `zddcluster agent`.
 pub(crate) fn agent(args: AgentArgs) -> Result<ExitCode, Fault> {
     logging::init(&args.log.filter)?;
-    if args.containerizer == Containerizer::Docker {
-        return Err(Fault::settings(anyhow!(
-            "--containerizer docker is not available yet; hint: --containerizer process"
-        )));
-    }
     let plan = AgentPlan::alone(args.hostname, args.port, args.public, &args.resources);
     let listener = listeners::tcp(plan.api()).map_err(Fault::settings)?;
     let _lock = DataDirLock::take(&args.work_dir).map_err(Fault::settings)?;
-    let parts = AgentParts {
-        plan,
-        listener,
-        master_url: args.master,
-        work_dir: args.work_dir,
-        speed: args.speed,
-        drains: true,
-    };
-    run(|tasks| async move { cluster::agent(parts, &tasks).await })
+    run(|tasks| async move {
+        let AgentArgs {
+            master,
+            work_dir,
+            containerizer,
+            speed,
+            ..
+        } = args;
+        let choice = containerizer::choose(containerizer, std::slice::from_ref(&work_dir)).await?;
+        info!("{}", choice.note);
+        let executable = cluster::executable()?;
+        let env = cluster::built_in_env(&master, speed, true);
+        let parts = AgentParts {
+            plan,
+            listener,
+            master_url: master,
+            work_dir,
+            containerizer: choice.make(&executable, env, &tasks).await?,
+            executable,
+        };
+        cluster::agent(parts, &tasks).await
+    })
 }
 
 /// Runs `zddcluster dns`.

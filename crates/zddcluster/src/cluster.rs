@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use zddcluster_agent::Containerizer;
 use zddcluster_runtime::Tasks;
 use zddcluster_store::Store;
 
+use crate::containerizer::Choice;
 use crate::fault::Fault;
 use crate::listeners::Listeners;
 use crate::plan::{AgentPlan, Plan};
@@ -29,6 +32,7 @@ pub(crate) struct Parts {
     /// SIGTERM waits for the edges.
     pub(crate) drains: bool,
     pub(crate) clock_offset_seconds: i64,
+    pub(crate) containerizer: Choice,
 }
 
 /// A cluster that runs.
@@ -49,6 +53,7 @@ impl Cluster {
             speed,
             drains,
             clock_offset_seconds,
+            containerizer,
         } = parts;
         let Listeners {
             front,
@@ -72,6 +77,10 @@ impl Cluster {
             tasks,
         )
         .await?;
+        let executable = executable()?;
+        let containerizer = containerizer
+            .make(&executable, built_in_env(&master_url, speed, drains), tasks)
+            .await?;
         let mut running = Vec::new();
         for (plan, listener) in plan.agents.into_iter().zip(agents) {
             let work_dir = data_dir.join(plan.dir_name());
@@ -81,8 +90,8 @@ impl Cluster {
                 listener,
                 master_url,
                 work_dir,
-                speed,
-                drains,
+                executable: executable.clone(),
+                containerizer: Arc::clone(&containerizer),
             };
             running.push(agent(parts, tasks).await?);
         }
@@ -173,9 +182,26 @@ pub(crate) struct AgentParts {
     pub(crate) listener: TcpListener,
     pub(crate) master_url: String,
     pub(crate) work_dir: PathBuf,
-    pub(crate) speed: f64,
-    /// SIGTERM waits for the edges.
-    pub(crate) drains: bool,
+    pub(crate) executable: PathBuf,
+    pub(crate) containerizer: Arc<dyn Containerizer>,
+}
+
+/// This program's own file.
+pub(crate) fn executable() -> Result<PathBuf, Fault> {
+    Ok(std::env::current_exe().context("this executable has no path")?)
+}
+
+/// What built-in images get beside their apps' own environment. `drains`: SIGTERM waits for the edges.
+pub(crate) fn built_in_env(master_url: &str, speed: f64, drains: bool) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("ZDD_MARATHON_URL".to_owned(), master_url.to_owned()),
+        ("ZDD_SPEED".to_owned(), speed.to_string()),
+    ]);
+    if !drains {
+        // Nothing of ours covers up what a kill without drain breaks.
+        env.insert("ZDD_NO_RESEND".to_owned(), "1".to_owned());
+    }
+    env
 }
 
 /// Starts an agent.
@@ -188,8 +214,8 @@ pub(crate) async fn agent(
         listener,
         master_url,
         work_dir,
-        speed,
-        drains,
+        executable,
+        containerizer,
     } = parts;
     let role = plan.role().to_owned();
     let AgentPlan {
@@ -199,14 +225,6 @@ pub(crate) async fn agent(
         resources,
         attributes,
     } = plan;
-    let mut builtin_env = BTreeMap::from([
-        ("ZDD_MARATHON_URL".to_owned(), master_url.clone()),
-        ("ZDD_SPEED".to_owned(), speed.to_string()),
-    ]);
-    if !drains {
-        // Nothing of ours covers up what a kill without drain breaks.
-        builtin_env.insert("ZDD_NO_RESEND".to_owned(), "1".to_owned());
-    }
     let config = zddcluster_agent::Config {
         master_url,
         hostname: address.to_string(),
@@ -215,10 +233,11 @@ pub(crate) async fn agent(
         role,
         attributes,
         resources,
-        executable: std::env::current_exe().context("this executable has no path")?,
-        builtin_env,
+        executable,
+        // The containerizer has it.
+        builtin_env: BTreeMap::new(),
         allowed_hosts: Vec::new(),
-        containerizer: None,
+        containerizer: Some(containerizer),
     };
     zddcluster_agent::start(config, tasks)
         .await

@@ -12,6 +12,7 @@
 
 mod alone;
 mod cluster;
+mod containerizer;
 mod down;
 mod fault;
 mod listeners;

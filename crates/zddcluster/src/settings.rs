@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use zddcluster_cli::{Containerizer, Package, UpArgs};
+use zddcluster_cli::{Package, UpArgs};
 
 use crate::fault::Fault;
 use crate::logging;
@@ -15,8 +15,6 @@ pub(crate) struct Settings {
     pub(crate) args: UpArgs,
     /// Absolute.
     pub(crate) data_dir: PathBuf,
-    /// What the log has to say about the choice of containerizer.
-    pub(crate) containerizer_note: &'static str,
 }
 
 impl Settings {
@@ -29,30 +27,13 @@ impl Settings {
         if let Err(error) = logging::check(&args.log.filter) {
             faults.push(error);
         }
-        let containerizer_note = match args.containerizer {
-            Containerizer::Auto => {
-                "tasks run as plain processes (the Docker containerizer is not available yet)"
-            }
-            Containerizer::Process => "tasks run as plain processes",
-            Containerizer::Docker => {
-                faults.push(
-                    "--containerizer docker is not available yet; hint: --containerizer process"
-                        .to_owned(),
-                );
-                ""
-            }
-        };
         if args.with.contains(&Package::MarathonLb) && args.public_agents == 0 {
             faults.push(
                 "--with marathon-lb needs a public agent; hint: --public-agents 1".to_owned(),
             );
         }
         match data_dir {
-            Some(data_dir) if faults.is_empty() => Ok(Self {
-                args,
-                data_dir,
-                containerizer_note,
-            }),
+            Some(data_dir) if faults.is_empty() => Ok(Self { args, data_dir }),
             _ => Err(Fault::settings(anyhow!("{}", faults.join("\nerror: ")))),
         }
     }
@@ -76,19 +57,17 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let line = "--containerizer docker --with marathon-lb --public-agents 0 --log zdd=nope";
+        let line = "--with marathon-lb --public-agents 0 --log zdd=nope";
         let fault = check(line).unwrap_err();
         let message = fault.message();
-        for part in ["docker", "public agent", "log filter"] {
+        for part in ["public agent", "log filter"] {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert_eq!(fault.status.code(), 64);
     }
 
     #[test]
-    fn auto_says_what_it_chose() {
-        let settings = check("").unwrap();
-        assert!(settings.containerizer_note.contains("plain processes"));
-        assert_eq!(settings.data_dir, PathBuf::from("/d"));
+    fn the_data_directory_is_the_given_one() {
+        assert_eq!(check("").unwrap().data_dir, PathBuf::from("/d"));
     }
 }

@@ -34,7 +34,7 @@ use crate::lock::DataDirLock;
 use crate::plan::{Plan, without};
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{big_runtime, down, logging, sockets};
+use crate::{big_runtime, containerizer, down, logging, sockets};
 
 /// How long all parts may take to say that they are ready: it takes milliseconds, or something is broken.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -66,7 +66,6 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
     let Settings {
         args,
         data_dir,
-        containerizer_note,
     } = settings;
     let started_at = Timestamp::from_millis(unix_millis());
     let mut signals = Signals::listen()?;
@@ -75,7 +74,13 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
     let listeners = Listeners::bind(&plan).map_err(Fault::settings)?;
     let store = open_store(&data_dir, args.restore.as_deref())?;
     keep_off_foreign_ports(&mut plan, &data_dir);
-    info!("{containerizer_note}");
+    let work_dirs: Vec<_> = plan
+        .agents
+        .iter()
+        .map(|agent| data_dir.join(agent.dir_name()))
+        .collect();
+    let choice = containerizer::choose(args.containerizer, &work_dirs).await?;
+    info!("{}", choice.note);
 
     let dns_note = listeners.dns_note.clone();
     let dns = listeners.dns_tcp.local_addr()?;
@@ -89,6 +94,7 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
             speed: args.speed,
             drains: !args.no_drain,
             clock_offset_seconds: args.clock_offset_seconds,
+            containerizer: choice.clone(),
         },
         &tasks,
     )
@@ -126,7 +132,7 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
             })
             .collect(),
         speed: args.speed,
-        containerizer: "process".to_owned(),
+        containerizer: choice.name.to_owned(),
         log: detach::is_child().then(|| detach::log_path(&data_dir)),
     };
     file.write(&data_dir).map_err(Fault::failure)?;

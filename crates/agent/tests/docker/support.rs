@@ -14,7 +14,9 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use zddcluster_agent::containerizer::{Exit, Order};
-use zddcluster_agent::{Containerizer, DockerConfig, DockerContainerizer, ProcessContainerizer};
+use zddcluster_agent::{
+    Containerizer, DockerConfig, DockerContainerizer, NewImages, ProcessContainerizer,
+};
 use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::app::{Container, ContainerKind, DockerEngine, Network};
 use zddcluster_model::{AgentId, AppId, TaskId, Timestamp};
@@ -228,6 +230,7 @@ fn containerizer(socket: &Path, tasks: &Tasks) -> Arc<DockerContainerizer> {
         socket: socket.display().to_string(),
         executable,
         built_in_env: BTreeMap::from([("ZDD_SPEED".to_owned(), "1".to_owned())]),
+        images: NewImages::AsContainers,
     };
     Arc::new(DockerContainerizer::start(config, processes, tasks))
 }
