@@ -44,14 +44,20 @@ impl Bystander {
         Ok(Self { tasks })
     }
 
-    /// The cluster answers, takes a write and carries it out, and the bystander's tasks run as before.
-    pub async fn is_unharmed(&self, cluster: &ClusterSandbox) -> anyhow::Result<()> {
+    /// The bystander's tasks run as before and answer.
+    pub async fn runs_on(&self, cluster: &ClusterSandbox) -> anyhow::Result<()> {
         let tasks = running(cluster).await?;
         ensure!(tasks == self.tasks, "{tasks:?}, before {:?}", self.tasks);
         for (_, url) in &tasks {
             let answer: Value = cluster.http().get_json(url).await.context("bystander")?;
             ensure!(answer["result"] == "all is well", "{answer}");
         }
+        Ok(())
+    }
+
+    /// The same, and the cluster takes a write and carries it out.
+    pub async fn is_unharmed(&self, cluster: &ClusterSandbox) -> anyhow::Result<()> {
+        self.runs_on(cluster).await?;
         let newcomer =
             json!({"id": "/newcomer", "cmd": "exec sleep 100000", "cpus": 0.01, "mem": 8});
         cluster.post_app(&newcomer).await?;

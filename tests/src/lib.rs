@@ -6,15 +6,19 @@
 
 mod binary;
 mod bystander;
+mod clock;
 mod disk;
 mod net;
+mod processes;
 mod request;
 mod sandbox;
 mod wait;
 
 pub use binary::zddcluster;
 pub use bystander::Bystander;
+pub use clock::WallClock;
 pub use disk::SmallDisk;
 pub use net::Net;
+pub use processes::variable_of;
 pub use sandbox::{ClusterSandbox, Options};
 pub use wait::{LIMIT, eventually};

@@ -1,5 +1,5 @@
 //! kill -9 of `up` at random moments: nothing acknowledged is lost, a half-done deployment goes on and ends, tasks live on under
-//! their pids, and none is started twice.
+//! their pids, none is started twice, and `down` leaves none behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,26 +10,35 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use zddcluster_client::HttpError;
-use zddcluster_tests::{ClusterSandbox, Options, eventually};
+use zddcluster_tests::{ClusterSandbox, Options, eventually, variable_of};
 
 /// Kills of one cluster, each in the middle of a rolling update.
 const ROUNDS: u64 = 20;
 
+/// Of them, how many have to have hit a deployment in its middle, that the test be worth its name. Nearly all do.
+const IN_THE_MIDDLE: u64 = 10;
+
+/// Updated all the time.
 const APP: &str = "/crash/journal";
 
-/// Three tasks that write down their start, outside of their sandbox, and then wait. `revision` makes a new version.
-fn app(starts: &Path, revision: u64) -> Value {
+/// Never updated.
+const STEADY: &str = "/crash/steady";
+
+/// Three tasks that write down their start, outside of their sandbox, and then wait. `revision` makes a new version, which
+/// is rolled out one by one.
+fn app(app_id: &str, starts: &Path, revision: u64) -> Value {
     let cmd = format!(
         "echo $MESOS_TASK_ID $$ >> {} && exec sleep 100000",
         starts.display()
     );
     json!({
-        "id": APP,
+        "id": app_id,
         "cmd": cmd,
         "instances": 3,
         "cpus": 0.1,
         "mem": 16,
         "env": {"REVISION": revision.to_string()},
+        "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0},
     })
 }
 
@@ -56,7 +65,7 @@ async fn write(url: String, starts: &Path, first: u64, acknowledged: Arc<AtomicU
     let http = zddcluster_client::HttpClient::new();
     for revision in first.. {
         let answer: Result<Value, HttpError> = http
-            .send_json(http::Method::PUT, &url, &app(starts, revision))
+            .send_json(http::Method::PUT, &url, &app(APP, starts, revision))
             .await;
         match answer {
             Ok(_) => acknowledged.store(revision, Ordering::SeqCst),
@@ -77,11 +86,45 @@ async fn revision(cluster: &ClusterSandbox) -> Result<u64, String> {
     revision.ok_or_else(|| answer.to_string())
 }
 
-async fn task_ids(cluster: &ClusterSandbox) -> anyhow::Result<BTreeSet<String>> {
-    let tasks = cluster.tasks(APP).await?;
-    Ok(tasks
-        .iter()
-        .filter_map(|task| task["id"].as_str().map(str::to_owned))
+/// Ids of the app's tasks with the pids they wrote down, once these are three and all have.
+async fn three_tasks(
+    cluster: &ClusterSandbox,
+    app_id: &str,
+    starts: &Path,
+) -> BTreeMap<String, u32> {
+    eventually("three running tasks that said so", || async {
+        let tasks = cluster.tasks(app_id).await;
+        let tasks = tasks.map_err(|error| format!("{error:?}"))?;
+        let pids = started(starts);
+        let ours: BTreeMap<_, _> = tasks
+            .iter()
+            .filter(|task| task["state"] == "TASK_RUNNING")
+            .filter_map(|task| task["id"].as_str())
+            .filter_map(|id| Some((id.to_owned(), *pids.get(id)?)))
+            .collect();
+        if ours.len() == 3 && tasks.len() == 3 {
+            Ok(ours)
+        } else {
+            Err(format!("{tasks:?}, started {pids:?}"))
+        }
+    })
+    .await
+}
+
+/// Those of the tasks that live, as the very processes that wrote down their pid, with the value of `REVISION` they have.
+fn living(pids: &BTreeMap<String, u32>) -> BTreeMap<String, u64> {
+    pids.iter()
+        .filter(|(id, pid)| variable_of(**pid, "MESOS_TASK_ID").as_ref() == Some(*id))
+        .filter_map(|(id, pid)| Some((id.clone(), variable_of(*pid, "REVISION")?.parse().ok()?)))
+        .collect()
+}
+
+/// Ids of the deployments that run.
+async fn deployments(cluster: &ClusterSandbox) -> anyhow::Result<BTreeSet<String>> {
+    let running = cluster.get("/v2/deployments").await?;
+    let running = running.as_array().into_iter().flatten();
+    Ok(running
+        .filter_map(|deployment| deployment["id"].as_str().map(str::to_owned))
         .collect())
 }
 
@@ -89,9 +132,14 @@ async fn task_ids(cluster: &ClusterSandbox) -> anyhow::Result<BTreeSet<String>> 
 async fn nothing_acknowledged_is_lost_and_no_task_starts_twice() -> anyhow::Result<()> {
     let mut cluster = ClusterSandbox::start_with(Options::args(&["--speed", "20"])).await?;
     let starts = cluster.data_dir().with_file_name("starts");
+    let steady_starts = cluster.data_dir().with_file_name("steady-starts");
+    cluster.post_app(&app(STEADY, &steady_starts, 0)).await?;
+    let steady = three_tasks(&cluster, STEADY, &steady_starts).await;
+
     let url = cluster.url(&format!("/v2/apps/{APP}?force=true"));
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut moment = 0x5eed_u64;
+    let mut n_in_the_middle = 0;
     for round in 0..ROUNDS {
         let first = acknowledged.load(Ordering::SeqCst) + 1;
         let writer = write(url.clone(), &starts, first, Arc::clone(&acknowledged));
@@ -101,62 +149,63 @@ async fn nothing_acknowledged_is_lost_and_no_task_starts_twice() -> anyhow::Resu
         let wait = Duration::from_millis(20 + (moment >> 33) % 900);
         // The moment is the point of the test, not a wait for something.
         let _ = tokio::time::timeout(wait, writer).await;
+        let running_before = deployments(&cluster).await?;
         cluster.kill()?;
+        let left = living(&started(&starts));
         cluster.up().await?;
-        let expected = acknowledged.load(Ordering::SeqCst);
-        if expected > 0 {
-            let found = revision(&cluster).await.map_err(anyhow::Error::msg)?;
-            assert!(
-                found >= expected,
-                "round {round}: {expected} was acknowledged, {found} is there"
-            );
-            acknowledged.store(found, Ordering::SeqCst);
-        }
-        started(&starts);
-    }
 
-    cluster.settled().await;
-    let before = eventually("three running tasks that said so", || async {
-        let ids = task_ids(&cluster)
-            .await
-            .map_err(|error| error.to_string())?;
-        let pids = started(&starts);
-        let ours: BTreeMap<_, _> = pids
-            .into_iter()
-            .filter(|(id, _)| ids.contains(id))
-            .collect();
-        if ours.len() == 3 {
-            Ok(ours)
-        } else {
-            Err(format!("{ids:?}, started {ours:?}"))
+        let goes_on = deployments(&cluster).await?;
+        if running_before.intersection(&goes_on).next().is_some() {
+            n_in_the_middle += 1;
         }
-    })
-    .await;
+        let expected = acknowledged.load(Ordering::SeqCst);
+        if expected == 0 {
+            continue;
+        }
+        let latest = revision(&cluster).await.map_err(anyhow::Error::msg)?;
+        assert!(
+            latest >= expected,
+            "round {round}: {expected} was acknowledged, {latest} is there"
+        );
+        acknowledged.store(latest, Ordering::SeqCst);
+
+        // The deployment ends where it was going, and what it had done already stays done.
+        cluster.settled().await;
+        let now = three_tasks(&cluster, APP, &starts).await;
+        let alive = living(&now);
+        assert!(
+            alive.len() == 3 && alive.values().all(|revision| *revision == latest),
+            "round {round}: {latest} is rolled out, {alive:?} live of {now:?}"
+        );
+        for (id, _) in left.iter().filter(|(_, revision)| **revision == latest) {
+            assert!(
+                now.contains_key(id),
+                "round {round}: {id} had the latest revision and was replaced by one of {now:?}"
+            );
+        }
+        // And what it had nothing to do with is as it was.
+        assert_eq!(three_tasks(&cluster, STEADY, &steady_starts).await, steady);
+        assert_eq!(living(&steady).len(), 3, "round {round}: {steady:?}");
+    }
+    assert!(
+        n_in_the_middle >= IN_THE_MIDDLE,
+        "only {n_in_the_middle} of {ROUNDS} kills hit a deployment"
+    );
+
+    // A kill while nothing changes.
+    let before = three_tasks(&cluster, APP, &starts).await;
     cluster.kill()?;
     cluster.up().await?;
-    eventually("the same tasks after a last kill", || async {
-        let ids = task_ids(&cluster)
-            .await
-            .map_err(|error| error.to_string())?;
-        if ids.iter().eq(before.keys()) {
-            Ok(())
-        } else {
-            Err(format!("{ids:?}"))
-        }
-    })
-    .await;
-    for (task_id, pid) in &before {
-        assert!(
-            Path::new(&format!("/proc/{pid}")).exists(),
-            "{task_id} does not live as {pid}"
-        );
-    }
-    assert_eq!(
-        started(&starts)
-            .iter()
-            .filter(|(id, _)| before.contains_key(*id))
-            .count(),
-        3
+    assert_eq!(three_tasks(&cluster, APP, &starts).await, before);
+    assert_eq!(living(&before).len(), 3, "{before:?}");
+    assert_eq!(started(&steady_starts), steady);
+
+    let running = cluster.processes();
+    assert!(
+        steady.values().all(|pid| running.contains_key(pid)),
+        "{running:?}"
     );
+    cluster.stop().await?;
+    assert_eq!(cluster.processes(), BTreeMap::new());
     Ok(())
 }

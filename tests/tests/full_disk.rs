@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde_json::json;
-use zddcluster_tests::{ClusterSandbox, Options, eventually};
+use zddcluster_tests::{Bystander, ClusterSandbox, Options, eventually};
 
 /// Puts the app with this revision; its size makes each write need space.
 async fn put(cluster: &ClusterSandbox, revision: u32) -> (StatusCode, String) {
@@ -54,6 +54,7 @@ async fn writes_are_refused_until_there_is_space_and_nothing_is_lost() -> anyhow
         started => started?,
     };
     assert!(put(&cluster, 1).await.0.is_success());
+    let bystander = Bystander::start(&cluster).await?;
 
     let ballast = cluster.data_dir().join("ballast");
     let mut file = File::create(&ballast)?;
@@ -70,6 +71,7 @@ async fn writes_are_refused_until_there_is_space_and_nothing_is_lost() -> anyhow
     assert_eq!(refusal.0, StatusCode::SERVICE_UNAVAILABLE, "{}", refusal.1);
     assert!(refusal.1.contains("no space left"), "{}", refusal.1);
     assert_eq!(revision(&cluster).await?, acknowledged);
+    bystander.runs_on(&cluster).await?;
 
     std::fs::remove_file(&ballast)?;
     drop(file);
@@ -83,8 +85,9 @@ async fn writes_are_refused_until_there_is_space_and_nothing_is_lost() -> anyhow
         }
     })
     .await;
+    bystander.is_unharmed(&cluster).await?;
     cluster.kill()?;
     cluster.up().await?;
     assert_eq!(revision(&cluster).await?, last);
-    Ok(())
+    bystander.is_unharmed(&cluster).await
 }
