@@ -211,12 +211,17 @@ impl Routes {
         Some(&self.backends[*at])
     }
 
-    /// The backend for a request on a service listener: that with the name `preferred` while it can serve, else another one
-    /// on the port.
-    pub(crate) fn by_port(&self, port: u16, preferred: &str) -> Option<&Arc<LiveBackend>> {
+    /// The backend for a request or connection in this mode on a service listener: that with the name `preferred` while it
+    /// can serve, else another one on the port.
+    pub(crate) fn by_port(
+        &self,
+        port: u16,
+        preferred: &str,
+        mode: Mode,
+    ) -> Option<&Arc<LiveBackend>> {
         let port = self.ports.get(&port)?;
         let can_serve = |backend: &LiveBackend| {
-            backend.spec.mode == Mode::Http && backend.servers.iter().any(|server| server.is_open())
+            backend.spec.mode == mode && backend.servers.iter().any(|server| server.is_open())
         };
         let same = port
             .backends

@@ -17,7 +17,7 @@ use zddcluster_model::TaskId;
 use crate::args::Config;
 use crate::counters::Counters;
 use crate::labels::{Policy, Warning};
-use crate::live::{Load, Registry, Routes};
+use crate::live::{Lease, Load, Registry, Routes};
 use crate::table::{self, Rules};
 
 /// What all parts of the edge share.
@@ -214,12 +214,29 @@ impl Shared {
             return Arc::clone(load);
         }
         let load = self.registry.load(task_id);
-        load.start_draining();
         known
             .draining
             .insert(task_id.clone(), (Instant::now(), Arc::clone(&load)));
         self.rebuild(&mut known);
+        // After the swap: who is refused here finds a table that knows better.
+        load.start_draining();
         load
+    }
+
+    /// Takes a lease by the routes of the moment. Where `take` gets none of them it is asked again if they were replaced
+    /// meanwhile: a task may begin to drain while it is being chosen, and another serves instead of it by then.
+    pub(crate) fn lease(&self, take: impl Fn(&Routes) -> Option<Lease>) -> Option<Lease> {
+        let mut routes = self.routes.load();
+        loop {
+            if let Some(lease) = take(&routes) {
+                return Some(lease);
+            }
+            let newest = self.routes.load();
+            if Arc::ptr_eq(&routes, &newest) {
+                return None;
+            }
+            routes = newest;
+        }
     }
 
     fn rebuild(&self, known: &mut Known) {
@@ -295,5 +312,74 @@ fn warn_once(
     if !given.contains(&warning) {
         tracing::warn!(app_id = %warning.app_id, about = %warning.subject, "{}", warning.text);
         given.insert(warning);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::labels::Mode;
+
+    /// An app of one task, on port 10080 with the vhost `h`.
+    fn app(name: &str, task_port: u16) -> App {
+        let app = serde_json::json!({
+            "id": format!("/{name}"),
+            "version": "1",
+            "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_VHOST": "h" },
+            "ports": [10080],
+            "tasks": [{
+                "id": format!("{name}.1"), "host": "127.0.0.11", "ports": [task_port], "state": "TASK_RUNNING"
+            }],
+        });
+        serde_json::from_value(app).unwrap()
+    }
+
+    fn shared() -> Shared {
+        let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
+        let config = Config::from_args(args, |_| None).unwrap();
+        let policy = Policy {
+            groups: config.groups.clone(),
+            strict_mode: false,
+            http_port: Some(80),
+            reserved: BTreeSet::new(),
+        };
+        let shared = Shared::new(config, policy);
+        shared.put(app("blue", 1), BTreeMap::new());
+        shared.put(app("green", 2), BTreeMap::new());
+        shared
+    }
+
+    #[test]
+    fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
+        let by_port: fn(&Routes) -> _ =
+            |routes| routes.by_port(10080, "blue_10080", Mode::Http).cloned();
+        let by_host: fn(&Routes) -> _ = |routes| routes.by_host("h", "/").cloned();
+        for choose in [by_port, by_host] {
+            let shared = shared();
+            let chosen = Cell::new(0);
+            let lease = shared.lease(|routes| {
+                let backend = choose(routes).unwrap();
+                chosen.set(chosen.get() + 1);
+                if chosen.get() == 1 {
+                    assert_eq!(backend.spec.app_id, "/blue");
+                    shared.drain(&TaskId::new("blue.1"));
+                }
+                backend.lease(&[], 0)
+            });
+            assert_eq!(lease.unwrap().server.spec.task_id.as_str(), "green.1");
+            assert_eq!(chosen.get(), 2);
+        }
+    }
+
+    #[test]
+    fn without_a_server_there_is_no_lease() {
+        let shared = shared();
+        let load = shared.drain(&TaskId::new("blue.1"));
+        assert!(load.is_draining());
+        shared.drain(&TaskId::new("green.1"));
+        let lease = shared.lease(|routes| routes.by_port(10080, "", Mode::Http)?.lease(&[], 0));
+        assert!(lease.is_none());
     }
 }

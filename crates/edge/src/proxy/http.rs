@@ -19,6 +19,7 @@ use super::pool::Connection;
 use super::session::{Activity, Tunnel};
 use super::{Attempts, SERVER_TIMEOUT, connect};
 use crate::counters::Counters;
+use crate::labels::Mode;
 use crate::live::Lease;
 use crate::state::Shared;
 
@@ -202,24 +203,25 @@ impl Visit {
 
     /// Takes a lease on a server for the request, by the routes of this moment.
     fn lease(&self, head: &request::Parts, attempts: &Attempts) -> Option<Lease> {
-        let routes = self.shared.routes.load();
-        let backend = match &self.entry {
-            Entry::Vhosts { port } => {
-                let host = head
-                    .headers
-                    .get(HOST)
-                    .and_then(|host| host.to_str().ok())
-                    .unwrap_or("");
-                let by_host = routes.by_host(host, head.uri.path());
-                by_host.or_else(|| routes.by_port(*port, ""))
-            }
-            Entry::AppIds => {
-                let app_id = head.headers.get(X_MARATHON_APP_ID)?.to_str().ok()?;
-                routes.by_app_id(app_id)
-            }
-            Entry::Service { port, backend } => routes.by_port(*port, backend),
-        }?;
-        backend.lease(attempts.tried(), self.shared.second())
+        self.shared.lease(|routes| {
+            let backend = match &self.entry {
+                Entry::Vhosts { port } => {
+                    let host = head
+                        .headers
+                        .get(HOST)
+                        .and_then(|host| host.to_str().ok())
+                        .unwrap_or("");
+                    let by_host = routes.by_host(host, head.uri.path());
+                    by_host.or_else(|| routes.by_port(*port, "", Mode::Http))
+                }
+                Entry::AppIds => {
+                    let app_id = head.headers.get(X_MARATHON_APP_ID)?.to_str().ok()?;
+                    routes.by_app_id(app_id)
+                }
+                Entry::Service { port, backend } => routes.by_port(*port, backend, Mode::Http),
+            }?;
+            backend.lease(attempts.tried(), self.shared.second())
+        })
     }
 
     async fn connect(&self, lease: &Lease) -> Option<Connection> {

@@ -40,19 +40,10 @@ pub(crate) async fn pass(shared: &Shared, socket: Arc<ClientSocket>, port: u16, 
 }
 
 fn lease(shared: &Shared, port: u16, preferred: &str, attempts: &Attempts) -> Option<Lease> {
-    let routes = shared.routes.load();
-    let port = routes.ports.get(&port)?;
-    let can_serve = |backend: &crate::live::LiveBackend| {
-        backend.spec.mode == Mode::Tcp && backend.servers.iter().any(|server| server.is_open())
-    };
-    let same = port
-        .backends
-        .iter()
-        .find(|backend| backend.spec.name == preferred);
-    let backend = same
-        .filter(|backend| can_serve(backend))
-        .or_else(|| port.next(can_serve))?;
-    backend.lease(attempts.tried(), shared.second())
+    shared.lease(|routes| {
+        let backend = routes.by_port(port, preferred, Mode::Tcp)?;
+        backend.lease(attempts.tried(), shared.second())
+    })
 }
 
 /// Copies both ways until both sides have ended, one fails, or nothing has moved for [`TUNNEL_TIMEOUT`]. `socket` is the client's.
