@@ -184,6 +184,18 @@ async fn odd_requests_keep_their_meaning() {
     let twice =
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde";
     assert_eq!(exchange(at, twice).await.status(), 400);
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+        "x".repeat(500_000)
+    );
+    for unreadable in [&b"nonsense\r\n\r\n"[..], twice, long.as_bytes()] {
+        let refused = exchange(at, unreadable).await;
+        assert_eq!(refused.status(), 400);
+        assert!(
+            refused.text().contains("<h1>400 Bad request</h1>"),
+            "{refused:?}"
+        );
+    }
     assert_eq!(
         exchange(
             at,
@@ -193,6 +205,25 @@ async fn odd_requests_keep_their_meaning() {
         .status(),
         400
     );
+}
+
+/// The edge's own refusals get a page; one of a server's that looks the same passes as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_refusal_of_a_server_passes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = World::start(vec![app("/a", 10000, "http", &[address])]).await;
+    world.listening(10000, true).await;
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    };
+    let request = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let (answer, _stream) = tokio::join!(exchange(world.at(10000), request), server);
+    assert_eq!((answer.status(), answer.body.len()), (400, 0), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,20 +1,26 @@
 //! The two sides of the wire, counted.
 //!
-//! [`ClientIo`] shares its socket with the connection's keeper, which watches progress and, when a client was too slow with
-//! its request, answers after the HTTP machinery has given up. [`ServerIo`] counts for a server and its backend.
+//! [`ClientIo`] shares its socket with the connection's keeper, which watches progress and answers where the HTTP machinery
+//! has given up: a client that was too slow with its request, or whose request cannot be read. To the latter the machinery says
+//! a bare head by itself ([`is_bare_refusal`]); it is held back, so that the keeper can say it with a body.
+//! [`ServerIo`] counts for a server and its backend.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::counters::Counters;
+
+/// How long a client that is told off may go on sending: it takes a round trip until it has heard.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's socket and what has moved over it.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub(crate) struct ClientSocket {
     pub(crate) sent: AtomicU64,
     /// The client does not take what is there for it.
     pub(crate) is_blocked: AtomicBool,
+    /// What looks like the HTTP machinery's own refusal is held back; not so in a tunnel or in TCP mode.
+    holds_refusals: AtomicBool,
+    /// The one held back: the last thing said on a connection, so there is no second.
+    held: Mutex<Option<Box<[u8]>>>,
 }
 
 impl ClientSocket {
@@ -37,7 +47,33 @@ impl ClientSocket {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             is_blocked: AtomicBool::new(false),
+            holds_refusals: AtomicBool::new(false),
+            held: Mutex::default(),
         })
+    }
+
+    /// Holds refusals back until [`take_held`](Self::take_held).
+    pub(crate) fn hold_refusals(&self) {
+        self.holds_refusals.store(true, Relaxed);
+    }
+
+    /// Ends holding back and returns what was.
+    pub(crate) fn take_held(&self) -> Option<Box<[u8]>> {
+        self.holds_refusals.store(false, Relaxed);
+        self.held().take()
+    }
+
+    /// Takes `bytes` instead of the socket if they are a refusal to be held back.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        let holds = self.holds_refusals.load(Relaxed) && is_bare_refusal(bytes);
+        if holds {
+            *self.held() = Some(bytes.into());
+        }
+        holds
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Box<[u8]>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether something has arrived that was not read yet.
@@ -49,13 +85,41 @@ impl ClientSocket {
             .is_ok_and(|n| n > 0)
     }
 
-    /// Writes as much of `bytes` as fits, without waiting.
-    pub(crate) fn try_write(&self, bytes: &[u8]) {
+    /// Writes as much of `bytes` as fits, without waiting, and ends this side. What the client still sends is read and dropped
+    /// for [`LINGER`]: a socket that is closed over unread bytes resets the connection, and what was just said is lost.
+    pub(crate) async fn say_last(&self, bytes: &[u8]) {
         // A client that does not take even this gets nothing.
         if let Ok(n) = self.stream.try_write(bytes) {
             self.counters.bytes_out.fetch_add(n as u64, Relaxed);
         }
+        if self.shut_down().is_err() {
+            return;
+        }
+        let drained = async {
+            let mut dropped = [0; 4096];
+            while self.stream.readable().await.is_ok() {
+                match self.stream.try_read(&mut dropped) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        // Whether the client ended or the time is over, the socket is closed now.
+        let _ = tokio::time::timeout(LINGER, drained).await;
     }
+
+    fn shut_down(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write)
+    }
+}
+
+/// Whether `bytes` are all that hyper says by itself to a request it cannot read: a status 400, 414 or 431 without a body. A
+/// server's answer may look the same; which it was shows when the connection ends.
+fn is_bare_refusal(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 4")
+        && bytes.ends_with(b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 }
 
 /// A client's connection.
@@ -119,6 +183,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.0.holds(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.poll_write_with(cx, |stream| stream.try_write(buf))
     }
 
@@ -127,6 +194,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [buf] = bufs
+            && self.0.holds(buf)
+        {
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
     }
 
@@ -139,8 +211,11 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = socket2::SockRef::from(&self.0.stream);
-        Poll::Ready(socket.shutdown(Shutdown::Write))
+        if self.0.held().is_some() {
+            // Its keeper has something to say yet, and closes the socket then.
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.0.shut_down())
     }
 }
 

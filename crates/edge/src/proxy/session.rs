@@ -62,6 +62,7 @@ pub(crate) async fn serve(visit: Visit, socket: Arc<ClientSocket>, token: Cancel
         .preserve_header_case(true)
         .title_case_headers(true)
         .auto_date_header(false);
+    socket.hold_refusals();
     let io = TokioIo::new(ClientIo(Arc::clone(&socket)));
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let mut watch = Watch::default();
@@ -90,20 +91,26 @@ pub(crate) async fn serve(visit: Visit, socket: Arc<ClientSocket>, token: Cancel
             },
         }
     };
-    match ended {
-        Ok(()) => {}
+    let held = socket.take_held();
+    let last_words = match &ended {
         Err(error) if error.is_timeout() => {
             visit.frontend.request_errors.fetch_add(1, Relaxed);
             visit.frontend.response(StatusCode::REQUEST_TIMEOUT);
-            socket.try_write(pages::REQUEST_TIMEOUT.raw().as_bytes());
+            Some(pages::REQUEST_TIMEOUT.raw().into_bytes().into())
         }
-        Err(error) => {
-            if error.is_parse() {
-                visit.frontend.request_errors.fetch_add(1, Relaxed);
-                visit.frontend.response(StatusCode::BAD_REQUEST);
-            }
-            tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+        Err(error) if error.is_parse() => {
+            visit.frontend.request_errors.fetch_add(1, Relaxed);
+            visit.frontend.response(StatusCode::BAD_REQUEST);
+            held.map(|_| pages::BAD_REQUEST.raw().into_bytes().into())
         }
+        // A server's own words, after all.
+        Ok(()) | Err(_) => held,
+    };
+    if let Some(bytes) = last_words {
+        socket.say_last(&bytes).await;
+    }
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
     }
     let tunnel = activity
         .tunnel
