@@ -110,41 +110,56 @@ async fn attach(
     );
     let mut lines = open_lines(client, &url, "application/json").await?;
     tracing::info!("attached: tasks are drained before they are killed");
-    while let Some(line) = lines.next(SILENCE).await? {
-        backoff.reset();
-        if line.is_empty() {
-            continue;
-        }
-        let order: DrainOrder = match serde_json::from_str(&line) {
-            Ok(order) => order,
-            Err(error) => {
-                tracing::warn!(line, %error, "unreadable drain order");
-                continue;
+    // Beside each other: a Marathon that is slow to answer for one app must not hold up the orders for others.
+    let mut looks = FuturesUnordered::new();
+    loop {
+        let task_id = tokio::select! {
+            // Cancel-safe: what has arrived stays in the stream.
+            line = lines.next(SILENCE) => {
+                let Some(line) = line? else {
+                    // The master gives the orders that are open again.
+                    return Ok(());
+                };
+                backoff.reset();
+                if line.is_empty() {
+                    continue;
+                }
+                let DrainOrder { task_id, .. } = match serde_json::from_str(&line) {
+                    Ok(order) => order,
+                    Err(error) => {
+                        tracing::warn!(line, %error, "unreadable drain order");
+                        continue;
+                    }
+                };
+                if shared.is_last(&task_id) {
+                    looks.push(look_again(shared, task_id));
+                    continue;
+                }
+                task_id
             }
+            // Cancel-safe: a look that is not over stays among them.
+            Some(task_id) = looks.next(), if !looks.is_empty() => task_id,
         };
-        look_again_before_the_last(shared, &order.task_id).await;
-        let load = shared.drain(&order.task_id);
-        tracing::info!(task_id = %order.task_id, in_flight = load.in_flight(), "draining");
+        let load = shared.drain(&task_id);
+        tracing::info!(%task_id, in_flight = load.in_flight(), "draining");
         // The receiver lives as long as the edge.
-        if orders.send((order.task_id, load)).await.is_err() {
-            break;
+        if orders.send((task_id, load)).await.is_err() {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// Fetches everything before the last server of a backend is taken out. The order and the news of a task's replacement come by
 /// different streams; without this, an app with one instance would have none for as long as the news is late.
-async fn look_again_before_the_last(shared: &Shared, task_id: &TaskId) {
-    if shared.is_last(task_id) {
-        let wish = shared.wish();
-        if tokio::time::timeout(LOOK_AGAIN, shared.fulfilled(wish))
-            .await
-            .is_err()
-        {
-            tracing::warn!(%task_id, "Marathon does not answer: draining the last server known");
-        }
+async fn look_again(shared: &Shared, task_id: TaskId) -> TaskId {
+    let wish = shared.wish();
+    if tokio::time::timeout(LOOK_AGAIN, shared.fulfilled(wish))
+        .await
+        .is_err()
+    {
+        tracing::warn!(%task_id, "Marathon does not answer: draining the last server known");
     }
+    task_id
 }
 
 /// Acknowledges tasks as they empty, until `token` is cancelled.
