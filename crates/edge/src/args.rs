@@ -29,7 +29,7 @@ pub struct Config {
     pub strict_mode: bool,
     /// Vhosts are served.
     pub bind_http: bool,
-    /// The address to listen on.
+    /// The address to listen on; a loopback one.
     pub bind: IpAddr,
     /// The ports to listen on.
     pub ports: Ports,
@@ -82,6 +82,11 @@ pub enum ArgsError {
     /// `HOST` is no address.
     #[error("HOST is {0}, which is not an IP address")]
     Host(String),
+    /// `HOST` can be reached from elsewhere.
+    #[error(
+        "HOST is {0}, which is no loopback address; hint: HOST=127.0.0.2, the edge listens on loopback only"
+    )]
+    NotLoopback(IpAddr),
 }
 
 impl Config {
@@ -98,6 +103,9 @@ impl Config {
             Some(host) => host.parse().map_err(|_| ArgsError::Host(host))?,
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
+        if !bind.is_loopback() {
+            return Err(ArgsError::NotLoopback(bind));
+        }
         let edge_id =
             env("MESOS_TASK_ID").unwrap_or_else(|| format!("edge-{}", std::process::id()));
         let mut config = Self {
@@ -272,6 +280,10 @@ mod tests {
         assert_eq!(
             read("-m http://a", &[("HOST", "x")]),
             Err(ArgsError::Host("x".into()))
+        );
+        assert_eq!(
+            read("-m http://a", &[("HOST", "0.0.0.0")]),
+            Err(ArgsError::NotLoopback(Ipv4Addr::UNSPECIFIED.into()))
         );
     }
 }
