@@ -31,4 +31,4 @@ mod state;
 mod table;
 
 pub use args::{ArgsError, Config, Ports};
-pub use start::{Addresses, Handle, RunError, StartError, run, start};
+pub use start::{Addresses, Handle, StartError, start};

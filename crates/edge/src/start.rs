@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use zddcluster_client::HttpClient;
-use zddcluster_runtime::{Failure, OnFailure, StillRunning, Tasks};
+use zddcluster_runtime::{OnFailure, StillRunning, Tasks};
 
 use crate::args::Config;
 use crate::drain;
@@ -40,20 +39,6 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-}
-
-/// Why the edge's process ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// Signals cannot be received.
-    #[error("cannot listen for signals")]
-    Signals(#[source] io::Error),
-    /// A part of it failed.
-    #[error(transparent)]
-    Failed(#[from] Failure),
 }
 
 /// Where the fixed listeners are, or will be once their port is free.
@@ -206,28 +191,6 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         tasks,
         addresses,
     })
-}
-
-/// Runs the edge as a process of its own until SIGTERM or SIGINT, then ends it gracefully.
-///
-/// # Errors
-/// When it cannot start or a part of it fails.
-pub async fn run(config: Config) -> Result<(), RunError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let tasks = Tasks::new();
-    let handle = start(config, &tasks).await?;
-    tokio::select! {
-        // Cancel-safe: a signal that arrived is kept.
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        failure = tasks.failed() => return Err(failure.into()),
-    }
-    tracing::info!("ending: what is in flight may finish");
-    if let Err(error) = handle.shut_down().await {
-        tracing::warn!(%error, "connections were cut");
-    }
-    Ok(())
 }
 
 /// Binds a fixed port. One that is taken comes without a listener, to be tried again.
