@@ -41,7 +41,7 @@ pub struct State {
     pub failures: RedBlackTreeMapSync<AppId, Arc<TaskFailure>>,
     /// Edges with an open drain stream.
     pub edges: BTreeSet<EdgeId>,
-    /// Latest time seen or given out as a version.
+    /// Latest time seen.
     pub clock: Timestamp,
     /// The master's UUID: agents are `<uuid>-S<n>`, the framework `<uuid>-0000`. Kept over restarts.
     pub master_uuid: Uuid,

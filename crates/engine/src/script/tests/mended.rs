@@ -157,7 +157,10 @@ fn the_drain_deadline_is_real_time_and_repeats_count_from_sigterm() {
         json!({ "instances": 1, "taskKillGracePeriodSeconds": 9_223_372_036_u64 }),
     ));
     script.step(Input::EdgeConnected(EdgeId::new("e")));
-    script.tick(1_000);
+    // Every change has a version of its own, in the same millisecond.
+    for _ in 0..500 {
+        script.put("/a", json!({}), false).unwrap();
+    }
     script.delete("/a").unwrap();
     script.tick(9_999);
     assert!(script.kills.is_empty());
