@@ -3,6 +3,7 @@
 //! Settings come from flags, else from the environment (`ZDD_…`), else from the defaults shown in the help.
 
 mod dcos;
+mod examples;
 mod role;
 mod up;
 mod value;
@@ -45,6 +46,7 @@ struct Cli {
     name = "dcos",
     about = "The commands of the DC/OS client that a zddcluster understands.",
     disable_version_flag = true,
+    after_help = examples::DCOS,
     max_term_width = 100
 )]
 struct DcosCli {
@@ -96,29 +98,40 @@ pub enum ColorWhen {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Start a cluster and keep it running until Ctrl-C
+    #[command(after_help = examples::UP)]
     Up(UpArgs),
     /// Stop the cluster and all its tasks; `up` brings the apps back
+    #[command(after_help = examples::DOWN)]
     Down(DownArgs),
     /// Show where everything is and how the apps are
+    #[command(after_help = examples::STATUS)]
     Status(DataDirArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
+    #[command(after_help = examples::ENV)]
     Env(EnvArgs),
     /// Send a steady load to a URL and account for every request
+    #[command(after_help = examples::PROBE)]
     Probe(ProbeArgs),
     /// Speak to the cluster as the dcos client does
-    #[command(disable_version_flag = true)]
+    #[command(disable_version_flag = true, after_help = examples::DCOS)]
     Dcos(DcosArgs),
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
     /// Run a master alone
+    #[command(after_help = examples::MASTER)]
     Master(MasterArgs),
     /// Run an agent alone
+    #[command(after_help = examples::AGENT)]
     Agent(AgentArgs),
     /// Run the DNS server alone
+    #[command(after_help = examples::DNS)]
     Dns(DnsArgs),
     /// Run the edge proxy, with the arguments of marathon-lb
+    #[command(after_help = examples::EDGE)]
     Edge(EdgeArgs),
     /// Run the lab's test service, set up by its environment (PORT0, SIMPLE_SERVICE_VERSION, HEALTH_MIN, HEALTH_MAX)
+    #[command(after_help = examples::SIMPLESERVICE)]
     Simpleservice(SimpleserviceArgs),
 }
 

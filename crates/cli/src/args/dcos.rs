@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::DataDirArgs;
+use super::{DataDirArgs, examples};
 
 /// A `dcos` command line.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +49,7 @@ pub(crate) enum DcosVerb {
     #[command(subcommand)]
     Marathon(MarathonVerb),
     /// List tasks, or read their logs
+    #[command(after_help = examples::TASK)]
     Task(TaskArgs),
     /// List the nodes of the cluster
     Node {
@@ -57,7 +58,7 @@ pub(crate) enum DcosVerb {
         json: bool,
     },
     /// Install and manage packages
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::PACKAGE)]
     Package(PackageVerb),
 }
 
@@ -66,19 +67,20 @@ pub(crate) enum MarathonVerb {
     /// Print what Marathon says of itself
     About,
     /// Applications
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::MARATHON_APP)]
     App(AppVerb),
     /// Deployments that run
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::DEPLOYMENT)]
     Deployment(DeploymentVerb),
     /// Tasks of applications
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::MARATHON_TASK)]
     Task(MarathonTaskVerb),
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AppVerb {
     /// Add an application
+    #[command(after_help = examples::APP_ADD)]
     Add {
         /// File or http:// address of the definition; stdin if absent
         app_resource: Option<String>,
@@ -90,6 +92,7 @@ pub(crate) enum AppVerb {
         json: bool,
     },
     /// Print an application
+    #[command(after_help = examples::APP_SHOW)]
     Show {
         /// The application's id
         app_id: String,
@@ -98,6 +101,7 @@ pub(crate) enum AppVerb {
         app_version: Option<String>,
     },
     /// Update an application
+    #[command(after_help = examples::APP_UPDATE)]
     Update {
         /// Do it even though a deployment runs
         #[arg(long)]
@@ -117,6 +121,7 @@ pub(crate) enum AppVerb {
         app_id: String,
     },
     /// Start an application that is stopped
+    #[command(after_help = examples::APP_START)]
     Start {
         /// Do it even though a deployment runs
         #[arg(long)]
@@ -144,6 +149,7 @@ pub(crate) enum AppVerb {
         app_id: String,
     },
     /// Kill the tasks of an application; new ones replace them
+    #[command(after_help = examples::APP_KILL)]
     Kill {
         /// Lower the number of instances as well
         #[arg(long)]
@@ -237,6 +243,7 @@ pub(crate) struct TaskArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TaskVerb {
     /// Print the last lines of a task's log
+    #[command(after_help = examples::TASK_LOG)]
     Log(TaskLogArgs),
 }
 
@@ -261,6 +268,7 @@ pub(crate) struct TaskLogArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PackageVerb {
     /// Install a package
+    #[command(after_help = examples::PACKAGE_INSTALL)]
     Install {
         /// Do not ask
         #[arg(long)]

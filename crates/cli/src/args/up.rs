@@ -91,7 +91,7 @@ pub struct LogArgs {
 pub struct DownArgs {
     #[command(flatten)]
     data_dir: DataDirArgs,
-    /// How long the tasks may take to end before they are killed
+    /// How long to wait for the tasks to end; what an `up` that was killed left behind is killed then
     #[arg(
         long,
         env = "ZDD_DOWN_TIMEOUT",

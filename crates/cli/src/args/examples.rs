@@ -1,0 +1,130 @@
+//! What stands under "Examples" in the help of each verb: command lines to copy, for the files in `examples/`.
+
+pub(super) const UP: &str = "\
+Examples:
+  zddcluster up
+  zddcluster up --with marathon-lb --detach
+  zddcluster up --speed 20 --agents 3
+  zddcluster up --net 127.0.5.0/24 --data-dir /tmp/second    a second cluster beside the first";
+
+pub(super) const DOWN: &str = "\
+Examples:
+  zddcluster down
+  zddcluster down --data-dir /tmp/second";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  zddcluster status
+  zddcluster --output json status | jq .apps";
+
+pub(super) const ENV: &str = "\
+Examples:
+  eval \"$(zddcluster env)\"
+  zddcluster env --shell fish | source";
+
+pub(super) const PROBE: &str = "\
+Examples:
+  zddcluster probe http://127.0.0.2:10080/endpoint0    until Ctrl-C, then the account
+  zddcluster probe http://127.0.0.2:10080/endpoint0 --rate 200 --duration 60 --fresh";
+
+pub(super) const DCOS: &str = "\
+Examples:
+  dcos marathon app add examples/default/base.json
+  dcos marathon task list /zdd/base
+  dcos package install marathon-lb --yes";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(zddcluster completions bash)
+  zddcluster completions fish --for dcos > ~/.config/fish/completions/dcos.fish";
+
+pub(super) const MASTER: &str = "\
+Example, a cluster of single roles:
+  zddcluster master --data-dir /tmp/zdd/master
+  zddcluster agent --work-dir /tmp/zdd/agent-11
+  zddcluster agent --work-dir /tmp/zdd/agent-2 --hostname 127.0.0.2 --public
+  zddcluster dns";
+
+pub(super) const AGENT: &str = "\
+Examples:
+  zddcluster agent --work-dir /tmp/zdd/agent-11
+  zddcluster agent --work-dir /tmp/zdd/agent-2 --hostname 127.0.0.2 --public";
+
+pub(super) const DNS: &str = "\
+Example:
+  zddcluster dns --listen 127.0.0.1:8053
+  dig @127.0.0.1 -p 8053 _base-zdd._tcp.marathon.mesos SRV";
+
+pub(super) const EDGE: &str = "\
+Environment: HOST (the loopback address to listen on, default 127.0.0.1), ZDD_MARATHON_URL (where Marathon is, instead
+of master.mesos), ZDD_LOG (what to log).
+
+Example:
+  HOST=127.0.0.2 zddcluster edge sse -m http://127.0.0.1:8080 --health-check --group external";
+
+pub(super) const SIMPLESERVICE: &str = "\
+Example:
+  PORT0=9876 SIMPLE_SERVICE_VERSION=1.0 HEALTH_MAX=500 zddcluster simpleservice
+  curl 127.0.0.1:9876/endpoint0";
+
+pub(super) const MARATHON_APP: &str = "\
+Examples:
+  dcos marathon app add examples/default/base.json
+  dcos marathon app update /zdd/base instances=5
+  dcos marathon app restart /zdd/base";
+
+pub(super) const APP_ADD: &str = "\
+Examples:
+  dcos marathon app add examples/default/base.json
+  dcos marathon app add < examples/blue-green/blue.json";
+
+pub(super) const APP_SHOW: &str = "\
+Examples:
+  dcos marathon app show /zdd/base | jq .instances
+  dcos marathon app show /zdd/base --app-version=-1";
+
+pub(super) const APP_UPDATE: &str = "\
+Examples:
+  dcos marathon app update /zdd/base instances=5
+  dcos marathon app update /zdd/base < examples/default/base.json";
+
+pub(super) const APP_START: &str = "\
+Example:
+  dcos marathon app start /zdd/base 4";
+
+pub(super) const APP_KILL: &str = "\
+Examples:
+  dcos marathon app kill /zdd/base
+  dcos marathon app kill /zdd/base --host 127.0.0.11 --scale";
+
+pub(super) const DEPLOYMENT: &str = "\
+Examples:
+  dcos marathon deployment list
+  dcos marathon deployment watch c4d98f1e-074d-4ceb-8248-f490134fa555";
+
+pub(super) const MARATHON_TASK: &str = "\
+Examples:
+  dcos marathon task list /zdd/base
+  dcos marathon task stop zdd_base.3aa4ece0-e854-11f1-8000-11ef3b0880a2";
+
+pub(super) const TASK: &str = "\
+Examples:
+  dcos task
+  dcos task zdd_base --json
+  dcos task log --follow zdd_base";
+
+pub(super) const TASK_LOG: &str = "\
+Examples:
+  dcos task log --lines 50 zdd_base
+  dcos task log --follow zdd_base stderr";
+
+pub(super) const PACKAGE: &str = "\
+Examples:
+  dcos package install marathon-lb --yes
+  dcos package list
+  dcos package uninstall marathon-lb";
+
+pub(super) const PACKAGE_INSTALL: &str = "\
+Examples:
+  dcos package install marathon-lb
+  dcos package install marathon-lb --yes --options options.json";
