@@ -111,8 +111,9 @@ async fn an_hour_back_while_it_runs_harms_nothing() -> anyhow::Result<()> {
     eventually("the process to see the clock set back", || async {
         // A request that is refused is logged.
         let headers = [("host", "evil.example")];
-        let refused = cluster.send_to(Method::GET, &cluster.url("/ping"), "", &headers);
-        refused.await.map_err(|error| format!("{error:#}"))?;
+        let url = cluster.url("/ping");
+        let refused = cluster.send_to(Method::GET, &url, "", &headers).await;
+        refused.map_err(|error| format!("{error:#}"))?;
         match log_lies_back(&cluster) {
             Ok(back) if back > SignedDuration::from_mins(59) => Ok(()),
             other => Err(format!("the log is behind by {other:?}")),
