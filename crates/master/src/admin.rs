@@ -9,6 +9,8 @@
 //! | `/dcos-metadata/…`, `/metadata`, `/pkgpanda/…`, `/acs/…`, `/exhibitor/` | this module: a cluster without authentication |
 //! | `/` | a small page |
 //!
+//! With a token set, agents and edges need it; on a listener that others than this machine reach, everybody does.
+//!
 //! Anything else is 404: a catch-all that answers 200 breaks the dcos command line (contract dcos-cli §3).
 
 mod page;
@@ -64,6 +66,11 @@ async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
 async fn ours(shared: &Arc<Shared>, call: &Call) -> Outcome {
     let segments: Vec<&str> = call.segments.iter().skip(2).map(String::as_str).collect();
     match segments.as_slice() {
+        // Only here, with the path taken apart, is it certain what is asked for.
+        ["agents" | "edges", ..] if let Err(refusal) = shared.admit(&call.headers) => {
+            tracing::warn!(path = %call.path, reason = %refusal, "an agent or edge is refused");
+            Err(ApiError::unauthorized(refusal))
+        }
         ["agents", rest @ ..] => agents::route(shared, call, rest).await,
         ["edges", rest @ ..] => edges::route(shared, call, rest).await,
         ["queue"] if call.is_read() => {

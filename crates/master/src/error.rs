@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use zddcluster_engine::Refusal;
 use zddcluster_model::AppId;
 use zddcluster_model::app::{Fault, ReadError};
+use zddcluster_runtime::Unauthorized;
 
 use crate::http::json_response;
 
@@ -36,6 +37,11 @@ impl ApiError {
             status,
             body: json!({ "message": message.into() }),
         }
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized(refusal: Unauthorized) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, refusal.to_string())
     }
 
     /// 404 for an app.

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use zddcluster_client::HttpClient;
 use zddcluster_engine::{Answer, Command, Input, State};
 use zddcluster_model::agent::{Registered, Registration, StatusUpdate};
 use zddcluster_model::{AgentId, EdgeId};
-use zddcluster_runtime::Tasks;
+use zddcluster_runtime::{Tasks, Token, Unauthorized};
 
 use crate::clock::Clock;
 use crate::error::CallError;
@@ -77,6 +78,9 @@ pub(crate) struct Shared {
     inbox: mpsc::Sender<Message>,
     pub(crate) bus: Bus,
     pub(crate) links: Links,
+    /// What agents and edges have to bring.
+    token: Option<Token>,
+    /// For the agents' own APIs.
     pub(crate) http: HttpClient,
     pub(crate) tasks: Tasks,
 }
@@ -88,8 +92,10 @@ impl Shared {
         speed: f64,
         state: State,
         inbox: mpsc::Sender<Message>,
+        token: Option<Token>,
         tasks: Tasks,
     ) -> Self {
+        let authorization = token.as_ref().map(Token::authorization);
         Self {
             identity,
             clock,
@@ -99,8 +105,17 @@ impl Shared {
             inbox,
             bus: Bus::new(clock),
             links: Links::default(),
-            http: HttpClient::new(),
+            token,
+            http: HttpClient::new().with_authorization(authorization),
             tasks,
+        }
+    }
+
+    /// Whether an agent or an edge with these headers is let in.
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), Unauthorized> {
+        match &self.token {
+            Some(token) => token.check(headers),
+            None => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use zddcluster_engine::state::ReplayError;
 use zddcluster_engine::{Answer, CheckOrder, Command, Engine, State};
-use zddcluster_runtime::{Guard, OnFailure, Tasks, serve};
+use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
 use crate::actor::Actor;
@@ -48,6 +48,8 @@ pub struct Config {
     pub drain: bool,
     /// Names and addresses allowed in `Host` besides loopback, `localhost` and `*.mesos`.
     pub allowed_hosts: Vec<String>,
+    /// What agents and edges have to bring; where a listener is not on loopback, every caller.
+    pub token: Option<Token>,
     /// Shown in place of the front listener's own address (when that is `0.0.0.0`).
     pub shown_front: Option<SocketAddr>,
     /// Shown in place of the Mesos listener's own address.
@@ -70,6 +72,7 @@ impl Config {
             speed: 1.0,
             drain: true,
             allowed_hosts: Vec::new(),
+            token: None,
             shown_front: None,
             shown_mesos: None,
             cluster: "zddcluster".to_owned(),
@@ -91,6 +94,9 @@ pub enum StartError {
     /// The stored identity is no UUID.
     #[error("the stored identity of the master is damaged")]
     Identity(#[source] uuid::Error),
+    /// Whoever can connect could start processes.
+    #[error("a master that listens on other addresses than loopback needs a token")]
+    NoToken,
     /// A listener has no address.
     #[error("a listener has no address")]
     Listener(#[source] std::io::Error),
@@ -116,20 +122,23 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         speed,
         drain,
         allowed_hosts,
+        token,
         shown_front,
         shown_mesos,
         cluster,
         max_apps,
         clock_offset_millis,
     } = config;
-    let shown = |shown: Option<SocketAddr>, listener: &TcpListener| match shown {
-        Some(address) => Ok(address),
-        None => listener.local_addr().map_err(StartError::Listener),
-    };
-    let (front_address, mesos_address) = (
-        shown(shown_front, &front)?,
-        shown(shown_mesos, &mesos_listener)?,
-    );
+    let front_bound = front.local_addr().map_err(StartError::Listener)?;
+    let mesos_bound = mesos_listener.local_addr().map_err(StartError::Listener)?;
+    let front_address = shown_front.unwrap_or(front_bound);
+    let mesos_address = shown_mesos.unwrap_or(mesos_bound);
+    let is_open = [front_bound, mesos_bound]
+        .iter()
+        .any(|address| !address.ip().is_loopback());
+    if is_open && token.is_none() {
+        return Err(StartError::NoToken);
+    }
     let loaded = tokio::task::spawn_blocking(move || load(store))
         .await
         .map_err(StartError::Interrupted)??;
@@ -163,6 +172,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         speed,
         state,
         inbox_sender,
+        token.clone(),
         tasks.clone(),
     ));
     let actor = Actor {
@@ -181,9 +191,17 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         OnFailure::Shutdown,
         health::run(Arc::clone(&shared), check_orders),
     );
-    let guard = Guard::new(allowed_hosts);
-    let front_router = guard.clone().wrap(admin::router(Arc::clone(&shared)));
-    let mesos_router = guard.wrap(mesos::router(Arc::clone(&shared)));
+    let own = [front_address, mesos_address].map(|address| address.ip().to_string());
+    let guard = Guard::new(allowed_hosts.into_iter().chain(own));
+    let wrap = |router, listens_at: SocketAddr| {
+        let router = match &token {
+            Some(token) if !listens_at.ip().is_loopback() => token.clone().wrap(router),
+            _ => router,
+        };
+        guard.clone().wrap(router)
+    };
+    let front_router = wrap(admin::router(Arc::clone(&shared)), front_bound);
+    let mesos_router = wrap(mesos::router(Arc::clone(&shared)), mesos_bound);
     let token = tasks.token();
     tasks.spawn(
         "front-door",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use zddcluster_engine::input::Origin;
+use zddcluster_engine::state::VERSIONS_KEPT;
 use zddcluster_engine::{Answer, Command, State};
 use zddcluster_model::app::{AppUpdate, Form};
 use zddcluster_model::{App, AppId, Timestamp};
@@ -138,6 +139,8 @@ fn versions(shared: &Shared, call: &Call, app_id: &AppId) -> Outcome {
     let versions: Vec<Timestamp> = stored_versions(&state, app_id)?
         .iter()
         .rev()
+        // Older ones are kept only while a task or a plan refers to them.
+        .take(VERSIONS_KEPT)
         .map(|app| app.version)
         .collect();
     Ok(ok(&json!({ "versions": versions })))

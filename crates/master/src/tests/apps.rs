@@ -377,3 +377,22 @@ async fn stopping_ends_all_tasks_and_keeps_the_apps() {
         .await;
     again.stop().await;
 }
+
+#[tokio::test]
+async fn at_most_25_versions_are_shown() {
+    let cluster = Cluster::with_agent().await;
+    cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
+    // The first task stays, and with it the first version, which it runs.
+    for i in 0..28 {
+        let body = json!({"instances": 2 - i % 2}).to_string();
+        let put = cluster.call(Method::PUT, "/v2/apps/a", &body).await;
+        assert_eq!(put.status, StatusCode::OK, "{}", put.text);
+        cluster.until_idle().await;
+    }
+    let versions = cluster.get("/v2/apps/a/versions").await.body["versions"].clone();
+    assert_eq!(versions.as_array().map(Vec::len), Some(25));
+    let app = cluster.get("/v2/apps/a").await.body["app"].clone();
+    assert_eq!(versions[0], app["version"]);
+    assert_eq!(app["tasks"].as_array().map(Vec::len), Some(1));
+    cluster.stop().await;
+}
