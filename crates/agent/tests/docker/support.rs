@@ -85,7 +85,7 @@ impl World {
         let tasks = Tasks::new();
         let mut world = Self {
             docker,
-            containerizer: containerizer(socket, &tasks),
+            containerizer: containerizer(socket, NewImages::AsContainers, &tasks),
             directory: tempfile::Builder::new()
                 .prefix("zdd-docker-")
                 .tempdir()
@@ -127,9 +127,24 @@ impl World {
     }
 
     pub(crate) async fn restart_agent_through(&mut self, socket: &Path) {
+        self.restart(socket, NewImages::AsContainers).await;
+    }
+
+    /// The next agent is told to use processes.
+    pub(crate) async fn restart_agent_with_processes(&mut self) {
+        let socket = zddcluster_agent::docker::DEFAULT_SOCKET.as_ref();
+        self.restart(socket, NewImages::AsProcesses).await;
+    }
+
+    async fn restart(&mut self, socket: &Path, images: NewImages) {
         self.tasks.shut_down(Duration::from_secs(10)).await.unwrap();
         self.tasks = Tasks::new();
-        self.containerizer = containerizer(socket, &self.tasks);
+        self.containerizer = containerizer(socket, images, &self.tasks);
+    }
+
+    /// The directory that an agent would work in.
+    pub(crate) fn work_dir(&self) -> PathBuf {
+        self.directory.path().canonicalize().unwrap()
     }
 
     /// An order for a shell command.
@@ -180,8 +195,8 @@ impl World {
             docker: Some(zddcluster_model::app::Docker::Engine(engine)),
             appc: None,
         });
-        let base = self.directory.path().canonicalize().unwrap();
-        let task_dir = base.join("tasks").join(task);
+        let base = self.work_dir();
+        let task_dir = base.join("meta/tasks").join(task);
         std::fs::create_dir_all(&task_dir).unwrap();
         Order {
             launch,
@@ -220,7 +235,7 @@ impl World {
     }
 }
 
-fn containerizer(socket: &Path, tasks: &Tasks) -> Arc<DockerContainerizer> {
+fn containerizer(socket: &Path, images: NewImages, tasks: &Tasks) -> Arc<DockerContainerizer> {
     let executable = std::env::current_exe().unwrap();
     let processes = ProcessContainerizer::without_cgroups(
         PathBuf::from(env!("CARGO_BIN_EXE_zddcluster-executor")),
@@ -230,7 +245,7 @@ fn containerizer(socket: &Path, tasks: &Tasks) -> Arc<DockerContainerizer> {
         socket: socket.display().to_string(),
         executable,
         built_in_env: BTreeMap::from([("ZDD_SPEED".to_owned(), "1".to_owned())]),
-        images: NewImages::AsContainers,
+        images,
     };
     Arc::new(DockerContainerizer::start(config, processes, tasks))
 }

@@ -183,3 +183,79 @@ async fn a_container_that_could_not_be_removed_goes_later() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_left_is_ended_by_its_books() {
+    let Some(mut world) = World::start().await else {
+        return;
+    };
+    let order = world.shell(
+        "left.1",
+        "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done",
+    );
+    // The first thing an agent does for a task.
+    std::fs::write(
+        order.task_dir.join("intent.json"),
+        serde_json::to_vec(&order).unwrap(),
+    )
+    .unwrap();
+    world.containerizer.launch(&order).await.unwrap();
+    tokio::select! {
+        exit = world.end_of(&order) => panic!("{exit:?}"),
+        () = says(&order, "stdout", "up") => {}
+    }
+    world.restart_agent().await;
+
+    let work_dir = world.work_dir();
+    let found = zddcluster_agent::leftovers(&work_dir).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].task_id.as_str(), "left.1");
+    let stop = tokio::task::spawn_blocking(move || {
+        let stopped = zddcluster_agent::stop_leftovers(&work_dir, Duration::from_secs(20)).unwrap();
+        (stopped, zddcluster_agent::leftovers(&work_dir).unwrap())
+    });
+    assert_eq!(stop.await.unwrap(), (found, Vec::new()));
+    assert_eq!(world.inspect(&order).await, None);
+    assert_eq!(file(&order, "stdout"), "up\nbye\n");
+    assert_eq!(
+        world.containerizer.recover(&order).await.unwrap(),
+        Recovered::Ended(Exit::Exited { status: 0 })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_looked_after_by_an_agent_that_uses_processes() {
+    let Some(mut world) = World::start().await else {
+        return;
+    };
+    let order = world.shell("old.1", "echo up; exec sleep 1000");
+    let work_dir = world.work_dir();
+    let holds = || zddcluster_agent::docker::holds_containers(&work_dir).unwrap();
+    world.containerizer.launch(&order).await.unwrap();
+    assert!(holds());
+    world.restart_agent_with_processes().await;
+    assert_eq!(world.containerizer.name(), "process");
+    assert_eq!(
+        world.containerizer.recover(&order).await.unwrap(),
+        Recovered::Running
+    );
+    let (exit, ()) = tokio::join!(world.end_of(&order), async {
+        says(&order, "stdout", "up").await;
+        world
+            .containerizer
+            .kill(&order, KillSignal::Kill)
+            .await
+            .unwrap();
+    });
+    assert_eq!(exit, Exit::Exited { status: 137 });
+    world.containerizer.clean(&order).await;
+    assert_eq!(world.inspect(&order).await, None);
+    assert!(!holds());
+    // A new task with an image is none of the engine's business.
+    let refused = world
+        .containerizer
+        .launch(&world.shell("new.1", "true"))
+        .await
+        .unwrap_err();
+    assert!(refused.message.contains("needs Docker"), "{refused}");
+}
