@@ -50,12 +50,8 @@ impl Config {
             });
         }
         Ok(Self {
-            address: match env("HOST").filter(|host| !host.is_empty()) {
-                None => Ipv4Addr::LOCALHOST.into(),
-                Some(host) => host
-                    .parse()
-                    .unwrap_or_else(|_| Ipv4Addr::UNSPECIFIED.into()),
-            },
+            // Not a name: that could stand for any interface, and `/env` tells the environment to whoever asks.
+            address: parse(env, "HOST", "an IP address", Ipv4Addr::LOCALHOST.into())?,
             port: parse(env, "PORT0", "a port", DEFAULT_PORT)?,
             version: env("SIMPLE_SERVICE_VERSION").unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
             // As the original: bounds in the wrong order mean no delay.
@@ -131,12 +127,6 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_means_all_interfaces() {
-        let address = config(&[("HOST", "node-1")]).map(|config| config.address);
-        assert_eq!(address, Ok(Ipv4Addr::UNSPECIFIED.into()));
-    }
-
-    #[test]
     fn a_lower_maximum_means_no_delay() {
         let delay = config(&[("HEALTH_MIN", "1000")]).map(|config| config.health_delay);
         assert_eq!(delay, Ok(0..=0));
@@ -145,6 +135,7 @@ mod tests {
     #[test]
     fn faults_name_the_variable() {
         for (name, value, expected) in [
+            ("HOST", "node-1", "HOST=\"node-1\" is not an IP address"),
             ("PORT0", "http", "PORT0=\"http\" is not a port"),
             ("PORT0", "70000", "PORT0=\"70000\" is not a port"),
             (
