@@ -162,6 +162,11 @@ async fn bad_definitions_are_refused() -> anyhow::Result<()> {
             "must not contain NUL characters",
         ),
         (
+            json!({"labels": {"A": "x\u{0}"}}),
+            "/labels(A)",
+            "must not contain NUL characters",
+        ),
+        (
             json!({"cmd": null, "args": ["sleep", "1\u{0}"]}),
             "/args(1)",
             "must not contain NUL characters",

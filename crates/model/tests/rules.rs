@@ -108,6 +108,18 @@ fn what_no_process_can_be_started_with() {
             "/env(A=B): name must not contain '=' or NUL characters",
         ),
         (json!({"env": {"": "x"}}), "/env(): must not be empty"),
+        (
+            json!({"labels": {"A": "\0"}}),
+            "/labels(A): must not contain NUL characters",
+        ),
+        (
+            json!({"labels": {"A\0": ""}}),
+            "/labels(A\0): must not contain NUL characters",
+        ),
+        (
+            json!({"container": {"type": "DOCKER", "docker": {"image": "a\0"}}}),
+            "/container/docker/image: must not contain NUL characters",
+        ),
     ]);
     check_good(&[json!({"env": {"A.b-c d": "=x\n"}, "cmd": "ä\n"})]);
 }

@@ -134,6 +134,19 @@ fn check_environment(app: &App, broken: &mut Broken) {
             EnvValue::Secret { .. } => {}
         }
     }
+    // Labels and the image are told to the task in its environment.
+    for (name, value) in &app.labels {
+        if name.contains('\0') || value.contains('\0') {
+            broken.add(format!("/labels({name})"), NO_NUL);
+        }
+    }
+    let docker = app
+        .container
+        .as_ref()
+        .and_then(|container| container.docker.as_ref());
+    if docker.is_some_and(|docker| docker.image().contains('\0')) {
+        broken.add("/container/docker/image", NO_NUL);
+    }
     if !app.secrets.is_empty() {
         broken.add("/secrets", "must be empty");
         let text = "Feature secrets is not enabled. Enable with --enable_features secrets)";
