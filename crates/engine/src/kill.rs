@@ -155,23 +155,24 @@ impl Turn<'_> {
 
     /// Sends the signals that are due.
     pub(crate) fn signal_due(&mut self) {
-        let due: Vec<TaskId> = self
-            .state
-            .killing
-            .iter()
-            .filter(|id| {
-                let killing = self
-                    .state
-                    .tasks
-                    .get(*id)
-                    .and_then(|task| task.killing.as_ref());
-                killing.is_some_and(|killing| killing.next_signal <= self.now)
-            })
-            .cloned()
-            .collect();
+        let now = self.now;
+        let due = self.dying(|killing| killing.next_signal <= now);
         for id in due {
             self.signal(&id);
         }
+    }
+
+    /// The tasks on their way out for which `holds`.
+    fn dying(&self, holds: impl Fn(&Killing) -> bool) -> Vec<TaskId> {
+        let tasks = self
+            .state
+            .killing
+            .iter()
+            .filter_map(|id| self.state.tasks.get(id));
+        tasks
+            .filter(|task| task.killing.as_ref().is_some_and(&holds))
+            .map(|task| task.id.clone())
+            .collect()
     }
 
     /// An edge has let a task go.
@@ -201,20 +202,7 @@ impl Turn<'_> {
             self.persist(persist::put_edge(&edge_id));
         }
         // It may have missed the orders of before.
-        let draining: Vec<TaskId> = self
-            .state
-            .killing
-            .iter()
-            .filter(|id| {
-                let killing = self
-                    .state
-                    .tasks
-                    .get(*id)
-                    .and_then(|task| task.killing.as_ref());
-                killing.is_some_and(|killing| killing.draining.contains(&edge_id))
-            })
-            .cloned()
-            .collect();
+        let draining = self.dying(|killing| killing.draining.contains(&edge_id));
         for id in draining {
             self.effects.push(Effect::Drain(edge_id.clone(), id));
         }

@@ -1,0 +1,277 @@
+//! From a wanted tree to a stored plan: validation, lock, versions, and the beginning of the deployment.
+//!
+//! Source: contract marathon §3.1, §3.7.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use zddcluster_model::app::{App, Fault};
+use zddcluster_model::deployment::Plan;
+use zddcluster_model::event::EventKind;
+use zddcluster_model::group::check_tree;
+use zddcluster_model::{AppId, DeploymentId, Group, TaskId, Timestamp};
+
+use crate::effect::{Answer, Effect, Refusal};
+use crate::input::Origin;
+use crate::persist;
+use crate::plan::steps;
+use crate::state::{Deployment, VERSIONS_KEPT};
+use crate::turn::Turn;
+
+/// A wanted change of the tree.
+pub(super) struct Change {
+    /// The group named in `group_change_*`.
+    pub(super) group_id: AppId,
+    pub(super) root: Group,
+    pub(super) version: Timestamp,
+    /// Cancel deployments in the way.
+    pub(super) force: bool,
+    /// Tasks that a kill with `scale` has named.
+    pub(super) sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
+    /// What to say in `api_post_event`.
+    pub(super) api_post: Option<(Origin, Arc<App>)>,
+    /// The app to show in the answer, if one was created.
+    pub(super) created: Option<Arc<App>>,
+}
+
+impl Change {
+    /// A change that names no tasks and no app.
+    pub(super) const fn new(group_id: AppId, root: Group, version: Timestamp, force: bool) -> Self {
+        Self {
+            group_id,
+            root,
+            version,
+            force,
+            sentenced: BTreeMap::new(),
+            api_post: None,
+            created: None,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Publishes that a change failed and hands the reason back.
+    pub(super) fn refuse_change(
+        &mut self,
+        group_id: AppId,
+        version: Timestamp,
+        refusal: Refusal,
+    ) -> Refusal {
+        let reason = refusal.to_string();
+        self.publish(EventKind::GroupChangeFailed {
+            group_id,
+            version,
+            reason,
+        });
+        refusal
+    }
+
+    /// As [`Self::refuse_change`], but silent for a definition that breaks rules: the change has not begun.
+    pub(super) fn refuse_inside(
+        &mut self,
+        group_id: AppId,
+        version: Timestamp,
+        refusal: Refusal,
+    ) -> Refusal {
+        match refusal {
+            Refusal::Invalid(_) => refusal,
+            refusal => self.refuse_change(group_id, version, refusal),
+        }
+    }
+
+    /// Refuses a tree that has grown beyond the most apps.
+    pub(super) fn check_max_apps(&self, root: &Group) -> Result<(), Vec<Fault>> {
+        let Some(max) = self.config.max_apps else {
+            return Ok(());
+        };
+        let n_apps = root.transitive_apps().len();
+        if n_apps <= max || n_apps <= self.state.root.transitive_apps().len() {
+            return Ok(());
+        }
+        let text = format!(
+            "This Marathon instance may only handle up to {max} Apps!\n(Override with command line option --max_apps)"
+        );
+        Err(vec![Fault {
+            path: "/".to_owned(),
+            errors: vec![text],
+        }])
+    }
+
+    /// Validates the new tree, plans, checks the lock, stores, and begins the deployment.
+    pub(super) fn deploy(&mut self, change: Change) -> Result<Answer, Refusal> {
+        let Change {
+            group_id,
+            root,
+            version,
+            force,
+            sentenced,
+            api_post,
+            created,
+        } = change;
+        if let Err(faults) = check_tree(&root).and_then(|()| self.check_max_apps(&root)) {
+            return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
+        }
+        let steps = steps(&self.state.root, &root);
+        let original = Arc::clone(&self.state.root);
+        let target = Arc::new(root);
+        let id = DeploymentId::new(&self.random_uuid().to_string());
+        let plan = Plan {
+            id: id.clone(),
+            original,
+            target,
+            steps,
+            version,
+        };
+
+        let conflicts = self.conflicts(&plan);
+        if !conflicts.is_empty() && !force {
+            return Err(self.refuse_change(group_id, version, Refusal::Locked(conflicts)));
+        }
+        for conflict in &conflicts {
+            self.cancel(conflict);
+        }
+        self.store_tree(&plan);
+
+        let plan = Arc::new(plan);
+        if plan.steps.is_empty() {
+            self.publish_change(group_id, version, api_post);
+            self.publish(EventKind::DeploymentSuccess {
+                id: id.clone(),
+                plan,
+            });
+        } else {
+            let deployment = Deployment {
+                plan,
+                step_idx: 0,
+                actions: Vec::new(),
+                sentenced,
+            };
+            self.persist(persist::put_deployment(&deployment));
+            self.state
+                .deployments
+                .insert_mut(id.clone(), Arc::new(deployment));
+            self.begin_step(&id);
+            self.publish_change(group_id, version, api_post);
+            self.advance(&id);
+        }
+        Ok(Answer::Deployment {
+            version,
+            deployment_id: id,
+            created,
+        })
+    }
+
+    fn publish_change(
+        &mut self,
+        group_id: AppId,
+        version: Timestamp,
+        api_post: Option<(Origin, Arc<App>)>,
+    ) {
+        self.publish(EventKind::GroupChangeSuccess { group_id, version });
+        if let Some((Origin { client_ip, uri }, app)) = api_post {
+            self.publish(EventKind::ApiPost {
+                client_ip,
+                uri,
+                app,
+            });
+        }
+    }
+
+    /// The running plans that act on an app of this one.
+    fn conflicts(&self, plan: &Plan) -> Vec<DeploymentId> {
+        let affected = plan.affected_apps();
+        self.state
+            .deployments
+            .values()
+            .filter(|running| affected.iter().any(|app_id| running.plan.affects(app_id)))
+            .map(|running| running.plan.id.clone())
+            .collect()
+    }
+
+    fn store_tree(&mut self, plan: &Plan) {
+        for app_id in plan.affected_apps() {
+            let Some(app) = plan.target.app(&app_id).map(Arc::clone) else {
+                continue;
+            };
+            if plan.original.app(&app_id).is_none() {
+                self.forget_past(&app_id);
+            }
+            self.add_version(app);
+        }
+        let mut mutations = Vec::new();
+        persist::put_tree(&self.state.root, &plan.target, &mut mutations);
+        for mutation in mutations {
+            self.persist(mutation);
+        }
+        self.state.root = Arc::clone(&plan.target);
+    }
+
+    /// An app made anew, perhaps before its earlier self has ended: failures, delays and history are not its own.
+    ///
+    /// Source: contract marathon, trap 21.
+    pub(super) fn forget_past(&mut self, app_id: &AppId) {
+        self.reset_backoff(app_id);
+        if self.state.failures.remove_mut(app_id) {
+            self.persist(persist::remove_failure(app_id));
+        }
+        let Some(apps) = self.state.versions.get(app_id).map(Arc::clone) else {
+            return;
+        };
+        // Tasks on their way out still refer to theirs.
+        let needed = self.needed_versions(app_id);
+        let (kept, gone): (Vec<_>, Vec<_>) = apps
+            .iter()
+            .cloned()
+            .partition(|app| needed.contains(&app.version));
+        for app in gone {
+            self.persist(persist::remove_version(app_id, app.version));
+        }
+        self.state
+            .versions
+            .insert_mut(app_id.clone(), Arc::new(kept));
+    }
+
+    /// Keeps a definition; the oldest ones beyond the limit go, unless a task or a plan still needs them.
+    fn add_version(&mut self, app: Arc<App>) {
+        let app_id = app.id.clone();
+        self.persist(persist::put_version(&app));
+        let mut apps = self
+            .state
+            .versions
+            .get(&app_id)
+            .map(|v| (**v).clone())
+            .unwrap_or_default();
+        apps.retain(|other| other.version != app.version);
+        apps.push(app);
+        let surplus = apps.len().saturating_sub(VERSIONS_KEPT);
+        if surplus > 0 {
+            let needed = self.needed_versions(&app_id);
+            let (old, kept) = apps.split_at(surplus);
+            let mut kept = kept.to_vec();
+            for app in old.iter().rev() {
+                if needed.contains(&app.version) {
+                    kept.insert(0, Arc::clone(app));
+                } else {
+                    self.effects.push(Effect::Persist(persist::remove_version(
+                        &app_id,
+                        app.version,
+                    )));
+                }
+            }
+            apps = kept;
+        }
+        self.state.versions.insert_mut(app_id, Arc::new(apps));
+    }
+
+    fn needed_versions(&self, app_id: &AppId) -> BTreeSet<Timestamp> {
+        let of_tasks = self.state.tasks_of(app_id).map(|task| task.version);
+        let of_plans = self.state.deployments.values().flat_map(|deployment| {
+            let plan = &deployment.plan;
+            [plan.original.app(app_id), plan.target.app(app_id)]
+                .into_iter()
+                .flatten()
+                .map(|app| app.version)
+        });
+        of_tasks.chain(of_plans).collect()
+    }
+}
