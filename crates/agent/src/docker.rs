@@ -53,6 +53,9 @@ const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a signal is tried again while the engine is away, before the grace period goes on without it.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a removal is waited for; after that it is the watcher's. A task's end is told only then.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(15);
+
 /// First and longest pause between two tries at an engine that is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
@@ -194,6 +197,7 @@ impl DockerContainerizer {
             }
             tokio::time::sleep(backoff.next()).await;
         }
+        self.watcher.spare(&order.container_name).await;
         let (image, pulls) = wanted(order)?;
         let present = self.images.ensure(image, pulls).await?;
         let line = Box::pin(self.create(order, image, present)).await?;
@@ -281,12 +285,15 @@ impl DockerContainerizer {
     /// Removes a container, now or when the engine answers; whether it is gone now.
     async fn take_away(&self, order: &Order) -> bool {
         let name = &order.container_name;
-        let removed = self.engine.remove(name).await;
-        if let Err(error) = &removed {
-            tracing::warn!(container = name, %error, "a container stays for now");
-            self.watcher.doom(name);
-        }
-        removed.is_ok()
+        let removal = tokio::time::timeout(REMOVAL_PATIENCE, self.engine.remove(name)).await;
+        let why = match removal {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the engine is slow".to_owned(),
+        };
+        tracing::warn!(container = name, why, "a container stays for now");
+        self.watcher.doom(name).await;
+        false
     }
 
     /// Takes away a container whose end is in the books.
@@ -302,7 +309,11 @@ impl DockerContainerizer {
         if let Some(exit) = order.exit()? {
             return Ok(Recovered::Ended(exit));
         }
-        let is_claimed = order.task_dir.join(CLAIM).exists();
+        if !is_container(order) {
+            // No claim, no start; at most it was created.
+            self.take_away(order).await;
+            return Ok(Recovered::NeverStarted);
+        }
         match self.engine.inspect(&order.container_name).await {
             // Nobody starts it any more: the agent that would have is gone. Taken away, so that this stays true.
             Ok(container) if is_untouched(&container) => {
@@ -313,11 +324,8 @@ impl DockerContainerizer {
                 Ok(Recovered::NeverStarted)
             }
             Ok(_) => Ok(Recovered::Running),
-            Err(error) if error.is_not_found() && !is_claimed => Ok(Recovered::NeverStarted),
             // Whether it lives is for `wait` to find out, and without an engine nobody knows.
-            Err(error) if error.is_not_found() || (error.is_passing() && is_claimed) => {
-                Ok(Recovered::Running)
-            }
+            Err(error) if error.is_not_found() || error.is_passing() => Ok(Recovered::Running),
             Err(error) => Err(io::Error::other(error)),
         }
     }

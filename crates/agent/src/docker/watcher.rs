@@ -44,8 +44,8 @@ pub(crate) struct Watcher {
     /// What our containers bear.
     label: &'static str,
     waiters: Mutex<HashMap<String, Arc<Waiter>>>,
-    /// Containers that could not be taken away yet.
-    doomed: Mutex<BTreeSet<String>>,
+    /// Containers that could not be taken away yet. Held while they are, so that a spared one is not hit.
+    doomed: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 /// A place among the waiters; given up when dropped.
@@ -83,7 +83,7 @@ impl Watcher {
             engine,
             label,
             waiters: Mutex::default(),
-            doomed: Mutex::default(),
+            doomed: tokio::sync::Mutex::default(),
         }
     }
 
@@ -99,8 +99,13 @@ impl Watcher {
     }
 
     /// Has a container taken away once the engine answers.
-    pub(crate) fn doom(&self, name: &str) {
-        self.doomed().insert(name.to_owned());
+    pub(crate) async fn doom(&self, name: &str) {
+        self.doomed.lock().await.insert(name.to_owned());
+    }
+
+    /// The name is about to be given to a new container.
+    pub(crate) async fn spare(&self, name: &str) {
+        self.doomed.lock().await.remove(name);
     }
 
     /// Follows the engine until the token is cancelled.
@@ -211,23 +216,19 @@ impl Watcher {
                 waiter.look.notify_one();
             }
         }
-        let doomed: Vec<String> = self.doomed().iter().cloned().collect();
-        for name in doomed {
+        let mut doomed = self.doomed.lock().await;
+        while let Some(name) = doomed.first().cloned() {
             match self.engine.remove(&name).await {
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => tracing::warn!(container = name, %error, "a container stays"),
                 Ok(()) => {}
             }
-            self.doomed().remove(&name);
+            doomed.remove(&name);
         }
         Ok(())
     }
 
     fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Waiter>>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doomed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
