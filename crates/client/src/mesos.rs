@@ -83,7 +83,9 @@ pub struct Task {
 /// Ports `begin` to `end`, both included; none when `end` is below `begin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {
+    /// The first port.
     pub begin: u64,
+    /// The last port.
     pub end: u64,
 }
 
@@ -125,16 +127,24 @@ pub struct Status {
 pub enum Event {
     /// The first event of a stream: what there is now, and how often the master gives a sign of life. It carries no
     /// `leader` and no framework `pid`, so a state read afterwards says more.
-    Subscribed { heartbeat: Option<Duration> },
+    Subscribed {
+        /// The time between two signs of life, if it is told.
+        heartbeat: Option<Duration>,
+    },
     /// A task was launched.
     TaskAdded {
+        /// Whose it is.
         framework_id: String,
+        /// As it is in the state.
         task: Box<Task>,
     },
     /// A task's state changed.
     TaskUpdated {
+        /// Whose it is.
         framework_id: String,
+        /// Which one.
         task_id: String,
+        /// What its agent reported.
         status: Box<Status>,
         /// The task's latest state, which may be ahead of the status that is told.
         state: String,
@@ -142,7 +152,10 @@ pub enum Event {
     /// An agent registered.
     AgentAdded(Agent),
     /// An agent is gone.
-    AgentRemoved { agent_id: String },
+    AgentRemoved {
+        /// Which one.
+        agent_id: String,
+    },
     /// A framework registered, changed or left: the state has to be read again.
     FrameworksChanged,
     /// A sign of life.
@@ -162,7 +175,10 @@ pub enum MesosError {
     NoLeader,
     /// The stream does not follow RecordIO.
     #[error("the event stream is not framed as RecordIO: {reason}")]
-    Framing { reason: String },
+    Framing {
+        /// What is wrong, in words.
+        reason: String,
+    },
     /// A record of the stream is not the JSON of an event.
     #[error("an event is not JSON")]
     Event(#[source] serde_json::Error),

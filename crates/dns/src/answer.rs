@@ -41,27 +41,39 @@ const CLASS_ANY: u16 = 255;
 /// The outcome of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rcode {
+    /// The name has records, or the question is one that is always answered so.
     NoError,
+    /// The name has no records of any kind.
     NxDomain,
+    /// The operation is not a query.
     NotImp,
+    /// The name is outside of the domain, or the class is not the Internet's.
     Refused,
 }
 
 /// An answer before its size is known. It borrows from the zone and the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<'a> {
+    /// How it went.
     pub rcode: Rcode,
+    /// The flag AA.
     pub authoritative: bool,
+    /// The flag RA.
     pub recursion_available: bool,
+    /// What was asked for, shuffled.
     pub answers: Vec<Record<'a>>,
+    /// The zone's SOA and NS, where they belong.
     pub authority: Vec<Record<'a>>,
+    /// Addresses of the targets.
     pub additional: Vec<Record<'a>>,
 }
 
 /// One record. Its class is IN, its TTL the zone's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
+    /// Whose it is.
     pub owner: Owner<'a>,
+    /// What it says.
     pub data: Data<'a>,
 }
 
@@ -79,10 +91,15 @@ pub enum Owner<'a> {
 /// The data of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data<'a> {
+    /// An address.
     A(Ipv4Addr),
+    /// An address.
     Aaaa(Ipv6Addr),
+    /// A service; its priority is 0, its weight the zone's.
     Srv {
+        /// Where it listens.
         port: u16,
+        /// The host's name.
         target: &'a Name,
     },
     /// The zone's.

@@ -18,7 +18,9 @@ pub struct Query {
     pub op_code: u8,
     /// With its case as asked.
     pub name: Name,
+    /// The record type, for instance 33 for SRV.
     pub qtype: u16,
+    /// 1 is the Internet's.
     pub qclass: u16,
 }
 

@@ -51,6 +51,7 @@ pub struct Records {
 /// Where a service is found. Priority is always 0, the weight the zone's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Service {
+    /// Where the task listens.
     pub port: u16,
     /// With its final dot.
     pub target: Arc<str>,
@@ -61,20 +62,25 @@ pub struct Service {
 pub struct FrameworkRecords {
     /// As the framework calls itself.
     pub name: String,
+    /// Those of its tasks that are published.
     pub tasks: Vec<TaskRecords>,
 }
 
 /// The records one task was the first to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRecords {
+    /// As the framework calls the task, not mangled.
     pub name: String,
+    /// Of the task.
     pub id: String,
+    /// What it added.
     pub records: Vec<TaskRecord>,
 }
 
 /// One record, its value as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRecord {
+    /// Whose record it is.
     pub name: String,
     /// An address, or `target.:port`.
     pub host: String,
@@ -87,6 +93,7 @@ pub struct TaskRecord {
 pub struct Skipped {
     /// Which one, for example `agent …-S1`.
     pub what: String,
+    /// Why, in words.
     pub reason: &'static str,
 }
 

@@ -67,10 +67,15 @@ pub struct Tally {
 /// The time from when a request was due to the last byte of its answer, in ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
+    /// The arithmetic mean.
     pub mean_ms: f64,
+    /// Half took no longer.
     pub p50_ms: f64,
+    /// Nine of ten took no longer.
     pub p90_ms: f64,
+    /// 99 of 100 took no longer.
     pub p99_ms: f64,
+    /// The longest.
     pub max_ms: f64,
 }
 
@@ -81,7 +86,9 @@ pub struct Second {
     pub second: u64,
     /// `ok + failed`.
     pub sent: u64,
+    /// Answered in whole with a status of success.
     pub ok: u64,
+    /// All others.
     pub failed: u64,
     /// The longest latency of an ok one, in ms.
     pub max_ms: f64,
@@ -96,6 +103,7 @@ pub struct Failure {
     pub sent_ms: f64,
     /// When it had failed, in ms since the start.
     pub failed_ms: f64,
+    /// What went wrong, in a word.
     pub kind: FailureKind,
     /// What the system or the server said.
     pub detail: String,
