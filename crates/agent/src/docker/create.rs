@@ -73,7 +73,8 @@ pub(crate) fn plan(
                     .map(|(key, value)| (key.to_owned(), value.to_owned())),
             )),
         }),
-        privileged: Some(engine.is_some_and(|engine| engine.privileged)),
+        // Our own roles need no more than what every container may, however marathon-lb's app is written.
+        privileged: Some(!image.is_built_in && engine.is_some_and(|engine| engine.privileged)),
         network_mode: Some(network(engine).map_err(refused)?.to_owned()),
         ..HostConfig::default()
     };
@@ -337,7 +338,19 @@ fn line(
     for note in &image.notes {
         words.push(format!("({note})"));
     }
+    if image.is_built_in && is_privileged(order) {
+        words.push("(privileged is ignored: the image is built in and does without)".to_owned());
+    }
     words.join(" ")
+}
+
+fn is_privileged(order: &Order) -> bool {
+    let docker = order
+        .launch
+        .container
+        .as_ref()
+        .and_then(|container| container.docker.as_ref());
+    matches!(docker, Some(Docker::Engine(engine)) if engine.privileged)
 }
 
 /// One word of a line, with quotes where a reader needs them and without ends of line.

@@ -242,3 +242,17 @@ fn volumes_parameters_and_refusals() {
     let user_network = planned(|_, engine| engine.network = Some(Network::User), false);
     assert!(user_network.unwrap_err().contains("network USER needs"));
 }
+
+#[test]
+fn our_own_roles_need_no_privileges() {
+    let privileged = |_: &mut LaunchTask, engine: &mut DockerEngine| engine.privileged = true;
+    let foreign = planned(privileged, false).unwrap();
+    assert_eq!(foreign.body.host_config.unwrap().privileged, Some(true));
+    let built_in = planned(privileged, true).unwrap();
+    assert_eq!(built_in.body.host_config.unwrap().privileged, Some(false));
+    assert!(
+        built_in.line.contains("(privileged is ignored"),
+        "{}",
+        built_in.line
+    );
+}
