@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use zddcluster_client::HttpClient;
 use zddcluster_model::agent::{Resources, TaskReport};
 use zddcluster_model::task::IpAddress;
-use zddcluster_runtime::{Guard, OnFailure, Tasks};
+use zddcluster_runtime::{Guard, OnFailure, Tasks, Token};
 
 pub use containerizer::Containerizer;
 pub use docker::{DockerConfig, DockerContainerizer, NewImages};
@@ -73,6 +73,8 @@ pub struct Config {
     pub builtin_env: BTreeMap<String, String>,
     /// Host names by which the API may be asked beside loopback and `hostname`.
     pub allowed_hosts: Vec<String>,
+    /// What the master and this agent's callers know; on another listener than loopback, the API needs it.
+    pub token: Option<Token>,
     /// Who runs tasks; [`ProcessContainerizer`] if none.
     pub containerizer: Option<Arc<dyn Containerizer>>,
 }
@@ -150,6 +152,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         executable,
         builtin_env,
         allowed_hosts,
+        token,
         containerizer,
     } = config;
     let local = listener.local_addr().map_err(StartError::Listener)?;
@@ -203,7 +206,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     };
     let (registered_sender, is_registered) = watch::channel(false);
     let link = Link {
-        client: HttpClient::new(),
+        client: HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
         master_url: master_url.trim_end_matches('/').to_owned(),
         about: about.clone(),
         identity,
@@ -214,11 +217,15 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         is_registered: registered_sender,
     };
     let guard = Guard::new(allowed_hosts.into_iter().chain([hostname]));
-    let router = guard.wrap(api::router(Api {
+    let mut router = api::router(Api {
         inbox: inbox.clone(),
         about,
         sandboxes,
-    }));
+    });
+    if let Some(token) = token.filter(|_| !local.ip().is_loopback()) {
+        router = token.wrap(router);
+    }
+    let router = guard.wrap(router);
     owner.spawn("actor", OnFailure::Shutdown, async move {
         // Held as long as the books are written.
         let _lock = lock;

@@ -8,6 +8,7 @@
 //! Source: the protocol in `zddcluster_model::agent`.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,6 +73,8 @@ enum LinkError {
     Unknown,
     #[error("the master closed the command stream")]
     Closed,
+    #[error("the master does not let this agent in: {message}")]
+    Unauthorized { message: String },
     #[error("the master answered {status}: {body}")]
     Refused { status: StatusCode, body: String },
     #[error("the master acknowledged {acknowledged} of statuses from {first} on")]
@@ -101,14 +104,14 @@ impl Link {
         let _ = tokio::time::timeout(RECOVER_LIMIT, recovered).await;
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         // The condition is logged when it changes, not at every attempt.
-        let mut is_said = false;
+        let mut said = None;
         loop {
             let error = match self.register().await {
                 Ok(agent_id) => {
                     tracing::info!(%agent_id, master = self.master_url, "registered");
                     self.is_registered.send_replace(true);
                     backoff.reset();
-                    is_said = false;
+                    said = None;
                     let ended = self.serve(&agent_id).await;
                     self.is_registered.send_replace(false);
                     ended
@@ -118,11 +121,11 @@ impl Link {
             match error {
                 LinkError::Fenced { .. } => return Err(error.into()),
                 LinkError::ShuttingDown => return Ok(()),
-                error if is_said => {
+                error if said == Some(discriminant(&error)) => {
                     tracing::debug!(error = chain(&error), "still no link to the master")
                 }
                 error => {
-                    is_said = true;
+                    said = Some(discriminant(&error));
                     tracing::warn!(
                         error = chain(&error),
                         master = self.master_url,
@@ -280,8 +283,20 @@ fn refusal(status: StatusCode, body: String) -> LinkError {
     match status {
         StatusCode::CONFLICT => LinkError::Fenced { message: body },
         StatusCode::NOT_FOUND => LinkError::Unknown,
+        StatusCode::UNAUTHORIZED => LinkError::Unauthorized {
+            message: message_of(body),
+        },
         _ => LinkError::Refused { status, body },
     }
+}
+
+/// The `message` of a refusal, or all of it.
+fn message_of(body: String) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    serde_json::from_str(&body).map_or(body, |Refusal { message }| message)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -1,14 +1,18 @@
 //! The grammar of `zddcluster`; what the words mean is decided elsewhere.
 //!
-//! Settings come from flags, else from the environment (`ZDD_…`), else from the defaults shown in the help.
+//! Settings come from flags, else from the environment (`ZDD_…`), else from the file of `--config`, else from the defaults
+//! shown in the help.
 
+mod common;
 mod dcos;
 mod examples;
+mod file;
 mod role;
 mod up;
 mod value;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
@@ -16,10 +20,12 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use crate::exit::ExitStatus;
 use crate::verbs::{ClientVerb, Verb as ClientVerbs};
 
+pub use self::common::{ConfigArgs, HostArgs, TokenArgs};
 pub(crate) use self::dcos::{
     AppVerb, DcosArgs, DcosVerb, DeploymentVerb, MarathonTaskVerb, MarathonVerb, PackageVerb,
     TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
 };
+use self::file::Read;
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
@@ -163,6 +169,8 @@ pub struct Parsed {
     pub globals: Globals,
     /// What is asked for.
     pub invocation: Invocation,
+    /// With `--dump-config`: the settings in effect, as a TOML file. They are to be printed instead of anything done.
+    pub dump: Option<String>,
 }
 
 /// The settings of `env`.
@@ -234,19 +242,37 @@ pub enum Shell {
 
 /// A command line that was not understood, or asked for help.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct UsageError {
-    error: clap::Error,
-    /// The original `dcos` ends with 1 whatever is wrong.
-    as_dcos: bool,
+pub enum UsageError {
+    /// It is not in the grammar, or asks for help.
+    #[error("{error}")]
+    Grammar {
+        /// What is to be said.
+        error: clap::Error,
+        /// The original `dcos` ends with 1 whatever is wrong.
+        as_dcos: bool,
+    },
+    /// Settings that cannot be, from the command line, the environment or a file.
+    #[error("{}", .faults.join("\nerror: "))]
+    Settings {
+        /// One line each.
+        faults: Vec<String>,
+    },
 }
 
 impl UsageError {
     /// Prints what is to be said (help on stdout, faults on stderr) and tells how the process ends.
     pub fn report(&self) -> ExitStatus {
+        let (error, as_dcos) = match self {
+            Self::Grammar { error, as_dcos } => (error, *as_dcos),
+            Self::Settings { .. } => {
+                // A closed stderr leaves nobody to tell.
+                let _ = writeln!(std::io::stderr(), "error: {self}");
+                return ExitStatus::Config;
+            }
+        };
         // A closed stdout or stderr leaves nobody to tell.
-        let _ = self.error.print();
-        match (self.error.exit_code(), self.as_dcos) {
+        let _ = error.print();
+        match (error.exit_code(), as_dcos) {
             (0, _) => ExitStatus::Success,
             (_, true) => ExitStatus::Failure,
             (_, false) => ExitStatus::Usage,
@@ -271,7 +297,7 @@ where
     });
     // `zddcluster dcos …` too keeps the original's exit codes.
     let fails_as_dcos = as_dcos || argv.get(1).is_some_and(|verb| verb == "dcos");
-    let usage = |error| UsageError {
+    let usage = |error| UsageError::Grammar {
         error,
         as_dcos: fails_as_dcos,
     };
@@ -281,9 +307,14 @@ where
         return Ok(Parsed {
             globals,
             invocation: Invocation::Client(ClientVerb(ClientVerbs::Dcos(dcos))),
+            dump: None,
         });
     }
-    let matches = command().try_get_matches_from(argv).map_err(usage)?;
+    let (matches, dump) = match file::read(&command(), &argv) {
+        Read::Matches { matches, dump } => (matches, dump),
+        Read::Usage(error) => return Err(usage(error)),
+        Read::Faults(faults) => return Err(UsageError::Settings { faults }),
+    };
     let Cli { globals, verb } = Cli::from_arg_matches(&matches).map_err(usage)?;
     let client = |verb| Invocation::Client(ClientVerb(verb));
     let invocation = match verb {
@@ -303,6 +334,7 @@ where
     Ok(Parsed {
         globals,
         invocation,
+        dump,
     })
 }
 

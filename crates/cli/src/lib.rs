@@ -25,9 +25,9 @@ mod text;
 mod verbs;
 
 pub use args::{
-    AgentArgs, ColorWhen, Containerizer, DnsArgs, DownArgs, EdgeArgs, Format, Globals, Invocation,
-    LogArgs, LoopbackNet, MasterArgs, Package, Parsed, ResourceSpec, Shell, SimpleserviceArgs,
-    UpArgs, UsageError, command, dcos_command, parse,
+    AgentArgs, ColorWhen, ConfigArgs, Containerizer, DnsArgs, DownArgs, EdgeArgs, Format, Globals,
+    HostArgs, Invocation, LogArgs, LoopbackNet, MasterArgs, Package, Parsed, ResourceSpec, Shell,
+    SimpleserviceArgs, TokenArgs, UpArgs, UsageError, command, dcos_command, parse,
 };
 pub use cluster::{Addresses, AgentEntry, ClusterFile, ClusterFileError, data_dir};
 pub use exit::ExitStatus;

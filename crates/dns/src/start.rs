@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use zddcluster_client::HttpClient;
 use zddcluster_client::mesos::MesosMaster;
-use zddcluster_runtime::{OnFailure, Tasks};
+use zddcluster_runtime::{OnFailure, Tasks, Token};
 
 use crate::config::{ConfigError, ZoneConfig};
 use crate::follow::{Current, Follower, Link};
@@ -21,6 +21,8 @@ use crate::zone::Zone;
 pub struct Config {
     /// The root of the Mesos master's API, for example `http://127.0.0.1:5050`.
     pub master: String,
+    /// What the master wants to see of its callers, if it does.
+    pub token: Option<Token>,
     /// Bound; served once the first state was read.
     pub udp: UdpSocket,
     /// Bound; served once the first state was read.
@@ -85,6 +87,7 @@ impl Handle {
 pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     let Config {
         master,
+        token,
         udp,
         tcp,
         zone,
@@ -104,7 +107,10 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         is_ready,
     };
     let follower = Follower {
-        master: MesosMaster::new(HttpClient::new(), &master),
+        master: MesosMaster::new(
+            HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
+            &master,
+        ),
         config: zone,
         current,
         is_ready: ready_sender,

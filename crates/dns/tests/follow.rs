@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 async fn dns(master: &str, tasks: &Tasks) -> Handle {
     let config = Config {
         master: master.to_owned(),
+        token: None,
         udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
         tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
         zone: support::config("lab"),

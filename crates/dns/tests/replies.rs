@@ -177,6 +177,7 @@ async fn every_recorded_query_is_answered_as_the_original_does() {
         let tasks = Tasks::new();
         let config = Config {
             master: master.url(),
+            token: None,
             udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
             tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
             zone: support::config(profile),
@@ -274,6 +275,7 @@ async fn odd_packets_get_an_error_or_nothing() {
     let tasks = Tasks::new();
     let config = Config {
         master: master.url(),
+        token: None,
         udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
         tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
         zone: support::config("lab"),

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use zddcluster_model::EdgeId;
+use zddcluster_runtime::Token;
 
 /// The edge's own host names: an edge on the same machine reaches the master by environment instead.
 const CLUSTER_NAMES: [&str; 3] = ["master.mesos", "leader.mesos", "marathon.mesos"];
@@ -29,8 +30,10 @@ pub struct Config {
     pub strict_mode: bool,
     /// Vhosts are served.
     pub bind_http: bool,
-    /// The address to listen on; a loopback one.
+    /// The address to listen on; without a token a loopback one.
     pub bind: IpAddr,
+    /// What the master wants to see of its callers, if it does.
+    pub token: Option<Token>,
     /// The ports to listen on.
     pub ports: Ports,
     /// Who the master knows this edge as: the task it runs as.
@@ -84,7 +87,8 @@ pub enum ArgsError {
     Host(String),
     /// `HOST` can be reached from elsewhere.
     #[error(
-        "HOST is {0}, which is no loopback address; hint: HOST=127.0.0.2, the edge listens on loopback only"
+        "HOST is {0}, which other machines can reach, and there is no token; hint: HOST=127.0.0.2, or --token-file FILE (or \
+         ZDD_TOKEN) for a cluster that others than this machine may use"
     )]
     NotLoopback(IpAddr),
 }
@@ -95,7 +99,11 @@ impl Config {
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
-    pub fn from_args<I>(args: I, env: impl Fn(&str) -> Option<String>) -> Result<Self, ArgsError>
+    pub fn from_args<I>(
+        args: I,
+        token: Option<Token>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ArgsError>
     where
         I: IntoIterator<Item = String>,
     {
@@ -103,7 +111,7 @@ impl Config {
             Some(host) => host.parse().map_err(|_| ArgsError::Host(host))?,
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
-        if !bind.is_loopback() {
+        if !bind.is_loopback() && token.is_none() {
             return Err(ArgsError::NotLoopback(bind));
         }
         let edge_id =
@@ -116,6 +124,7 @@ impl Config {
             strict_mode: false,
             bind_http: true,
             bind,
+            token,
             ports: Ports::default(),
             edge_id: EdgeId::new(&edge_id),
             resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
@@ -220,7 +229,7 @@ mod tests {
                 .find(|(name, _)| *name == key)
                 .map(|(_, value)| (*value).to_owned())
         };
-        Config::from_args(args.split_whitespace().map(str::to_owned), lookup)
+        Config::from_args(args.split_whitespace().map(str::to_owned), None, lookup)
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(crate) async fn follow_orders(
 ) -> Result<(), Error> {
     let mut backoff = Backoff::new(ATTACH_PAUSE.0, ATTACH_PAUSE.1);
     let mut was_unknown = false;
+    let mut was_refused = false;
     loop {
         let attempt = attach(&shared, &source, &client, &orders, &mut backoff);
         let ended = tokio::select! {
@@ -78,6 +79,14 @@ pub(crate) async fn follow_orders(
                 }
                 UNKNOWN_PAUSE
             }
+            Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) && !was_refused => {
+                was_refused = true;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the master does not let this edge in: tasks are not drained before they are killed"
+                );
+                backoff.next()
+            }
             Err(error) => {
                 was_unknown = false;
                 tracing::debug!(error = &error as &dyn std::error::Error, "no drain orders");
@@ -85,6 +94,7 @@ pub(crate) async fn follow_orders(
             }
             Ok(()) => {
                 was_unknown = false;
+                was_refused = false;
                 backoff.next()
             }
         };

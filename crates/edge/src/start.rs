@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use zddcluster_client::HttpClient;
-use zddcluster_runtime::{OnFailure, StillRunning, Tasks};
+use zddcluster_runtime::{OnFailure, StillRunning, Tasks, Token};
 
 use crate::args::Config;
 use crate::drain;
@@ -134,7 +134,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let token = tasks.token().clone();
     let source = Arc::new(Source::new(config.marathon.clone()));
     let shared = Arc::new(Shared::new(config, policy));
-    let client = HttpClient::new();
+    let authorization = shared.config.token.as_ref().map(Token::authorization);
+    let client = HttpClient::new().with_authorization(authorization);
     let (orders, draining) = drain::queue();
     tasks.spawn(
         "listeners",

@@ -338,7 +338,7 @@ mod tests {
 
     fn shared() -> Shared {
         let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
-        let config = Config::from_args(args, |_| None).unwrap();
+        let config = Config::from_args(args, None, |_| None).unwrap();
         let policy = Policy {
             groups: config.groups.clone(),
             strict_mode: false,

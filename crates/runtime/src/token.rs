@@ -21,7 +21,7 @@ const SHORTEST: usize = 16;
 const LONGEST: usize = 1024;
 
 /// A secret that callers must know.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Token(Arc<str>);
 
 /// Why a text is no token.
@@ -64,6 +64,11 @@ impl Token {
         Ok(Self(text.into()))
     }
 
+    /// The secret itself, to hand it on.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// The header's value with which this token is shown; marked as sensitive, so that it is not logged.
     pub fn authorization(&self) -> HeaderValue {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
@@ -97,6 +102,14 @@ impl Token {
         router.layer(middleware::from_fn_with_state(self, admit))
     }
 }
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
+
+impl Eq for Token {}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use zddcluster_agent::Containerizer;
-use zddcluster_runtime::Tasks;
+use zddcluster_runtime::{Tasks, Token};
 use zddcluster_store::Store;
 
 use crate::containerizer::Choice;
@@ -32,6 +32,7 @@ pub(crate) struct Parts {
     /// SIGTERM waits for the edges.
     pub(crate) drains: bool,
     pub(crate) clock_offset_seconds: i64,
+    pub(crate) allowed_hosts: Vec<String>,
     pub(crate) containerizer: Choice,
 }
 
@@ -53,6 +54,7 @@ impl Cluster {
             speed,
             drains,
             clock_offset_seconds,
+            allowed_hosts,
             containerizer,
         } = parts;
         let Listeners {
@@ -73,6 +75,9 @@ impl Cluster {
                 speed,
                 drains,
                 clock_offset_seconds,
+                allowed_hosts: allowed_hosts.clone(),
+                token: None,
+                shown: (None, None),
             },
             tasks,
         )
@@ -90,6 +95,8 @@ impl Cluster {
                 listener,
                 master_url,
                 work_dir,
+                allowed_hosts: allowed_hosts.clone(),
+                token: None,
                 executable: executable.clone(),
                 containerizer: Arc::clone(&containerizer),
             };
@@ -102,6 +109,7 @@ impl Cluster {
                 mesos_url: format!("http://{}", plan.mesos),
                 domain: "mesos".to_owned(),
                 ttl: DNS_TTL,
+                token: None,
             },
             tasks,
         )?;
@@ -150,6 +158,10 @@ pub(crate) struct MasterParts {
     /// SIGTERM waits for the edges.
     pub(crate) drains: bool,
     pub(crate) clock_offset_seconds: i64,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) token: Option<Token>,
+    /// Where front door and Mesos API are reached, if not where they listen.
+    pub(crate) shown: (Option<SocketAddr>, Option<SocketAddr>),
 }
 
 /// Starts a master.
@@ -164,12 +176,18 @@ pub(crate) async fn master(
         speed,
         drains,
         clock_offset_seconds,
+        allowed_hosts,
+        token,
+        shown,
     } = parts;
     let front = tokio::net::TcpListener::from_std(front)?;
     let mesos = tokio::net::TcpListener::from_std(mesos)?;
     let mut config = zddcluster_master::Config::new(front, mesos, store);
     config.speed = speed;
     config.drain = drains;
+    config.allowed_hosts = allowed_hosts;
+    config.token = token;
+    (config.shown_front, config.shown_mesos) = shown;
     config.clock_offset_millis = clock_offset_seconds.saturating_mul(1000);
     zddcluster_master::start(config, tasks)
         .await
@@ -182,6 +200,8 @@ pub(crate) struct AgentParts {
     pub(crate) listener: TcpListener,
     pub(crate) master_url: String,
     pub(crate) work_dir: PathBuf,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) token: Option<Token>,
     pub(crate) executable: PathBuf,
     pub(crate) containerizer: Arc<dyn Containerizer>,
 }
@@ -214,6 +234,8 @@ pub(crate) async fn agent(
         listener,
         master_url,
         work_dir,
+        allowed_hosts,
+        token,
         executable,
         containerizer,
     } = parts;
@@ -236,7 +258,8 @@ pub(crate) async fn agent(
         executable,
         // The containerizer has it.
         builtin_env: BTreeMap::new(),
-        allowed_hosts: Vec::new(),
+        allowed_hosts,
+        token,
         containerizer: Some(containerizer),
     };
     zddcluster_agent::start(config, tasks)
@@ -252,6 +275,7 @@ pub(crate) struct DnsParts {
     pub(crate) domain: String,
     /// Seconds.
     pub(crate) ttl: u32,
+    pub(crate) token: Option<Token>,
 }
 
 /// Starts a DNS server, which names itself and its master by the addresses they have.
@@ -262,6 +286,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         mesos_url,
         domain,
         ttl,
+        token,
     } = parts;
     let own: SocketAddr = tcp.local_addr()?;
     let masters = mesos_url
@@ -278,6 +303,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
     };
     let config = zddcluster_dns::Config {
         master: mesos_url,
+        token,
         udp: tokio::net::UdpSocket::from_std(udp)?,
         tcp: tokio::net::TcpListener::from_std(tcp)?,
         zone,

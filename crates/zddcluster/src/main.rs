@@ -22,6 +22,7 @@ mod plan;
 mod settings;
 mod signals;
 mod sockets;
+mod token;
 mod up;
 
 use std::ffi::OsString;
@@ -50,25 +51,31 @@ fn main() -> ExitCode {
     let Parsed {
         globals,
         invocation,
+        dump,
     } = match zddcluster_cli::parse(argv) {
         Ok(parsed) => parsed,
         Err(usage) => return usage.report().into(),
     };
-    run(started, &globals, invocation).unwrap_or_else(|fault| {
+    run(started, &globals, invocation, dump.as_deref()).unwrap_or_else(|fault| {
         // Nobody is left to tell when stderr is gone.
         let _ = writeln!(io::stderr(), "error: {}", fault.message());
         fault.status.into()
     })
 }
 
-fn run(started: Instant, globals: &Globals, invocation: Invocation) -> Result<ExitCode, Fault> {
+fn run(
+    started: Instant,
+    globals: &Globals,
+    invocation: Invocation,
+    dump: Option<&str>,
+) -> Result<ExitCode, Fault> {
     match invocation {
-        Invocation::Up(args) => up::run(started, args),
+        Invocation::Up(args) => up::run(started, args, dump),
         Invocation::Down(args) => down::run(&args),
-        Invocation::Master(args) => alone::master(args),
-        Invocation::Agent(args) => alone::agent(args),
-        Invocation::Dns(args) => alone::dns(args),
-        Invocation::Edge(args) => alone::edge(args),
+        Invocation::Master(args) => alone::master(args, dump),
+        Invocation::Agent(args) => alone::agent(args, dump),
+        Invocation::Dns(args) => alone::dns(args, dump),
+        Invocation::Edge(args) => alone::edge(args, dump),
         Invocation::Simpleservice(_) => Ok(zddcluster_simpleservice::run()),
         Invocation::Client(verb) => Ok(client(globals, verb)?.into()),
     }

@@ -1,12 +1,30 @@
-//! The settings of `up`, checked whole before anything starts: all faults are reported together.
+//! The settings of `up` and of the roles, checked whole before anything starts: all faults are reported together.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::anyhow;
 use zddcluster_cli::{Package, UpArgs};
 
 use crate::fault::Fault;
 use crate::logging;
+
+/// Ends with all faults, if there are any.
+pub(crate) fn refuse(faults: &[String]) -> Result<(), Fault> {
+    match faults {
+        [] => Ok(()),
+        faults => Err(Fault::settings(anyhow!("{}", faults.join("\nerror: ")))),
+    }
+}
+
+/// Prints the settings in effect.
+pub(crate) fn print(dump: &str) -> Result<ExitCode, Fault> {
+    match io::stdout().write_all(dump.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+    }
+}
 
 /// What `up` needs beyond the arguments that need no check.
 #[derive(Clone, Debug)]

@@ -32,7 +32,7 @@ use crate::fault::Fault;
 use crate::listeners::Listeners;
 use crate::lock::DataDirLock;
 use crate::plan::{Plan, without};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::signals::Signals;
 use crate::{big_runtime, containerizer, down, logging, sockets};
 
@@ -46,8 +46,11 @@ const STOP_GRACE: Duration = Duration::from_secs(25);
 const ROLES_GRACE: Duration = Duration::from_secs(8);
 
 /// Runs `zddcluster up` to its end.
-pub(crate) fn run(started: Instant, args: UpArgs) -> Result<ExitCode, Fault> {
+pub(crate) fn run(started: Instant, args: UpArgs, dump: Option<&str>) -> Result<ExitCode, Fault> {
     let settings = Settings::check(args)?;
+    if let Some(dump) = dump {
+        return settings::print(dump);
+    }
     if settings.args.detach && !detach::is_child() {
         return detach::run_parent(&settings.data_dir);
     }
@@ -63,10 +66,7 @@ pub(crate) fn run(started: Instant, args: UpArgs) -> Result<ExitCode, Fault> {
 }
 
 async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, Fault> {
-    let Settings {
-        args,
-        data_dir,
-    } = settings;
+    let Settings { args, data_dir } = settings;
     let started_at = Timestamp::from_millis(unix_millis());
     let mut signals = Signals::listen()?;
     let _lock = DataDirLock::take(&data_dir).map_err(Fault::settings)?;
@@ -94,6 +94,7 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
             speed: args.speed,
             drains: !args.no_drain,
             clock_offset_seconds: args.clock_offset_seconds,
+            allowed_hosts: args.hosts.allowed.clone(),
             containerizer: choice.clone(),
         },
         &tasks,

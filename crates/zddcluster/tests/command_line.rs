@@ -69,14 +69,14 @@ fn all_wrong_settings_are_told_at_once() {
     check_refused(
         &dir.path().join("data"),
         &[
-            "--containerizer",
-            "docker",
+            "--log",
+            "zdd=nope",
             "--with",
             "marathon-lb",
             "--public-agents",
             "0",
         ],
-        &["--containerizer process", "--public-agents 1"],
+        &["log filter", "--public-agents 1"],
     );
     assert!(!dir.path().join("data").exists(), "nothing was made");
 }
@@ -84,14 +84,14 @@ fn all_wrong_settings_are_told_at_once() {
 #[test]
 fn more_agents_than_the_net_holds_are_refused() {
     let output = zddcluster(&["up", "--agents", "245"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(64));
     assert!(stderr(&output).contains("244"), "{}", stderr(&output));
 }
 
 #[test]
 fn a_net_that_is_not_loopback_is_refused() {
     let output = zddcluster(&["up", "--net", "10.0.0.0/24"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(64));
     assert!(stderr(&output).contains("loopback"), "{}", stderr(&output));
 }
 
@@ -130,4 +130,143 @@ fn down_without_a_cluster_says_so() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("no cluster runs"));
     assert!(!data_dir.exists());
+}
+
+/// `zddcluster` with these arguments, this environment and a token file that only we may read.
+fn with_env(args: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_zddcluster"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn flags_go_before_the_environment_and_it_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dns.toml");
+    fs::write(&file, "ttl = 7\ndomain = 'file'\nlisten = '127.0.0.1:7'").unwrap();
+    let env = [
+        ("ZDD_CONFIG", file.to_str().unwrap()),
+        ("ZDD_DNS_DOMAIN", "env"),
+        ("ZDD_DNS_LISTEN", "127.0.0.1:8"),
+    ];
+    let output = with_env(&["dns", "--listen", "127.0.0.1:9", "--dump-config"], &env);
+    let expected = "domain = \"env\"\nlisten = \"127.0.0.1:9\"\nlog = \"info\"\nmaster = \"http://127.0.0.1:5050\"\nttl = 7\n";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        expected,
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn wrong_settings_of_all_origins_are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("master.toml");
+    fs::write(&file, "fornt = '127.0.0.1:1'").unwrap();
+    let args = [
+        "master",
+        "--config",
+        file.to_str().unwrap(),
+        "--mesos",
+        "here",
+    ];
+    let output = with_env(&args, &[("ZDD_SPEED", "0")]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for part in [
+        "no setting `fornt`; hint: `front`",
+        "error: ZDD_SPEED: invalid value '0'",
+        "error: invalid value 'here' for '--mesos",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn others_than_this_machine_need_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let data_dir = data_dir.to_str().unwrap();
+    let secret = "not-to-be-shown-0123456789";
+    let master = [
+        "master",
+        "--front",
+        "0.0.0.0:8080",
+        "--mesos",
+        "192.0.2.1:5050",
+        "--data-dir",
+        data_dir,
+        "--dump-config",
+    ];
+    let agent = [
+        "agent",
+        "--hostname",
+        "192.0.2.2",
+        "--work-dir",
+        data_dir,
+        "--dump-config",
+    ];
+    for (args, flags) in [
+        (
+            &master[..],
+            &["--front 0.0.0.0:8080", "--mesos 192.0.2.1"][..],
+        ),
+        (&agent, &["--hostname 192.0.2.2"]),
+    ] {
+        let output = with_env(args, &[]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        for part in flags.iter().chain(&["--token-file FILE (or ZDD_TOKEN)"]) {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let output = with_env(args, &[("ZDD_TOKEN", secret)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert!(!said.contains(secret), "{said}");
+    }
+    let edge = [
+        "edge",
+        "--host",
+        "192.0.2.3",
+        "-m",
+        "http://192.0.2.1:1",
+        "--dump-config",
+    ];
+    let output = with_env(&edge, &[]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        stderr(&output).contains("--token-file"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!dir.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_and_not_shown() {
+    let output = with_env(&["dns", "--dump-config"], &[("ZDD_TOKEN", "too-short")]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("ZDD_TOKEN holds no token"), "{said}");
+    assert!(!said.contains("too-short"), "{said}");
+}
+
+#[test]
+fn the_settings_of_an_edge_are_marathon_lbs_words() {
+    let line = "edge --dump-config sse -m http://master.mesos:8080 --health-check --group external";
+    let args: Vec<&str> = line.split(' ').collect();
+    let output = with_env(&args, &[("ZDD_MARATHON_URL", "http://127.0.0.1:8080")]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "marathon = [\"http://127.0.0.1:8080\"]",
+        "health-check = true",
+        "group = [\"external\"]",
+        "haproxy-map = false",
+    ] {
+        assert!(said.contains(part), "{part}: {said}{}", stderr(&output));
+    }
 }

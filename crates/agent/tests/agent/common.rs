@@ -263,6 +263,7 @@ impl World {
             executable: executable(),
             builtin_env: BTreeMap::new(),
             allowed_hosts: Vec::new(),
+            token: None,
             containerizer: Some(containerizer),
         };
         let handle = zddcluster_agent::start(config, &tasks).await.unwrap();

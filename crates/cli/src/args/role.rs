@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::common::{ConfigArgs, HostArgs, TokenArgs};
 use super::up::{Containerizer, DataDirArgs, LogArgs};
 use super::value::{self, ResourceSpec};
 
@@ -13,11 +14,21 @@ use super::value::{self, ResourceSpec};
 #[derive(Clone, Debug, Args)]
 pub struct MasterArgs {
     /// Where the Marathon API and everything else for users listens
-    #[arg(long, env = "ZDD_FRONT", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8080), value_parser = value::loopback)]
+    #[arg(long, env = "ZDD_FRONT", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8080))]
     pub front: SocketAddr,
     /// Where the Mesos master API listens
-    #[arg(long, env = "ZDD_MESOS", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 5050), value_parser = value::loopback)]
+    #[arg(long, env = "ZDD_MESOS", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 5050))]
     pub mesos: SocketAddr,
+    /// Where the front door is reached, if not where it listens
+    #[arg(long, env = "ZDD_SHOWN_FRONT", value_name = "ADDRESS:PORT")]
+    pub shown_front: Option<SocketAddr>,
+    /// Where the Mesos master API is reached, if not where it listens
+    #[arg(long, env = "ZDD_SHOWN_MESOS", value_name = "ADDRESS:PORT")]
+    pub shown_mesos: Option<SocketAddr>,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub hosts: HostArgs,
     #[command(flatten)]
     data_dir: DataDirArgs,
     /// Divide the control plane's times by N
@@ -25,6 +36,8 @@ pub struct MasterArgs {
     pub speed: f64,
     #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Send SIGTERM without waiting for the edges to drain the task
     #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
     pub no_drain: bool,
@@ -49,7 +62,7 @@ pub struct AgentArgs {
     )]
     pub master: String,
     /// The address of the agent and its tasks
-    #[arg(long, env = "ZDD_HOSTNAME", value_name = "ADDRESS", default_value_t = Ipv4Addr::new(127, 0, 0, 11), value_parser = value::loopback_ip)]
+    #[arg(long, env = "ZDD_HOSTNAME", value_name = "ADDRESS", default_value_t = Ipv4Addr::new(127, 0, 0, 11))]
     pub hostname: Ipv4Addr,
     /// The port of the agent's API
     #[arg(long, env = "ZDD_AGENT_PORT", default_value_t = 5051)]
@@ -63,6 +76,10 @@ pub struct AgentArgs {
     /// Where sandboxes are kept
     #[arg(long, env = "ZDD_WORK_DIR", value_name = "DIR")]
     pub work_dir: PathBuf,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub hosts: HostArgs,
     /// What runs the tasks
     #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
     pub containerizer: Containerizer,
@@ -71,6 +88,8 @@ pub struct AgentArgs {
     pub speed: f64,
     #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// The settings of `dns`.
@@ -85,7 +104,7 @@ pub struct DnsArgs {
     )]
     pub master: String,
     /// Where queries are answered, UDP and TCP
-    #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053), value_parser = value::loopback)]
+    #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053))]
     pub listen: SocketAddr,
     /// The domain of all names
     #[arg(long, env = "ZDD_DNS_DOMAIN", default_value = "mesos")]
@@ -99,12 +118,44 @@ pub struct DnsArgs {
     )]
     pub ttl: u32,
     #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
-/// The settings of `edge`: marathon-lb's own command line, which the edge reads itself.
+/// The settings of `edge`: marathon-lb's own command line, which the edge reads itself, and a few of ours before it. Those of
+/// marathon-lb are here too, so that a file may have them; on the command line they count wherever they stand.
 #[derive(Clone, Debug, Args)]
 pub struct EdgeArgs {
+    /// Marathon's address; the next one is taken when it does not answer
+    #[arg(long, short = 'm', value_name = "URL")]
+    pub marathon: Vec<String>,
+    /// The group whose services are exposed; `*` for all; may be given more than once
+    #[arg(long, env = "ZDD_GROUP", value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Send traffic only to tasks whose health checks are good
+    #[arg(long, short = 'H', env = "ZDD_HEALTH_CHECK")]
+    pub health_check: bool,
+    /// List vhosts and apps at the admin port
+    #[arg(long, env = "ZDD_HAPROXY_MAP")]
+    pub haproxy_map: bool,
+    /// Expose only services whose label HAPROXY_0_ENABLED (or _1_, ...) is true
+    #[arg(long, env = "ZDD_STRICT_MODE")]
+    pub strict_mode: bool,
+    /// Do not serve vhosts
+    #[arg(long, env = "ZDD_DONT_BIND_HTTP_HTTPS")]
+    pub dont_bind_http_https: bool,
+    /// The address to listen on
+    #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST)]
+    pub host: Ipv4Addr,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// As for marathon-lb, for instance `sse -m http://master.mesos:8080 --group external`
     #[arg(
         trailing_var_arg = true,

@@ -99,14 +99,14 @@ fn what_cannot_be_is_refused() {
         let fault = up(&format!("zddcluster up {flags}")).unwrap_err();
         assert!(fault.contains(part), "{flags}: {fault}");
     }
-    assert!(parse(["zddcluster", "dns", "--listen", "0.0.0.0:53"]).is_err());
+    assert!(parse(["zddcluster", "dns", "--listen", "everywhere:53"]).is_err());
 }
 
 #[test]
 fn the_edge_gets_its_arguments_as_they_are() {
     let line = "zddcluster edge sse -m http://master.mesos:8080 --health-check --haproxy-map --group external --help";
     let parsed = parse(line.split_whitespace()).unwrap();
-    let Invocation::Edge(EdgeArgs { args }) = parsed.invocation else {
+    let Invocation::Edge(EdgeArgs { args, .. }) = parsed.invocation else {
         panic!("{parsed:?}")
     };
     let expected: Vec<&str> = line.split_whitespace().skip(2).collect();

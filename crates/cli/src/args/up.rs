@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::common::{ConfigArgs, HostArgs};
 use super::value::{self, BARE, LoopbackNet, ResourceSpec};
 
 /// The most public agents a cluster may have: its /24 keeps .2 to .10 for them.
@@ -50,7 +51,11 @@ pub struct UpArgs {
     #[arg(long, env = "ZDD_DETACH")]
     pub detach: bool,
     #[command(flatten)]
+    pub hosts: HostArgs,
+    #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Send SIGTERM without waiting for the edges to drain the task
     #[arg(long, env = "ZDD_NO_DRAIN", hide = true)]
     pub no_drain: bool,

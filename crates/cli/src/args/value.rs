@@ -1,7 +1,7 @@
 //! Values on the command line that are more than a word or a number.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use clap::builder::{Resettable, StyledStr};
@@ -243,22 +243,4 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|s| *s > 0.0 && *s <= LONGEST);
     seconds.ok_or_else(|| "must be a number of seconds above 0".to_owned())
-}
-
-/// Reads an address to listen on. Others than loopback would need a token, which there is not yet.
-pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "must be ADDRESS:PORT".to_owned())?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err("must be a loopback address: anybody who can connect may start processes".to_owned())
-    }
-}
-
-/// Reads an address without a port, as [`loopback`].
-pub(super) fn loopback_ip(text: &str) -> Result<Ipv4Addr, String> {
-    let address = text.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_loopback);
-    address.ok_or_else(|| "must be an IPv4 loopback address".to_owned())
 }

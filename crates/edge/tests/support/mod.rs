@@ -292,7 +292,7 @@ impl World {
             "MESOS_TASK_ID" => Some("marathon-lb.1".to_owned()),
             _ => None,
         };
-        let mut config = Config::from_args(args.split(' ').map(str::to_owned), env).unwrap();
+        let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env).unwrap();
         config.ports = Ports {
             http: 0,
             http_unprivileged: 0,

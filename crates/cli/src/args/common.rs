@@ -1,0 +1,49 @@
+//! Settings that several roles have in common.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+/// Where settings come from beside flags and environment.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// A TOML file with settings; its keys are the long flags, and flags and environment go before it
+    #[arg(
+        long,
+        env = "ZDD_CONFIG",
+        value_name = "FILE",
+        help_heading = "Settings"
+    )]
+    config: Option<PathBuf>,
+    /// Print the settings in effect as such a file, and end
+    #[arg(long, help_heading = "Settings")]
+    dump_config: bool,
+}
+
+/// Where the token is.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// The file that holds the token of the cluster; ZDD_TOKEN may hold the token itself
+    #[arg(long = "token-file", env = "ZDD_TOKEN_FILE", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// `--token-file`, if given.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+/// By which names the APIs may be asked.
+#[derive(Clone, Debug, Args)]
+pub struct HostArgs {
+    /// A name by which the APIs may be asked, beside loopback addresses, localhost, *.mesos and their own address; may be given more than once
+    #[arg(
+        long = "allow-host",
+        env = "ZDD_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed: Vec<String>,
+}
