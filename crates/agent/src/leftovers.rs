@@ -15,6 +15,9 @@ use crate::{docker, process};
 /// Between two looks at whether the tasks are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long an executor that was just started may take to write down its task's process; it takes milliseconds.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long SIGKILL and the executors' last writes may take.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,19 +32,22 @@ pub struct Leftover {
     pub ports: Vec<u16>,
 }
 
+impl Leftover {
+    fn of(order: Order) -> Self {
+        Self {
+            task_id: order.launch.task_id,
+            app_id: order.launch.app_id,
+            ports: order.launch.ports,
+        }
+    }
+}
+
 /// The tasks under `work_dir` that run now, whether or not an agent does.
 ///
 /// # Errors
 /// When the books cannot be read. A work directory that does not exist has no tasks.
 pub fn leftovers(work_dir: &Path) -> io::Result<Vec<Leftover>> {
-    Ok(running(work_dir)?
-        .into_iter()
-        .map(|order| Leftover {
-            task_id: order.launch.task_id,
-            app_id: order.launch.app_id,
-            ports: order.launch.ports,
-        })
-        .collect())
+    Ok(running(work_dir)?.into_iter().map(Leftover::of).collect())
 }
 
 /// Ends the tasks under `work_dir`: SIGTERM to all, SIGKILL to those left after `grace`. Blocks until they are gone.
@@ -52,9 +58,8 @@ pub fn leftovers(work_dir: &Path) -> io::Result<Vec<Leftover>> {
 /// When an agent runs here (it would have to do it), when the books cannot be read, or when a task cannot be signalled
 /// or survives.
 pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftover>> {
-    let stopped = leftovers(work_dir)?;
-    if stopped.is_empty() {
-        return Ok(stopped);
+    if unfinished(work_dir)?.is_empty() {
+        return Ok(Vec::new());
     }
     let journal = Journal::new(work_dir);
     let Some(_lock) = journal.lock()? else {
@@ -66,6 +71,10 @@ pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftov
             ),
         ));
     };
+    // The agent may have died between an executor's start and its first record.
+    for order in unfinished(work_dir)? {
+        forbid_start(&order)?;
+    }
     let orders = running(work_dir)?;
     for order in &orders {
         order.record_kill(KillOrder::now(grace))?;
@@ -83,7 +92,22 @@ pub fn stop_leftovers(work_dir: &Path, grace: Duration) -> io::Result<Vec<Leftov
         )));
     }
     orders.iter().try_for_each(docker::finish)?;
-    Ok(stopped)
+    Ok(orders.into_iter().map(Leftover::of).collect())
+}
+
+/// Sees to it that the task is either found running or never runs.
+fn forbid_start(order: &Order) -> io::Result<()> {
+    let until = Instant::now() + START_LIMIT;
+    while !docker::is_container(order) && !process::forbid_start(order)? {
+        if Instant::now() >= until {
+            return Err(io::Error::other(format!(
+                "the executor of task {} lives but did not start it",
+                order.launch.task_id
+            )));
+        }
+        pause();
+    }
+    Ok(())
 }
 
 fn kill(order: &Order, signal: KillSignal) -> io::Result<()> {
@@ -106,6 +130,17 @@ fn may_be_alive(order: &Order) -> bool {
 }
 
 fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
+    let mut running = Vec::new();
+    for order in unfinished(work_dir)? {
+        if is_alive(&order)? {
+            running.push(order);
+        }
+    }
+    Ok(running)
+}
+
+/// The tasks whose end is not in the books.
+fn unfinished(work_dir: &Path) -> io::Result<Vec<Order>> {
     let Scan {
         recorded,
         unreadable,
@@ -116,22 +151,21 @@ fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
             format!("{}: {error}", path.display()),
         ));
     }
-    let mut running = Vec::new();
-    for task in recorded {
-        if task.exit.is_none() && is_alive(&task.order)? {
-            running.push(task.order);
-        }
+    let unfinished = recorded.into_iter().filter(|task| task.exit.is_none());
+    Ok(unfinished.map(|task| task.order).collect())
+}
+
+fn wait_for_end(orders: &[Order], limit: Duration) {
+    let until = Instant::now() + limit;
+    while Instant::now() < until && orders.iter().any(may_be_alive) {
+        pause();
     }
-    Ok(running)
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "a short command without a runtime; nothing else waits"
 )]
-fn wait_for_end(orders: &[Order], limit: Duration) {
-    let until = Instant::now() + limit;
-    while Instant::now() < until && orders.iter().any(may_be_alive) {
-        std::thread::sleep(LOOK);
-    }
+fn pause() {
+    std::thread::sleep(LOOK);
 }

@@ -322,6 +322,26 @@ pub(crate) fn kill(order: &Order, signal: KillSignal) -> io::Result<()> {
     }
 }
 
+/// Sees to it that an executor that has not claimed the task yet never will; `false` if one is just starting it.
+pub(crate) fn forbid_start(order: &Order) -> io::Result<bool> {
+    let is_settled = || {
+        Ok::<_, io::Error>(order.exit()?.is_some() || record(order, executor::PROCESS)?.is_some())
+    };
+    if is_settled()? {
+        return Ok(true);
+    }
+    let Some(_lock) = executor::lock(&order.task_dir)? else {
+        return Ok(false);
+    };
+    if is_settled()? {
+        return Ok(true);
+    }
+    match durable::create_new(&order.task_dir.join(executor::STARTED)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(true),
+    }
+}
+
 /// Whether a task's main process or its executor lives.
 pub(crate) fn is_alive(order: &Order) -> bool {
     [executor::PROCESS, executor::EXECUTOR]

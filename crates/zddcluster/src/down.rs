@@ -28,8 +28,18 @@ pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
         .with_context(|| format!("cannot look into {}", data_dir.display()))?;
     if let Some(pid) = holder {
         end_up(pid, patience + UP_GRACE)?;
+        // It may have been killed just now, or given its tasks up. Those of a new `up` are not ours.
+        let n_ended = match DataDirLock::holder(&data_dir)? {
+            Some(_) => 0,
+            None => end_leftovers(&data_dir, patience)?,
+        };
+        let left = match n_ended {
+            0 => String::new(),
+            1 => ", and 1 task that it left behind".to_owned(),
+            n => format!(", and {n} tasks that it left behind"),
+        };
         say(&format!(
-            "the cluster (pid {pid}) has ended; `zddcluster up` brings its apps back"
+            "the cluster (pid {pid}) has ended{left}; `zddcluster up` brings its apps back"
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
