@@ -93,21 +93,18 @@ impl Images {
         let kind = Image::of(image);
         let must_pull = pulls && kind == Image::Foreign;
         if !must_pull && let Some(present) = self.known(image) {
-            return Ok(present);
+            return Ok(with_note(present, pulls));
         }
-        let mut present = match kind {
+        let present = match kind {
             Image::BuiltIn(role) => self.built_in(image, role).await?,
             Image::NotYet => self.real_one_of(image).await?,
             Image::Foreign => self.foreign(image, must_pull).await?,
         };
-        if pulls && present.is_built_in {
-            present
-                .notes
-                .push("forcePullImage is ignored: the image is built in".to_owned());
-        }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(image.to_owned(), present.clone());
-        Ok(present)
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(image.to_owned(), present.clone());
+        Ok(with_note(present, pulls))
     }
 
     /// It was not there after all: looked for anew at the next launch.
@@ -362,6 +359,16 @@ impl Write for Hashing {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Says in the task's log what was not done for it.
+fn with_note(mut present: Present, pulls: bool) -> Present {
+    if pulls && present.is_built_in {
+        present
+            .notes
+            .push("forcePullImage is ignored: the image is built in".to_owned());
+    }
+    present
 }
 
 fn as_it_is(image: &str) -> Present {
