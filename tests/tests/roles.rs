@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use zddcluster_client::HttpClient;
 use zddcluster_tests::{Net, eventually, zddcluster};
 
@@ -357,7 +358,8 @@ async fn a_role_that_dies_leaves_the_others_at_work_and_joins_again() -> anyhow:
     eventually("an answer through the edge", answers).await;
 
     let load = Arc::new(Load::default());
-    let running = tokio::spawn(Arc::clone(&load).run(service.clone()));
+    let mut running = JoinSet::new();
+    running.spawn(Arc::clone(&load).run(service.clone()));
     load.goes_on("at first").await;
     for role in [
         "master",
@@ -395,7 +397,7 @@ async fn a_role_that_dies_leaves_the_others_at_work_and_joins_again() -> anyhow:
     assert!(before.iter().all(|task| after.iter().any(|t| t == task)));
     load.goes_on("with a task more").await;
     load.is_over.store(true, Ordering::SeqCst);
-    running.await?;
+    running.join_all().await;
 
     // Killed as a whole, the tasks are left; they are told, and ended.
     for role in [

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,6 +24,12 @@ const DCOS_URL: &str = "DCOS_URL";
 
 /// Where `--data-dir` has its value from when it is not on the command line.
 const DATA_DIR: &str = "ZDD_DATA_DIR";
+
+/// Holds the token of a cluster that wants one.
+const TOKEN: &str = "ZDD_TOKEN";
+
+/// Names the file that holds it.
+const TOKEN_FILE: &str = "ZDD_TOKEN_FILE";
 
 /// What must not stand bare in a path segment; the rest of an app's id is put there as it is.
 const SEGMENT: AsciiSet = CONTROLS
@@ -48,6 +54,8 @@ pub(crate) struct Front {
     /// `http://127.0.0.1:8080`, without a trailing slash.
     origin: String,
     http: HttpClient,
+    /// Sent to the front door only; addresses that a user names do not get it.
+    token: Option<HeaderValue>,
 }
 
 impl Front {
@@ -56,7 +64,14 @@ impl Front {
         Self {
             origin,
             http: HttpClient::new(),
+            token: None,
         }
+    }
+
+    /// The same, with the token in the environment, if there is one.
+    fn with_token(self) -> Result<Self, Failure> {
+        let token = token(|name| std::env::var(name).ok())?;
+        Ok(Self { token, ..self })
     }
 
     /// The front door of the cluster that is meant: the one of `--data-dir`, else `DCOS_URL`, else the one of
@@ -68,11 +83,11 @@ impl Front {
             .get()
             .is_some_and(|dir| Some(dir.as_os_str()) != from_env.as_deref());
         if let Some(url) = env(DCOS_URL).filter(|_| !is_flag) {
-            return Ok(Self::at(origin(&url.to_string_lossy())?));
+            return Self::at(origin(&url.to_string_lossy())?).with_token();
         }
         let data_dir = data_dir(args.get())?;
         match ClusterFile::read_running(&data_dir)? {
-            Some(cluster) => Ok(Self::at(cluster.front_url())),
+            Some(cluster) => Self::at(cluster.front_url()).with_token(),
             None => Err(Failure::NotRunning { data_dir }),
         }
     }
@@ -137,6 +152,11 @@ impl Front {
         status.is_success().then_some(answer)
     }
 
+    fn is_ours(&self, url: &str) -> bool {
+        url.strip_prefix(&self.origin)
+            .is_some_and(|path| path.starts_with('/'))
+    }
+
     async fn exchange(
         &self,
         method: Method,
@@ -147,6 +167,9 @@ impl Front {
             .method(method)
             .uri(url)
             .header(ACCEPT, "application/json");
+        if let Some(token) = self.token.as_ref().filter(|_| self.is_ours(url)) {
+            request = request.header(AUTHORIZATION, token);
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -168,6 +191,29 @@ fn decode<T: DeserializeOwned>(url: &str, answer: &[u8]) -> Result<T, Failure> {
         url: url.to_owned(),
         reason: error.to_string(),
     })
+}
+
+/// The token in the environment, as the original client sends one.
+fn token(env: impl Fn(&str) -> Option<String>) -> Result<Option<HeaderValue>, Failure> {
+    let given = |name| env(name).filter(|value| !value.trim().is_empty());
+    let (origin, text) = match (given(TOKEN), given(TOKEN_FILE)) {
+        (Some(text), _) => (TOKEN.to_owned(), text),
+        (None, Some(path)) => match std::fs::read_to_string(&path) {
+            Ok(text) => (path, text),
+            Err(source) => {
+                return Err(Failure::File {
+                    action: "read the token in",
+                    path: path.into(),
+                    source,
+                });
+            }
+        },
+        (None, None) => return Ok(None),
+    };
+    let mut value = HeaderValue::from_str(&format!("token={}", text.trim()))
+        .map_err(|_| Failure::stated(format!("{origin} holds no token")))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// The origin of a cluster's URL; a path is dropped, as the original does.
@@ -219,6 +265,46 @@ mod tests {
         ] {
             assert_eq!(app_path(typed), path, "{typed}");
         }
+    }
+
+    #[test]
+    fn the_token_goes_to_the_front_door_only() {
+        let front = Front::at("http://127.0.0.1:8080".to_owned());
+        assert!(front.is_ours("http://127.0.0.1:8080/v2/apps"));
+        for other in [
+            "http://127.0.0.1:80801/",
+            "http://127.0.0.1:8080@x/",
+            "http://x/",
+        ] {
+            assert!(!front.is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_sent_as_the_original_sends_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "of-file\n").unwrap();
+        let path = path.display().to_string();
+        let check = |env: &[(&str, &str)]| {
+            token(|name| {
+                let found = env.iter().find(|(given, _)| *given == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+            .map(|value| value.map(|value| value.to_str().unwrap().to_owned()))
+            .map_err(|failure| failure.to_string())
+        };
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(
+            check(&[("ZDD_TOKEN", " a "), ("ZDD_TOKEN_FILE", &path)]),
+            Ok(Some("token=a".into()))
+        );
+        assert_eq!(
+            check(&[("ZDD_TOKEN_FILE", &path)]),
+            Ok(Some("token=of-file".into()))
+        );
+        assert!(check(&[("ZDD_TOKEN_FILE", "/none/token")]).is_err());
+        assert!(check(&[("ZDD_TOKEN", "a\nb")]).is_err());
     }
 
     #[test]
