@@ -52,6 +52,13 @@ async fn an_up_that_is_dying_is_cleaned_up_after() -> anyhow::Result<()> {
         .command(&["down"])
         .stdout(std::process::Stdio::piped())
         .spawn()?;
+    eventually("`down` to have asked it to end", || async {
+        match has_pending_sigterm(&pid) {
+            Ok(true) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
     cluster.kill()?;
     let output = tokio::task::spawn_blocking(move || down.wait_with_output()).await??;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -59,4 +66,13 @@ async fn an_up_that_is_dying_is_cleaned_up_after() -> anyhow::Result<()> {
     assert!(said.contains("3 tasks that"), "{said}");
     assert_eq!(cluster.processes(), BTreeMap::new());
     Ok(())
+}
+
+/// Whether the process was sent SIGTERM and did not take notice yet.
+fn has_pending_sigterm(pid: &str) -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = u64::from_str_radix(line.unwrap_or_default().trim(), 16)?;
+    // Signal 15.
+    Ok(pending & (1 << 14) != 0)
 }

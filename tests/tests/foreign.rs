@@ -99,3 +99,20 @@ async fn foreign_pages_are_kept_out() -> anyhow::Result<()> {
     assert_eq!(apps["apps"], json!([]));
     bystander.is_unharmed(&cluster).await
 }
+
+#[tokio::test]
+async fn hosts_that_were_allowed_come_in() -> anyhow::Result<()> {
+    let args = ["--with", "marathon-lb", "--allow-host", "box.example"];
+    let cluster = ClusterSandbox::start_with(Options::args(&args)).await?;
+    cluster.settled().await;
+    for (address, port, path) in readable(&cluster) {
+        let url = format!("http://{address}:{port}{path}");
+        let headers = [("host", "box.example:8080")];
+        let (status, body) = cluster.send_to(Method::GET, &url, "", &headers).await?;
+        assert_ne!(status, StatusCode::FORBIDDEN, "{url}: {body}");
+        let headers = [("host", "other.example")];
+        let (status, body) = cluster.send_to(Method::GET, &url, "", &headers).await?;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{url}: {body}");
+    }
+    Ok(())
+}

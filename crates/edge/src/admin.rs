@@ -24,7 +24,8 @@ const OLD_WORKERS: u32 = 2;
 
 /// The routes of the admin port.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let guard = Guard::new([shared.config.bind.to_string()]);
+    let allowed = shared.config.allowed_hosts.iter().cloned();
+    let guard = Guard::new(allowed.chain([shared.config.bind.to_string()]));
     guard.wrap(Router::new().fallback(answer).with_state(shared))
 }
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub bind_http: bool,
     /// The address to listen on; without a token a loopback one.
     pub bind: IpAddr,
+    /// Names by which the admin port may be asked, beside those that any API answers to.
+    pub allowed_hosts: Vec<String>,
     /// What the master wants to see of its callers, if it does.
     pub token: Option<Token>,
     /// The ports to listen on.
@@ -95,7 +97,7 @@ pub enum ArgsError {
 
 impl Config {
     /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
-    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`) through `env`.
+    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`) through `env`.
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
@@ -124,6 +126,12 @@ impl Config {
             strict_mode: false,
             bind_http: true,
             bind,
+            allowed_hosts: env("ZDD_ALLOW_HOST")
+                .iter()
+                .flat_map(|names| names.split(','))
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             token,
             ports: Ports::default(),
             edge_id: EdgeId::new(&edge_id),

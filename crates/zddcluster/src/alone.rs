@@ -80,7 +80,7 @@ pub(crate) fn agent(args: AgentArgs, dump: Option<&str>) -> Result<ExitCode, Fau
         let choice = containerizer::choose(containerizer, std::slice::from_ref(&work_dir)).await?;
         info!("{}", choice.note);
         let executable = cluster::executable()?;
-        let mut env = cluster::built_in_env(&master, speed, true);
+        let mut env = cluster::built_in_env(&master, speed, true, &hosts.allowed);
         if let Some(token) = &token {
             let path = token::leave_for_tasks(token, &work_dir)
                 .context("cannot keep the token for built-in roles")?;

@@ -84,7 +84,11 @@ impl Cluster {
         .await?;
         let executable = executable()?;
         let containerizer = containerizer
-            .make(&executable, built_in_env(&master_url, speed, drains), tasks)
+            .make(
+                &executable,
+                built_in_env(&master_url, speed, drains, &allowed_hosts),
+                tasks,
+            )
             .await?;
         let mut running = Vec::new();
         for (plan, listener) in plan.agents.into_iter().zip(agents) {
@@ -212,11 +216,19 @@ pub(crate) fn executable() -> Result<PathBuf, Fault> {
 }
 
 /// What built-in images get beside their apps' own environment. `drains`: SIGTERM waits for the edges.
-pub(crate) fn built_in_env(master_url: &str, speed: f64, drains: bool) -> BTreeMap<String, String> {
+pub(crate) fn built_in_env(
+    master_url: &str,
+    speed: f64,
+    drains: bool,
+    allowed_hosts: &[String],
+) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([
         ("ZDD_MARATHON_URL".to_owned(), master_url.to_owned()),
         ("ZDD_SPEED".to_owned(), speed.to_string()),
     ]);
+    if !allowed_hosts.is_empty() {
+        env.insert("ZDD_ALLOW_HOST".to_owned(), allowed_hosts.join(","));
+    }
     if !drains {
         // Nothing of ours covers up what a kill without drain breaks.
         env.insert("ZDD_NO_RESEND".to_owned(), "1".to_owned());
