@@ -58,10 +58,13 @@ impl ProcessRecord {
         let (Some(pidfd), Some(group)) = (self.open(), Pid::from_raw(self.pid)) else {
             return Ok(());
         };
-        match rustix::process::kill_process_group(group, signal) {
+        if rustix::process::kill_process_group(group, signal).is_ok() {
+            return Ok(());
+        }
+        // It leads no group yet, or nobody of it may be signalled as a group: the leader at least, without a race.
+        match rustix::process::pidfd_send_signal(&pidfd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            // Nobody of the group may be signalled as a group: the leader at least, without a race.
-            Err(_) => Ok(rustix::process::pidfd_send_signal(&pidfd, signal)?),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -190,6 +193,20 @@ mod tests {
             })
         );
         assert_eq!(Stat::parse("42 (a"), None);
+    }
+
+    #[test]
+    fn a_process_without_a_group_of_its_own_is_signalled() {
+        use std::os::unix::process::ExitStatusExt as _;
+        // A task's process is recorded before it leads a group.
+        let mut child = std::process::Command::new("sleep")
+            .arg("100000")
+            .spawn()
+            .unwrap();
+        let record = ProcessRecord::of(child.id()).unwrap();
+        record.signal_group(Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
+        record.signal_group(Signal::TERM).unwrap();
     }
 
     #[test]
