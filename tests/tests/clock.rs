@@ -62,10 +62,10 @@ async fn an_hour_back_harms_nothing() -> anyhow::Result<()> {
 /// How far the time of the last line in the cluster's log lies back.
 fn log_lies_back(cluster: &ClusterSandbox) -> anyhow::Result<SignedDuration> {
     let log = fs::read_to_string(cluster.data_dir().with_file_name("up.log"))?;
-    let times = log
+    let mut times = log
         .lines()
         .filter_map(|line| line.split_once(' ')?.0.parse::<Timestamp>().ok());
-    let last = times.last().unwrap_or_default();
+    let last = times.next_back().unwrap_or_default();
     Ok(Timestamp::now().duration_since(last))
 }
 
