@@ -468,6 +468,14 @@ async fn who_has_another_token_does_not_join() -> anyhow::Result<()> {
             "{path}: {status}"
         );
     }
+    // `down` ends roles on their own as it ends `up`.
+    let output = apart.zddcluster("down")?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    for (role, child) in &mut apart.running {
+        let status = child.try_wait()?.with_context(|| format!("{role} lives"))?;
+        assert!(status.success(), "{role} ended with {status}");
+    }
     for role in ["master", "first agent", "wrong", "missing"] {
         let log = apart.log(role);
         assert!(

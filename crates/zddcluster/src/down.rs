@@ -1,7 +1,8 @@
 //! `down`: ends the `up` of a data directory, or what a crashed one left behind.
 //!
 //! A living `up` is asked by SIGTERM and does the rest itself. Tasks of an `up` that was killed live on by design; without an
-//! `up` to ask, this command ends them through the agents' own books.
+//! `up` to ask, this command ends them through the agents' own books. So with roles on their own: a master is a holder as `up` is,
+//! agents below its directory are ended, then their tasks. DNS and edge keep nothing here and are their starter's to end.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use crate::plan::AGENT_DIR_PREFIX;
 
 /// Over and above the time the tasks get: `up` still flushes its store and closes connections.
 const UP_GRACE: Duration = Duration::from_secs(10);
+
+/// Where an agent keeps its books, in its work directory.
+const AGENT_BOOKS: &str = "meta/tasks";
 
 /// Runs `zddcluster down`.
 pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
@@ -94,6 +98,12 @@ fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
     }
     // Nobody may start a cluster meanwhile.
     let _lock = DataDirLock::take(data_dir).map_err(Fault::settings)?;
+    for dir in agent_dirs(data_dir).iter().filter(|dir| *dir != data_dir) {
+        // An agent in a process of its own; those of `up` are in its.
+        if let Some(pid) = DataDirLock::holder(dir)? {
+            end_up(pid, UP_GRACE)?;
+        }
+    }
     let ended: Vec<io::Result<usize>> = std::thread::scope(|scope| {
         let agents: Vec<_> = agent_dirs(data_dir)
             .into_iter()
@@ -116,18 +126,18 @@ fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
         .sum())
 }
 
-/// The work directories of the agents that ever ran with this data directory.
+/// The work directories of the agents that ever ran with this data directory, itself among them if it is one.
 fn agent_dirs(data_dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.is_dir()
-                && path
-                    .file_name()
-                    .is_some_and(|name| name.to_string_lossy().starts_with(AGENT_DIR_PREFIX))
-        })
-        .collect()
+    let below = entries.map(|entry| entry.path()).filter(|path| {
+        path.is_dir()
+            && path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(AGENT_DIR_PREFIX))
+    });
+    // `--data-dir` may name the work directory of an agent on its own.
+    let itself = Some(data_dir.to_owned()).filter(|dir| dir.join(AGENT_BOOKS).is_dir());
+    below.chain(itself).collect()
 }
 
 /// Whether tasks run under this agent's directory; yes if its books cannot be read.
