@@ -72,6 +72,16 @@ impl Bystander {
         let path = "/v2/apps//newcomer";
         let (status, body) = cluster.send(http::Method::DELETE, path, "").await?;
         ensure!(status.is_success(), "{status}: {body}");
+        let is_it = |running: &&Value| running["id"] == body["deploymentId"];
+        eventually("the new app to be gone", || async {
+            let running = cluster.get("/v2/deployments").await;
+            let running = running.map_err(|error| format!("{error:?}"))?;
+            match running.as_array().and_then(|all| all.iter().find(is_it)) {
+                None => Ok(()),
+                Some(deployment) => Err(deployment.to_string()),
+            }
+        })
+        .await;
         Ok(())
     }
 }
