@@ -56,11 +56,8 @@ Example:
   dig @127.0.0.1 -p 8053 _base-zdd._tcp.marathon.mesos SRV";
 
 pub(super) const EDGE: &str = "\
-Environment: HOST (the loopback address to listen on, default 127.0.0.1), ZDD_MARATHON_URL (where Marathon is, instead
-of master.mesos), ZDD_LOG (what to log).
-
 Example:
-  HOST=127.0.0.2 zddcluster edge sse -m http://127.0.0.1:8080 --health-check --group external";
+  zddcluster edge --host 127.0.0.2 sse -m http://127.0.0.1:8080 --health-check --group external";
 
 pub(super) const SIMPLESERVICE: &str = "\
 Example:
