@@ -3,13 +3,14 @@
 //! ```text
 //!   master ◀── link ──▶ actor ──▶ driver (one a task) ──▶ containerizer ──▶ executor ──▶ task
 //!                         │            │                     (process)        (own session, outlives us)
+//!                         │            │                     (docker)   ──▶ engine ────▶ container
 //!                       outbox      journal (intents, kills, exits: flushed before they count)
 //! ```
 //!
 //! Tasks are not children that die with the agent: an agent that starts again in the same work directory finds them, and
 //! the ends of those that ended meanwhile. Reading order: [`containerizer`] is the seam; `journal` and `drive` are what is
-//! promised; [`executor`] is how a process keeps its side of it; `actor` and `link` talk to the master; `api` and
-//! `files` answer as a Mesos agent does.
+//! promised; [`executor`] is how a process keeps its side of it, [`docker`] how a container does; `actor` and `link` talk to
+//! the master; `api` and `files` answer as a Mesos agent does.
 
 mod actor;
 mod api;

@@ -164,7 +164,7 @@ mod tests {
         let task = directory.path().join("meta/tasks/a.1");
         std::fs::create_dir_all(&task).unwrap();
         std::fs::write(task.join("container"), "/var/run/docker.sock").unwrap();
-        let choice = choose(Containerizer::Auto, &dirs).await.unwrap();
+        let choice = choose(Containerizer::Process, &dirs).await.unwrap();
         assert!(
             choice.note.contains("containers of an earlier run"),
             "{}",

@@ -17,11 +17,31 @@ enum Manner {
     Silent,
 }
 
+/// How callers are let through now.
+#[derive(Clone)]
+struct Opening {
+    manner: Manner,
+    /// Ends the connections that were made so far.
+    cut: CancellationToken,
+    /// Keeps them, and lets nothing through any more.
+    freeze: CancellationToken,
+}
+
+impl Opening {
+    fn new(manner: Manner) -> Self {
+        Self {
+            manner,
+            cut: CancellationToken::new(),
+            freeze: CancellationToken::new(),
+        }
+    }
+}
+
 /// The socket in between.
 pub(crate) struct Door {
     directory: tempfile::TempDir,
     tasks: Tasks,
-    open: Arc<Mutex<(Manner, CancellationToken)>>,
+    open: Arc<Mutex<Opening>>,
 }
 
 impl Door {
@@ -29,7 +49,7 @@ impl Door {
         let mut door = Self {
             directory: tempfile::tempdir().unwrap(),
             tasks: Tasks::new(),
-            open: Arc::new(Mutex::new((Manner::Passes, CancellationToken::new()))),
+            open: Arc::new(Mutex::new(Opening::new(Manner::Passes))),
         };
         door.come_back();
         door
@@ -41,14 +61,14 @@ impl Door {
 
     /// The engine is gone: its socket too, and every connection.
     pub(crate) async fn go_away(&mut self) {
-        self.open.lock().unwrap().1.cancel();
+        self.open.lock().unwrap().cut.cancel();
         self.tasks.shut_down(Duration::from_secs(10)).await.unwrap();
         let _ = std::fs::remove_file(self.socket());
     }
 
     pub(crate) fn come_back(&mut self) {
         self.tasks = Tasks::new();
-        *self.open.lock().unwrap() = (Manner::Passes, CancellationToken::new());
+        *self.open.lock().unwrap() = Opening::new(Manner::Passes);
         let listener = UnixListener::bind(self.socket()).unwrap();
         let (open, tasks, token) = (
             Arc::clone(&self.open),
@@ -59,8 +79,8 @@ impl Door {
             loop {
                 tokio::select! {
                     accepted = listener.accept() => {
-                        let (manner, cut) = open.lock().unwrap().clone();
-                        tasks.spawn("caller", OnFailure::Log, pass(accepted?.0, manner, cut));
+                        let opening = open.lock().unwrap().clone();
+                        tasks.spawn("caller", OnFailure::Log, pass(accepted?.0, opening));
                     }
                     () = token.cancelled() => return Ok(()),
                 }
@@ -71,42 +91,49 @@ impl Door {
     /// New connections are taken and never answered; old ones are cut.
     pub(crate) fn fall_silent(&self) {
         let mut open = self.open.lock().unwrap();
-        open.1.cancel();
-        *open = (Manner::Silent, CancellationToken::new());
+        open.cut.cancel();
+        *open = Opening::new(Manner::Silent);
+    }
+
+    /// Connections stay and carry nothing any more; new ones do.
+    pub(crate) fn freeze(&self) {
+        let mut open = self.open.lock().unwrap();
+        open.freeze.cancel();
+        open.freeze = CancellationToken::new();
     }
 
     /// From silence.
     pub(crate) fn speak(&self) {
         let mut open = self.open.lock().unwrap();
-        open.1.cancel();
-        *open = (Manner::Passes, CancellationToken::new());
+        open.cut.cancel();
+        *open = Opening::new(Manner::Passes);
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.open.lock().unwrap().1.cancel();
+        self.open.lock().unwrap().cut.cancel();
         self.tasks.token().cancel();
     }
 }
 
-async fn pass(
-    mut caller: UnixStream,
-    manner: Manner,
-    cut: CancellationToken,
-) -> Result<(), zddcluster_runtime::Error> {
+async fn pass(mut caller: UnixStream, opening: Opening) -> Result<(), zddcluster_runtime::Error> {
     let talk = async {
-        match manner {
+        match opening.manner {
             Manner::Silent => std::future::pending().await,
             Manner::Passes => {
                 let socket = Path::new(zddcluster_agent::docker::DEFAULT_SOCKET);
                 let mut engine = UnixStream::connect(socket).await?;
-                copy_bidirectional(&mut caller, &mut engine).await
+                tokio::select! {
+                    copied = copy_bidirectional(&mut caller, &mut engine) => copied.map(|_| ()),
+                    () = opening.freeze.cancelled() => std::future::pending().await,
+                }
             }
         }
     };
-    tokio::select! {
-        _ = talk => Ok(()),
-        () = cut.cancelled() => Ok(()),
-    }
+    let talk: std::io::Result<()> = tokio::select! {
+        talked = talk => talked,
+        () = opening.cut.cancelled() => Ok(()),
+    };
+    Ok(talk?)
 }

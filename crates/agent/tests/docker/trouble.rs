@@ -144,6 +144,25 @@ async fn nothing_is_concluded_while_the_engine_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_that_never_come_are_made_up_for_by_the_list() {
+    let door = Door::open();
+    let Some(world) = World::through(&door.socket()).await else {
+        return;
+    };
+    let order = world.shell("unheard.1", "echo up; exec sleep 1000");
+    world.containerizer.launch(&order).await.unwrap();
+    let (exit, ()) = tokio::join!(world.end_of(&order), async {
+        says(&order, "stdout", "up").await;
+        door.freeze();
+        world.remove_behind_its_back(&order).await;
+    });
+    let Exit::Unknown { message } = &exit else {
+        panic!("{exit:?}")
+    };
+    assert!(message.contains("removed by somebody else"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_engine_holds_nobody_for_ever() {
     let door = Door::open();
     let Some(world) = World::through(&door.socket()).await else {
