@@ -26,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+};
 use tokio::time::Instant;
 use zddcluster_runtime::{Backoff, OnFailure, Tasks};
 
@@ -239,13 +241,13 @@ impl DockerContainerizer {
         }
         let plan = create::plan(order, &present, &self.built_in_env, self.engine.socket())?;
         let name = &order.container_name;
-        let mut created = self.engine.create(name, plan.body.clone()).await;
+        let mut created = self.create_once(name, plan.body.clone()).await;
         match &created {
             Err(error) if error.is_not_found() => {
                 // Somebody took the image away since it was seen.
                 self.images.forget(image);
                 self.images.ensure(image, false).await?;
-                created = self.engine.create(name, plan.body).await;
+                created = self.create_once(name, plan.body).await;
             }
             // Left by an agent that died between creating and starting it; one that ever ran is never replaced.
             Err(error) if error.is_conflict() => {
@@ -261,12 +263,26 @@ impl DockerContainerizer {
                     .remove(name)
                     .await
                     .map_err(|error| failed(&error))?;
-                created = self.engine.create(name, plan.body).await;
+                created = self.create_once(name, plan.body).await;
             }
             Ok(_) | Err(_) => {}
         }
         created.map_err(|error| failed(&error))?;
         Ok(plan.line)
+    }
+
+    /// Asks the engine for a container; one that it makes after nobody waits any more is taken away.
+    async fn create_once(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<String, EngineError> {
+        let making = self.watcher.making(name);
+        let created = self.engine.create(name, body).await;
+        if !matches!(&created, Err(error) if error.is_passing()) {
+            making.done();
+        }
+        created
     }
 
     async fn runs_after_all(&self, order: &Order) -> bool {

@@ -22,6 +22,9 @@ use crate::journal::KillOrder;
 /// First and longest pause before a containerizer is asked again for a task it could not tell about.
 const RECOVER_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
+/// How long a task that is to end may still take to start: an image that is being pulled could take for ever.
+const LAUNCH_AFTER_KILL: Duration = Duration::from_secs(2);
+
 /// How long after a SIGKILL that ended nothing the next one follows.
 const KILL_AGAIN: Duration = Duration::from_secs(2);
 
@@ -99,7 +102,20 @@ impl Driver {
         if self.kill.borrow_and_update().is_some() {
             return News::Ended(self.killed_before().await);
         }
-        match self.containerizer.launch(&self.order).await {
+        let mut kill = self.kill.clone();
+        let given_up = async {
+            // The agent is gone only at shutdown.
+            if kill.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(LAUNCH_AFTER_KILL).await;
+        };
+        let launched = tokio::select! {
+            launched = self.containerizer.launch(&self.order) => launched,
+            // Cancel-safe: a containerizer whose launch is dropped finds what came of it.
+            () = given_up => return self.recover().await,
+        };
+        match launched {
             Ok(()) => News::Running,
             Err(error) => News::Ended(self.not_started(error.message).await),
         }
@@ -205,3 +221,7 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io:
         .await
         .map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+#[path = "drive/tests.rs"]
+mod tests;

@@ -89,11 +89,9 @@ pub(crate) fn plan(
                 .collect(),
         );
     }
-    let (entrypoint, cmd) = command(order, image.is_built_in);
     let mut body = ContainerCreateBody {
         image: Some(image.reference.clone()),
-        entrypoint,
-        cmd,
+        cmd: command(order, image).map_err(refused)?,
         user: launch.user.clone(),
         env: Some(environment(
             order,
@@ -199,19 +197,19 @@ fn bind(order: &Order, volume: &Volume) -> Result<String, String> {
     Ok(format!("{}:{inside}:{mode}", outside.display()))
 }
 
-/// Entrypoint and command: `cmd` replaces the image's CMD, `args` go after its ENTRYPOINT.
-fn command(order: &Order, is_built_in: bool) -> (Option<Vec<String>>, Option<Vec<String>>) {
+/// What comes after the image: `cmd` replaces its CMD, `args` go after its ENTRYPOINT.
+fn command(order: &Order, image: &Present) -> Result<Option<Vec<String>>, String> {
     match (&order.launch.cmd, &order.launch.args) {
-        // A built-in image's ENTRYPOINT is its role, which `cmd` is meant to replace.
-        (Some(cmd), _) if is_built_in => (
-            Some(vec!["/bin/sh".to_owned()]),
-            Some(vec!["-c".to_owned(), cmd.clone()]),
-        ),
-        (Some(cmd), _) => (
-            None,
-            Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), cmd.clone()]),
-        ),
-        (None, args) => (None, args.clone()),
+        (Some(_), _) if image.is_built_in => Err(format!(
+            "cmd needs a shell, and the built-in image {} holds none; leave cmd out, or use args",
+            image.reference
+        )),
+        (Some(cmd), _) => Ok(Some(vec![
+            "/bin/sh".to_owned(),
+            "-c".to_owned(),
+            cmd.clone(),
+        ])),
+        (None, args) => Ok(args.clone()),
     }
 }
 
@@ -324,13 +322,6 @@ fn line(
         if !said.contains(&key) {
             words.push(quoted(&format!("--{key}={}", parameter.value)));
         }
-    }
-    if let Some([program, ..]) = body.entrypoint.as_deref()
-        && !parameters
-            .iter()
-            .any(|parameter| parameter.key == "entrypoint")
-    {
-        words.push(format!("--entrypoint {}", quoted(program)));
     }
     words.push(format!("--name {}", order.container_name));
     words.push(image.reference.clone());

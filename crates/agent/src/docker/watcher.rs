@@ -46,6 +46,8 @@ pub(crate) struct Watcher {
     waiters: Mutex<HashMap<String, Arc<Waiter>>>,
     /// Containers that could not be taken away yet. Held while they are, so that a spared one is not hit.
     doomed: tokio::sync::Mutex<BTreeSet<String>>,
+    /// Containers that an engine may still be making for nobody; doomed at the next comparison.
+    unwanted: Mutex<BTreeSet<String>>,
 }
 
 /// A place among the waiters; given up when dropped.
@@ -77,6 +79,27 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// A container is being made.
+pub(crate) struct Making<'a> {
+    watcher: &'a Watcher,
+    name: Option<String>,
+}
+
+impl Making<'_> {
+    /// The engine has answered.
+    pub(crate) fn done(mut self) {
+        self.name = None;
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            self.watcher.unwanted().insert(name);
+        }
+    }
+}
+
 impl Watcher {
     pub(crate) fn new(engine: Arc<Engine>, label: &'static str) -> Self {
         Self {
@@ -84,6 +107,7 @@ impl Watcher {
             label,
             waiters: Mutex::default(),
             doomed: tokio::sync::Mutex::default(),
+            unwanted: Mutex::default(),
         }
     }
 
@@ -105,7 +129,16 @@ impl Watcher {
 
     /// The name is about to be given to a new container.
     pub(crate) async fn spare(&self, name: &str) {
+        self.unwanted().remove(name);
         self.doomed.lock().await.remove(name);
+    }
+
+    /// The engine is about to be asked for a container that nobody wants if this is dropped before it was made.
+    pub(crate) fn making(&self, name: &str) -> Making<'_> {
+        Making {
+            watcher: self,
+            name: Some(name.to_owned()),
+        }
     }
 
     /// Follows the engine until the token is cancelled.
@@ -225,7 +258,13 @@ impl Watcher {
             }
             doomed.remove(&name);
         }
+        // By the next time they are made.
+        doomed.append(&mut self.unwanted());
         Ok(())
+    }
+
+    fn unwanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.unwanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Waiter>>> {

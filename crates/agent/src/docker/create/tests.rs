@@ -123,18 +123,16 @@ fn commands_and_arguments() {
         (foreign.entrypoint, foreign.cmd),
         (None, words(&["/bin/sh", "-c", "echo $PORT0"]))
     );
-    let built_in = planned(with_cmd, true).unwrap().body;
-    assert_eq!(
-        (built_in.entrypoint, built_in.cmd),
-        (words(&["/bin/sh"]), words(&["-c", "echo $PORT0"]))
-    );
-    assert!(built_in.env.unwrap().contains(&"ZDD_SPEED=1".to_owned()));
+    let refused = planned(with_cmd, true).unwrap_err();
+    assert!(refused.contains("cmd needs a shell"), "{refused}");
     let args = |launch: &mut LaunchTask, _: &mut DockerEngine| launch.args = words(&["sse", "-m"]);
     let appended = planned(args, true).unwrap().body;
     assert_eq!(
         (appended.entrypoint, appended.cmd),
         (None, words(&["sse", "-m"]))
     );
+    let env = appended.env.unwrap();
+    assert!(env.contains(&"ZDD_SPEED=1".to_owned()), "{env:?}");
 }
 
 #[test]
