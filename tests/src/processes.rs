@@ -9,13 +9,17 @@ use crate::ClusterSandbox;
 impl ClusterSandbox {
     /// Command lines, by pid, of all processes that were given this cluster's directory or work in it: `up`, executors, tasks.
     pub fn processes(&self) -> BTreeMap<u32, String> {
-        let dir = self.data_dir();
-        let own = std::process::id();
-        pids()
-            .filter(|pid| *pid != own)
-            .filter_map(|pid| Some((pid, command_of(pid, &dir)?)))
-            .collect()
+        processes_of(&self.data_dir())
     }
+}
+
+/// The same for a cluster that keeps its books there.
+pub fn processes_of(dir: &Path) -> BTreeMap<u32, String> {
+    let own = std::process::id();
+    pids()
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| Some((pid, command_of(pid, dir)?)))
+        .collect()
 }
 
 fn pids() -> impl Iterator<Item = u32> {

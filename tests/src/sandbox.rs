@@ -276,7 +276,7 @@ impl ClusterSandbox {
 }
 
 /// The directory of the examples.
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 

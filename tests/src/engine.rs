@@ -1,0 +1,374 @@
+//! Docker engines for tests.
+//!
+//! A test gets an engine of its own where it may start one (root, and `dockerd` is installed): it can be stopped without harm to
+//! anybody, what is in it came from the test, and it keeps its containers while it is away (`live-restore`). Elsewhere the
+//! machine's engine is used, and what needs an engine of its own says that it is skipped.
+
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::Options;
+
+/// How long an engine may take to answer after its start.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the cluster's containers bear.
+const TASK_LABEL: &str = "zddcluster.task";
+
+/// An engine, ended with its containers when dropped if it is the test's own.
+#[derive(Debug)]
+pub struct Engine {
+    socket: String,
+    own: Option<Mutex<Own>>,
+}
+
+#[derive(Debug)]
+struct Own {
+    dir: TempDir,
+    driver: String,
+    /// Lives as long as this: it, not the engine, holds the containers.
+    containerd: Option<Child>,
+    child: Option<Child>,
+}
+
+/// A container of the cluster's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// The id of its task.
+    pub task_id: String,
+    /// Of its first process; 0 if it has ended.
+    pub pid: u32,
+}
+
+impl Engine {
+    /// The engine for all tests of this process, or `None` after telling why there is none.
+    pub fn find() -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = shared.upgrade() {
+            return Some(engine);
+        }
+        let engine = match Self::start_own() {
+            Ok(engine) => engine,
+            Err(why) => {
+                eprintln!("no engine of our own: {why:#}");
+                match Self::of_this_machine() {
+                    Ok(engine) => engine,
+                    Err(error) => {
+                        eprintln!("skipped: no Docker engine answers: {error:#}");
+                        return None;
+                    }
+                }
+            }
+        };
+        let engine = Arc::new(engine);
+        *shared = Arc::downgrade(&engine);
+        Some(engine)
+    }
+
+    /// The one that `DOCKER_HOST` names, or the usual one.
+    fn of_this_machine() -> anyhow::Result<Self> {
+        let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let socket = match host.as_str() {
+            "" => "/var/run/docker.sock",
+            host => host
+                .strip_prefix("unix://")
+                .context("DOCKER_HOST names no local socket")?,
+        };
+        let engine = Self {
+            socket: socket.to_owned(),
+            own: None,
+        };
+        engine.docker(&["version", "--format", "{{.Server.Version}}"])?;
+        Ok(engine)
+    }
+
+    /// One that nobody else uses.
+    fn start_own() -> anyhow::Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "only root may start one"
+        );
+        // What works for the machine's engine works for another one.
+        let driver = Self::of_this_machine()
+            .and_then(|engine| engine.docker(&["info", "--format", "{{.Driver}}"]))
+            .unwrap_or_default();
+        let dir = TempDir::with_prefix("zdd-engine-")?;
+        let engine = Self {
+            socket: dir.path().join("sock").display().to_string(),
+            own: Some(Mutex::new(Own {
+                dir,
+                driver: driver.trim().to_owned(),
+                containerd: None,
+                child: None,
+            })),
+        };
+        engine.start()?;
+        Ok(engine)
+    }
+
+    /// Whether nobody else uses it.
+    pub const fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Runs the `docker` command; returns what it printed.
+    pub fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.output(args)?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "docker {args:?}: {stderr}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn output(&self, args: &[&str]) -> anyhow::Result<Output> {
+        Command::new("docker")
+            .args(args)
+            .env("DOCKER_HOST", self.host())
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run `docker`")
+    }
+
+    /// As `DOCKER_HOST` takes it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket)
+    }
+
+    /// Environment that makes `zddcluster` run containers of this engine.
+    pub fn env(&self) -> Vec<(String, String)> {
+        [
+            ("ZDD_CONTAINERIZER", "docker".to_owned()),
+            ("DOCKER_HOST", self.host()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// The settings of a cluster that runs its tasks here.
+    pub fn options(&self, args: &[&str]) -> Options {
+        let mut options = Options::args(args);
+        options.env = self.env();
+        options
+    }
+
+    /// Containers, ended ones too, of the cluster that keeps its books in `data_dir`.
+    pub fn containers(&self, data_dir: &Path) -> anyhow::Result<Vec<Container>> {
+        let listed = self.docker(&[
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--filter",
+            &format!("label={TASK_LABEL}"),
+            "--format",
+            "{{.ID}} {{.Label \"zddcluster.sandbox\"}}",
+        ])?;
+        let dir = data_dir.display().to_string();
+        let mut containers = Vec::new();
+        for (id, _) in listed
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, sandbox)| sandbox.starts_with(&dir))
+        {
+            // One that is gone by now is none.
+            let Ok(container) = self.inspect(id) else {
+                continue;
+            };
+            containers.push(Container {
+                id: id.to_owned(),
+                task_id: container["Config"]["Labels"][TASK_LABEL]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                pid: u32::try_from(container["State"]["Pid"].as_u64().unwrap_or_default())?,
+            });
+        }
+        Ok(containers)
+    }
+
+    /// What `docker inspect` says of a container or image.
+    pub fn inspect(&self, name: &str) -> anyhow::Result<Value> {
+        let mut found: Value = serde_json::from_str(&self.docker(&["inspect", name])?)?;
+        Ok(found[0].take())
+    }
+
+    /// Every start of a container since then (seconds since 1970), of the cluster that keeps its books in `data_dir`: the
+    /// container's id, the time, and the task.
+    pub fn starts(
+        &self,
+        since: u64,
+        data_dir: &str,
+    ) -> anyhow::Result<BTreeMap<(String, i64), String>> {
+        let said = self.events(since, &["type=container", "event=start"])?;
+        let mut starts = BTreeMap::new();
+        for line in said.lines() {
+            let event: Value = serde_json::from_str(line)?;
+            let actor = &event["Actor"];
+            let sandbox = actor["Attributes"]["zddcluster.sandbox"].as_str();
+            if let (Some(id), Some(at), Some(task_id)) = (
+                actor["ID"].as_str(),
+                event["timeNano"].as_i64(),
+                actor["Attributes"][TASK_LABEL].as_str(),
+            ) && sandbox.is_some_and(|sandbox| sandbox.starts_with(data_dir))
+            {
+                starts.insert((id.to_owned(), at), task_id.to_owned());
+            }
+        }
+        Ok(starts)
+    }
+
+    /// What happened since then, a line of JSON each. An engine keeps 256 events, and forgets them when it ends.
+    pub fn events(&self, since: u64, filters: &[&str]) -> anyhow::Result<String> {
+        // In the middle of a second is no whole number.
+        let until = since_epoch();
+        let until = format!("{}.{:09}", until.as_secs(), until.subsec_nanos());
+        let since = since.to_string();
+        let mut args = vec!["events", "--since", &since, "--until", &until];
+        args.extend(filters.iter().flat_map(|filter| ["--filter", filter]));
+        args.extend(["--format", "{{json .}}"]);
+        self.docker(&args)
+    }
+
+    /// Starts an engine of the test's own again.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an engine is started before anything else runs in the test, or while all of it waits"
+    )]
+    pub fn start(&self) -> anyhow::Result<()> {
+        let mut own = self.lock()?;
+        let dir = own.dir.path().to_owned();
+        let path = |name: &str| dir.join(name).display().to_string();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(path("log"))?;
+        let containerd = path("containerd.sock");
+        if own.containerd.is_none() {
+            let config = format!(
+                "version = 2\nroot = {:?}\nstate = {:?}\n\
+                 disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+                 [grpc]\naddress = {containerd:?}\n",
+                path("containerd"),
+                path("containerd-state"),
+            );
+            fs::write(path("containerd.toml"), config)?;
+            fs::write(path("config.json"), "{}")?;
+            let child = Command::new("containerd")
+                .args(["--config", &path("containerd.toml")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log.try_clone()?)
+                .spawn()
+                .context("cannot run `containerd`")?;
+            own.containerd = Some(child);
+        }
+        let mut command = Command::new("dockerd");
+        command
+            .args(["--config-file", &path("config.json")])
+            .args(["--data-root", &path("data")])
+            .args(["--exec-root", &path("exec")])
+            .args(["--pidfile", &path("pid")])
+            .args(["--containerd", &containerd])
+            .args(["--host", &self.host()])
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .arg("--live-restore")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if !own.driver.is_empty() {
+            command.args(["--storage-driver", &own.driver]);
+        }
+        let child = command.spawn().context("cannot run `dockerd`")?;
+        let child = own.child.insert(child);
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if self.docker(&["version"]).is_ok() {
+                return Ok(());
+            }
+            let ended = child.try_wait()?;
+            if ended.is_some() || Instant::now() >= deadline {
+                let log = fs::read_to_string(path("log")).unwrap_or_default();
+                let last = log.lines().next_back().unwrap_or_default();
+                bail!("`dockerd` does not come up ({ended:?}): {last}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends an engine of the test's own as a restart of the service does; its containers run on.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let mut own = self.lock()?;
+        let mut child = own.child.take().context("it does not run")?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// kill -9 of it; its containers run on.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        let mut own = self.lock()?;
+        let mut child = own.child.take().context("it does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    fn lock(&self) -> anyhow::Result<std::sync::MutexGuard<'_, Own>> {
+        let own = self.own.as_ref().context("others use this engine")?;
+        Ok(own.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.own.is_none() {
+            return;
+        }
+        // A test that failed may have left it ended.
+        if self.docker(&["version"]).is_err() {
+            let _ = self.start();
+        }
+        for container in self
+            .docker(&["ps", "--all", "--quiet"])
+            .unwrap_or_default()
+            .lines()
+        {
+            let _ = self.docker(&["rm", "--force", "--volumes", container]);
+        }
+        let _ = self.stop();
+        let Ok(mut own) = self.lock() else {
+            return;
+        };
+        if let Some(mut containerd) = own.containerd.take() {
+            let pid = rustix::process::Pid::from_child(&containerd);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = containerd.wait();
+        }
+        // The host's network as containers joined it.
+        let network = own.dir.path().join("exec/netns/default");
+        let _ = rustix::mount::unmount(network, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// Seconds since 1970, as an engine's clock shows them.
+pub fn seconds() -> u64 {
+    since_epoch().as_secs()
+}
+
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}

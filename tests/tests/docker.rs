@@ -1,0 +1,179 @@
+//! The lab with containers of a Docker engine. Without one each test says that it was skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use zddcluster_tests::lab::blue_green::{Load, switch};
+use zddcluster_tests::lab::{min_over, rolling};
+use zddcluster_tests::{ClusterSandbox, Engine, eventually, seconds};
+
+/// Requests a second that the prober has to have sent.
+const AT_LEAST: f64 = 200.0;
+
+/// All containers of the cluster are gone.
+async fn is_empty(engine: &Engine, cluster: &ClusterSandbox) {
+    eventually("no container to be left", || async {
+        match engine.containers(&cluster.data_dir()) {
+            Ok(left) if left.is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn base_runs_in_containers_like_the_lab_s() -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let began = seconds();
+    let mut cluster = ClusterSandbox::start_with(engine.options(&[])).await?;
+    rolling::base(&cluster).await?;
+
+    let tasks = cluster.tasks("/zdd/base").await?;
+    let containers = engine.containers(&cluster.data_dir())?;
+    let of_tasks: BTreeSet<_> = tasks
+        .iter()
+        .filter_map(|task| task["id"].as_str())
+        .collect();
+    let of_containers: BTreeSet<_> = containers
+        .iter()
+        .map(|container| container.task_id.as_str())
+        .collect();
+    assert_eq!((of_tasks.len(), containers.len()), (5, 5));
+    assert_eq!(of_containers, of_tasks);
+    for container in &containers {
+        let task = tasks
+            .iter()
+            .find(|task| task["id"] == container.task_id.as_str())
+            .expect("they are the same");
+        check(&engine.inspect(&container.id)?, task);
+    }
+
+    let pulled = engine.events(began, &["type=image", "event=pull"])?;
+    if engine.is_own() {
+        assert_eq!(pulled, "");
+        let images = engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;
+        let expected = BTreeSet::from(["mhausenblas/simpleservice:0.4.0"]);
+        assert_eq!(images.lines().collect::<BTreeSet<_>>(), expected);
+    } else {
+        assert!(!pulled.contains("simpleservice"), "{pulled}");
+    }
+    let image = engine.inspect("mhausenblas/simpleservice:0.4.0")?;
+    assert!(
+        image["Config"]["Labels"]["zddcluster.digest"].is_string(),
+        "{image}"
+    );
+
+    cluster.stop().await?;
+    assert_eq!(engine.containers(&cluster.data_dir())?, []);
+    assert_eq!(cluster.processes(), BTreeMap::new());
+    Ok(())
+}
+
+/// As the lab's log has it: `docker run --cpu-shares 102 --memory 33554432 -e … -v …:/mnt/mesos/sandbox --net host`.
+fn check(container: &Value, task: &Value) {
+    let host = &container["HostConfig"];
+    assert_eq!(host["Memory"], 33_554_432, "{container}");
+    assert_eq!(host["CpuShares"], 102, "{container}");
+    assert_eq!(host["NetworkMode"], "host", "{container}");
+    let name = container["Name"].as_str().unwrap_or_default();
+    assert!(name.starts_with("/mesos-"), "{name}");
+    let mounts = container["Mounts"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| mount["Destination"] == "/mnt/mesos/sandbox"),
+        "{container}"
+    );
+
+    let env: BTreeMap<&str, &str> = container["Config"]["Env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|variable| variable.as_str()?.split_once('='))
+        .collect();
+    let text = |key: &str| task[key].as_str().unwrap_or_default();
+    let port = task["ports"][0].to_string();
+    for (variable, expected) in [
+        ("MARATHON_APP_VERSION", text("version")),
+        ("HOST", text("host")),
+        ("MARATHON_APP_RESOURCE_CPUS", "0.1"),
+        ("SIMPLE_SERVICE_VERSION", "1.0"),
+        ("MARATHON_APP_RESOURCE_GPUS", "0"),
+        ("HEALTH_MAX", "5000"),
+        (
+            "MARATHON_APP_DOCKER_IMAGE",
+            "mhausenblas/simpleservice:0.4.0",
+        ),
+        ("PORT_10000", port.as_str()),
+        ("MESOS_TASK_ID", text("id")),
+        ("PORT", port.as_str()),
+        ("MARATHON_APP_RESOURCE_MEM", "32.0"),
+        ("PORTS", port.as_str()),
+        ("MARATHON_APP_RESOURCE_DISK", "0.0"),
+        ("HEALTH_MIN", "1000"),
+        ("MARATHON_APP_LABELS", ""),
+        ("MARATHON_APP_ID", "/zdd/base"),
+        ("PORT0", port.as_str()),
+        ("LIBPROCESS_IP", text("host")),
+        ("MESOS_SANDBOX", "/mnt/mesos/sandbox"),
+        ("MESOS_CONTAINER_NAME", name.trim_start_matches('/')),
+    ] {
+        assert_eq!(env.get(variable), Some(&expected), "{variable}: {env:?}");
+    }
+}
+
+/// An update of chapter 1, in containers.
+async fn update(path: &str, app_id: &str, count: &str) -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let mut cluster = ClusterSandbox::start_with(engine.options(&["--speed", "10"])).await?;
+    rolling::update_without_a_gap(&cluster, path, app_id, count).await?;
+    assert_eq!(engine.containers(&cluster.data_dir())?.len(), 4);
+    cluster.stop().await?;
+    is_empty(&engine, &cluster).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn base_health_keeps_four_healthy_tasks() -> anyhow::Result<()> {
+    update(
+        "default/base-health.json",
+        "/zdd/base-health",
+        "tasksHealthy",
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn base_ready_keeps_four_running_tasks() -> anyhow::Result<()> {
+    update("default/base-ready.json", "/zdd/base-ready", "tasksRunning").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minimal_overcapacity_replays_the_recording() -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let events = min_over::record(engine.options(&[]), true).await?;
+    min_over::check(&events, true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let (report, at_end) = switch(Load::Quick, engine.options(&[])).await?;
+    assert_eq!(report.failed, 0, "{}", report.table());
+    assert_eq!(at_end, "1.0");
+    let rate = report.sent as f64 * 1000.0 / report.elapsed_ms;
+    assert!(rate >= AT_LEAST, "{}", report.table());
+    assert!(report.by_version.contains_key("0.9") && report.by_version.contains_key("1.0"));
+    Ok(())
+}
