@@ -247,8 +247,9 @@ impl Turn<'_> {
             ended_at: Some(self.now),
             ..(*task).clone()
         };
+        // Also when it was lost before: now it is gone from the API, and who routes to it has to hear of that.
+        self.publish_status(&task);
         if !was_lost {
-            self.publish_status(&task);
             if matches!(
                 state,
                 TaskState::Failed | TaskState::Error | TaskState::Lost

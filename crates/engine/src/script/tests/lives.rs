@@ -136,9 +136,17 @@ fn tasks_of_a_lost_agent_are_replaced_and_the_youngest_go_if_it_returns() {
     assert!(killed[0].started_at > lost.started_at);
     // And one that does not return in time is forgotten, and killed as a stranger.
     script.end_killed();
+    script.events();
     script.lose_agent(&lost.agent_id);
-    script.tick(160_000);
+    script.tick(80_000);
     script.run_staged();
+    script.tick(80_000);
+    // When it is lost and when it is forgotten, for that is when it vanishes from the API.
+    let lost_events = script
+        .events()
+        .into_iter()
+        .filter(|event| *event == "TASK_LOST");
+    assert_eq!(lost_events.count(), 2);
     let n_kills = script.kills.len();
     script.agent_returns(&lost.agent_id, std::slice::from_ref(&lost));
     assert_eq!(script.kills.len(), n_kills + 1);
