@@ -14,9 +14,13 @@ use super::image::Present;
 use super::parameters;
 use crate::containerizer::{LaunchError, Order};
 use crate::executor::cgroup::Limits;
+use crate::process::command::Image;
 
 /// Where a container finds its sandbox.
 pub(crate) const SANDBOX: &str = "/mnt/mesos/sandbox";
+
+/// In the environment of built-in roles: the file with the cluster's token, if it has one.
+const TOKEN_FILE: &str = "ZDD_TOKEN_FILE";
 
 /// On every container of ours: its name in the cluster's terms. Also what they are found by.
 pub(crate) const TASK_LABEL: &str = "zddcluster.task";
@@ -53,12 +57,7 @@ pub(crate) fn plan(
     let mut host = HostConfig {
         cpu_shares: Some(signed(limits.shares)),
         memory: Some(signed(limits.memory)),
-        mounts: Some(vec![Mount {
-            typ: Some(MountType::BIND),
-            source: Some(order.sandbox.display().to_string()),
-            target: Some(SANDBOX.to_owned()),
-            ..Mount::default()
-        }]),
+        mounts: Some(mounts(order, image, built_in_env)),
         binds: Some(
             volumes
                 .iter()
@@ -211,6 +210,28 @@ fn command(order: &Order, image: &Present) -> Result<Option<Vec<String>>, String
         ])),
         (None, args) => Ok(args.clone()),
     }
+}
+
+/// The sandbox; and for an edge the file with the cluster's token, where its environment says.
+fn mounts(order: &Order, image: &Present, built_in_env: &BTreeMap<String, String>) -> Vec<Mount> {
+    let sandbox = Mount {
+        typ: Some(MountType::BIND),
+        source: Some(order.sandbox.display().to_string()),
+        target: Some(SANDBOX.to_owned()),
+        ..Mount::default()
+    };
+    let is_edge = image.is_built_in && Image::of(&image.reference) == Image::BuiltIn("edge");
+    let token = built_in_env
+        .get(TOKEN_FILE)
+        .filter(|_| is_edge)
+        .map(|path| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(path.clone()),
+            target: Some(path.clone()),
+            read_only: Some(true),
+            ..Mount::default()
+        });
+    [sandbox].into_iter().chain(token).collect()
 }
 
 fn environment(order: &Order, built_in_env: Option<&BTreeMap<String, String>>) -> Vec<String> {

@@ -254,3 +254,27 @@ fn our_own_roles_need_no_privileges() {
         built_in.line
     );
 }
+
+#[test]
+fn only_an_edge_is_given_the_token() {
+    let env = BTreeMap::from([(TOKEN_FILE.to_owned(), "/work/token".to_owned())]);
+    let check = |reference: &str, is_built_in, expected: &[&str]| {
+        let image = Present {
+            reference: reference.to_owned(),
+            is_built_in,
+            notes: Vec::new(),
+        };
+        let targets: Vec<_> = mounts(&order(|_, _| {}), &image, &env)
+            .into_iter()
+            .filter_map(|mount| mount.target)
+            .collect();
+        assert_eq!(targets, expected, "{reference}");
+    };
+    check(
+        "mesosphere/marathon-lb:v1.4.1",
+        true,
+        &[SANDBOX, "/work/token"],
+    );
+    check("mesosphere/marathon-lb:v1.4.1", false, &[SANDBOX]);
+    check(IMAGE, true, &[SANDBOX]);
+}
