@@ -151,13 +151,8 @@ pub(crate) fn describe_leftovers(data_dir: &Path) -> Vec<String> {
     for dir in agent_dirs(data_dir) {
         match zddcluster_agent::leftovers(&dir) {
             Ok(tasks) => lines.extend(tasks.into_iter().map(|task| {
-                let ports: Vec<String> = task.ports.iter().map(ToString::to_string).collect();
-                format!(
-                    "{} of {} (ports {})",
-                    task.task_id,
-                    task.app_id,
-                    ports.join(", ")
-                )
+                let ports = describe_ports(&task.ports);
+                format!("{} of {} (ports {ports})", task.task_id, task.app_id)
             })),
             Err(error) => lines.push(format!("{}: {error}", dir.display())),
         }
@@ -165,6 +160,38 @@ pub(crate) fn describe_leftovers(data_dir: &Path) -> Vec<String> {
     lines
 }
 
+/// Three or more in a row as a range: `80, 443, 10000-10100`.
+fn describe_ports(ports: &[u16]) -> String {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for &port in ports {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(port) => *last = port,
+            _ => runs.push((port, port)),
+        }
+    }
+    let run = |(first, last): (u16, u16)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}-{last}"),
+    };
+    runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
 fn say(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_in_a_row_are_a_range() {
+        assert_eq!(describe_ports(&[]), "");
+        assert_eq!(
+            describe_ports(&[80, 443, 9090, 9091, 10000, 10001, 10002, 65535]),
+            "80, 443, 9090, 9091, 10000-10002, 65535"
+        );
+        assert_eq!(describe_ports(&[31000, 30000]), "31000, 30000");
+    }
 }
