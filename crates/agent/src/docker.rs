@@ -12,7 +12,9 @@
 
 mod bundle;
 mod create;
+mod detect;
 mod engine;
+mod exit;
 mod image;
 mod leftovers;
 mod logs;
@@ -21,25 +23,24 @@ mod watcher;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-};
+use bollard::models::ContainerCreateBody;
 use tokio::time::Instant;
 use zddcluster_runtime::{Backoff, OnFailure, Tasks};
 
+pub use self::detect::{detect, hint, holds_containers, socket};
 pub use self::engine::{DEFAULT_SOCKET, EngineError};
 
 use self::engine::Engine;
+use self::exit::{exit_of, is_untouched, removed};
 use self::image::{Images, Present};
 use self::logs::Follower;
-use self::watcher::{Watch, Watcher};
+use self::watcher::Watcher;
 use crate::containerizer::{Containerizer, Exit, KillSignal, LaunchError, Order, Recovered};
-use crate::executor::cgroup::Limits;
 use crate::executor::{self, glog_line};
 use crate::process::{fetch, user};
 use crate::{ProcessContainerizer, durable};
@@ -64,9 +65,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// A container is looked at so often even if nothing is heard of it; the watcher's own list is ten times as quick.
 const LOOK_AGAIN: Duration = Duration::from_secs(120);
 
-/// The status of a process that was ended by SIGKILL, as the out-of-memory killer does.
-const KILLED_STATUS: i64 = 137;
-
 /// What the containerizer is told at its start.
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
@@ -87,65 +85,6 @@ pub enum NewImages {
     AsContainers,
     /// The processes' containerizer: only containers that are there already are looked after, until they end.
     AsProcesses,
-}
-
-/// Whether tasks under this work directory were given to an engine and may still be there. Blocks.
-///
-/// # Errors
-/// When the books cannot be read.
-pub fn holds_containers(work_dir: &Path) -> io::Result<bool> {
-    let entries = match std::fs::read_dir(work_dir.join("meta/tasks")) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        if entry?.path().join(CLAIM).exists() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The socket that `DOCKER_HOST` names, or the usual one.
-///
-/// # Errors
-/// A message with a hint when it names an engine that is not reached by a local socket: sandboxes are this machine's.
-pub fn socket(docker_host: Option<&str>) -> Result<String, String> {
-    match docker_host.filter(|host| !host.is_empty()) {
-        None => Ok(DEFAULT_SOCKET.to_owned()),
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(path) => Ok(path.to_owned()),
-            None => Err(format!(
-                "DOCKER_HOST is {host}, and only a local engine can mount sandboxes; \
-                 hint: DOCKER_HOST=unix://{DEFAULT_SOCKET}"
-            )),
-        },
-    }
-}
-
-/// Whether an engine answers: its version, or why not.
-///
-/// # Errors
-/// When none answers within three seconds.
-pub async fn detect(socket: &str) -> Result<String, EngineError> {
-    let version = Engine::new(socket).version().await?;
-    Ok(version
-        .version
-        .unwrap_or_else(|| "of an unknown version".to_owned()))
-}
-
-/// What to do about an engine that does not answer.
-pub fn hint(error: &EngineError) -> &'static str {
-    match error {
-        EngineError::Away { why, .. } if why.contains("ermission") => {
-            "run as root, or add your user to the group docker; or use --containerizer process"
-        }
-        EngineError::Away { .. } | EngineError::Slow { .. } | EngineError::Refused { .. } => {
-            "start the engine (for instance `systemctl start docker`), or name its socket by \
-             DOCKER_HOST=unix://PATH; or use --containerizer process"
-        }
-    }
 }
 
 /// The containerizer for a Docker engine.
@@ -481,64 +420,6 @@ fn failed(error: &EngineError) -> LaunchError {
     LaunchError::new(format!("Failed to launch container: {error}"))
 }
 
-/// Created and never started.
-fn is_untouched(container: &ContainerInspectResponse) -> bool {
-    status_of(container.state.as_ref()) == Some(ContainerStateStatusEnum::CREATED)
-}
-
-fn status_of(state: Option<&ContainerState>) -> Option<ContainerStateStatusEnum> {
-    state.and_then(|state| state.status)
-}
-
-/// How a container ended; `None` while it runs.
-fn exit_of(order: &Order, container: &ContainerInspectResponse) -> Option<Exit> {
-    use ContainerStateStatusEnum as Status;
-    let state = container.state.as_ref();
-    match status_of(state) {
-        Some(
-            Status::RUNNING
-            | Status::PAUSED
-            | Status::RESTARTING
-            | Status::STOPPING
-            | Status::EMPTY,
-        )
-        | None => None,
-        Some(Status::CREATED) => Some(Exit::Unknown {
-            message: "the agent died while it started the container".to_owned(),
-        }),
-        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => {
-            let status = state
-                .and_then(|state| state.exit_code)
-                .unwrap_or(KILLED_STATUS);
-            let was_out_of_memory = state.and_then(|state| state.oom_killed) == Some(true);
-            // A child may have been killed before, and the task have gone on.
-            if was_out_of_memory && status == KILLED_STATUS {
-                let limit = Limits::new(order.launch.cpus, order.launch.mem).memory;
-                // The engine does not say how much; the kernel kills at the limit.
-                return Some(Exit::MemoryLimit { limit, used: limit });
-            }
-            Some(exited(status))
-        }
-    }
-}
-
-fn exited(status: i64) -> Exit {
-    Exit::Exited {
-        status: i32::try_from(status).unwrap_or(i32::MAX),
-    }
-}
-
-/// A container that nobody but the agent should take away, and that is gone.
-fn removed(watch: &Watch<'_>) -> Exit {
-    match watch.status() {
-        Some(status) => exited(status),
-        None => Exit::Unknown {
-            message: "Container was removed by somebody else; its exit status is unknown"
-                .to_owned(),
-        },
-    }
-}
-
 #[async_trait]
 impl Containerizer for DockerContainerizer {
     fn name(&self) -> &'static str {
@@ -592,21 +473,5 @@ impl Containerizer for DockerContainerizer {
             return self.processes.clean(order).await;
         }
         self.clean_up(order).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_local_engines() {
-        assert_eq!(socket(None).as_deref(), Ok(DEFAULT_SOCKET));
-        assert_eq!(
-            socket(Some("unix:///run/user/1000/docker.sock")).as_deref(),
-            Ok("/run/user/1000/docker.sock")
-        );
-        let refused = socket(Some("tcp://10.0.0.1:2375")).unwrap_err();
-        assert!(refused.contains("hint: DOCKER_HOST=unix://"), "{refused}");
     }
 }

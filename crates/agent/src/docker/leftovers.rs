@@ -5,9 +5,10 @@
 use std::io;
 use std::sync::Arc;
 
+use super::CLAIM;
 use super::engine::Engine;
+use super::exit::{exit_of, is_untouched};
 use super::logs::Follower;
-use super::{CLAIM, exit_of, is_untouched};
 use crate::containerizer::{KillSignal, Order};
 
 /// The engine of a task that was given to one.

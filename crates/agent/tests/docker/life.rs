@@ -220,6 +220,9 @@ async fn a_bridged_port_answers_at_the_agents_address() {
     let Some(mut world) = World::start().await else {
         return;
     };
+    if !world.has_bridge().await {
+        return;
+    }
     let image = format!("mhausenblas/simpleservice:{}", world.cluster);
     world.images.push(image.clone());
     let port = std::net::TcpListener::bind("127.0.0.1:0")

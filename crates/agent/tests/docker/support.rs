@@ -98,6 +98,26 @@ impl World {
         Some(world)
     }
 
+    /// Whether the engine's bridge is there, or a line that says that it is not: an engine may run without one.
+    #[expect(
+        clippy::print_stderr,
+        reason = "who runs the tests is to know what did not run"
+    )]
+    pub(crate) async fn has_bridge(&self) -> bool {
+        let network = self.docker.inspect_network("bridge", None).await;
+        let name = network
+            .ok()
+            .and_then(|network| network.options)
+            .and_then(|options| options.get("com.docker.network.bridge.name").cloned());
+        let is_there = name
+            .as_ref()
+            .is_some_and(|name| Path::new("/sys/class/net").join(name).exists());
+        if !is_there {
+            eprintln!("skipped: the engine's bridge {name:?} is not there");
+        }
+        is_there
+    }
+
     /// The image with a shell.
     pub(crate) fn shell_image(&self) -> String {
         format!("{}:1", self.cluster)
