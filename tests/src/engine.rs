@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::Options;
+use crate::{Options, processes_of};
 
 /// How long an engine may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -197,6 +197,18 @@ impl Engine {
         Ok(containers)
     }
 
+    /// Containers whose beginnings are there and that an engine of our own, killed in the middle of their start, does not know
+    /// any more: it leaves their shim and an init that never became the container's program.
+    pub fn forgotten(&self) -> anyhow::Result<usize> {
+        let known = self.docker(&["ps", "--all", "--no-trunc", "--quiet"])?;
+        let dir = self.lock()?.dir.path().to_owned();
+        let shims = processes_of(&dir)
+            .into_values()
+            .filter(|command| command.contains("containerd-shim"))
+            .filter(|command| !known.lines().any(|id| command.contains(id)));
+        Ok(shims.count())
+    }
+
     /// What `docker inspect` says of a container or image.
     pub fn inspect(&self, name: &str) -> anyhow::Result<Value> {
         let mut found: Value = serde_json::from_str(&self.docker(&["inspect", name])?)?;
@@ -356,9 +368,26 @@ impl Drop for Engine {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             let _ = containerd.wait();
         }
-        // The host's network as containers joined it.
-        let network = own.dir.path().join("exec/netns/default");
-        let _ = rustix::mount::unmount(network, rustix::mount::UnmountFlags::DETACH);
+        // What the engine forgot when it was killed, and what it had mounted.
+        let dir = own.dir.path();
+        for pid in processes_of(dir).into_keys() {
+            let pid = i32::try_from(pid)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        // The innermost ones stand last.
+        for mounted in mounts
+            .lines()
+            .rev()
+            .filter_map(|line| line.split(' ').nth(1))
+            .filter(|mounted| Path::new(mounted).starts_with(dir))
+        {
+            let _ = rustix::mount::unmount(mounted, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 }
 
