@@ -1,8 +1,9 @@
-//! The two endpoints of edges: the stream of drain orders and what has drained (`model::edge` is the specification).
+//! The endpoints of edges: the stream of drain orders and what has drained (`model::edge` is the specification), and who is attached.
 
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use serde_json::json;
 use zddcluster_engine::Input;
 use zddcluster_model::EdgeId;
 use zddcluster_model::edge::Drained;
@@ -10,12 +11,13 @@ use zddcluster_model::edge::Drained;
 use crate::agents::{line_stream, read};
 use crate::api::Outcome;
 use crate::error::ApiError;
-use crate::http::{Call, empty};
+use crate::http::{Call, empty, ok};
 use crate::shared::{Message, Shared};
 
 /// `/zdd/v1/edges/…`.
 pub(crate) async fn route(shared: &Arc<Shared>, call: &Call, rest: &[&str]) -> Outcome {
     match (&call.method, rest) {
+        (&Method::GET, []) => Ok(ok(&json!({ "edges": shared.state().edges }))),
         (&Method::GET, [id, "drains"]) => {
             let edge_id = EdgeId::new(id);
             let (generation, receiver) = shared.links.open_edge(&edge_id);
@@ -38,7 +40,7 @@ pub(crate) async fn route(shared: &Arc<Shared>, call: &Call, rest: &[&str]) -> O
             }
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        (_, [_, "drains" | "drained"]) => Err(ApiError::wrong_method()),
+        (_, [] | [_, "drains" | "drained"]) => Err(ApiError::wrong_method()),
         _ => Err(ApiError::unknown_route(&call.path)),
     }
 }

@@ -8,3 +8,4 @@ mod events;
 mod links;
 mod mesos;
 mod store;
+mod token;

@@ -285,9 +285,19 @@ pub(super) async fn hint_at_edge(definition: &Value, context: &Context<'_>) {
     let Ok(apps) = context.front.marathon(Method::GET, "v2/apps", None).await else {
         return;
     };
-    if !apps["apps"].as_array().into_iter().flatten().any(is_edge) {
-        context.printer.hint(EDGE_HINT);
+    if apps["apps"].as_array().into_iter().flatten().any(is_edge) {
+        return;
     }
+    // One on its own is no app. Only our masters know this path.
+    let attached = context.front.mesos::<Value>("/zdd/v1/edges").await;
+    if attached.is_ok_and(|answer| {
+        answer["edges"]
+            .as_array()
+            .is_some_and(|ids| !ids.is_empty())
+    }) {
+        return;
+    }
+    context.printer.hint(EDGE_HINT);
 }
 
 /// Whether an app asks to be served by the edge.

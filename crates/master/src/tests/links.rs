@@ -99,6 +99,8 @@ async fn a_task_is_drained_before_it_is_killed() {
     cluster
         .until("the edge is attached", |state| state.edges.len() == 1)
         .await;
+    let attached = cluster.get("/zdd/v1/edges").await;
+    assert_eq!(attached.body, json!({"edges": ["e1"]}));
     cluster.call(Method::DELETE, "/v2/apps/a", "").await;
     let order: Value =
         serde_json::from_str(&drains.next(PATIENCE).await.unwrap().unwrap()).unwrap();
