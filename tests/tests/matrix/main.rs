@@ -7,7 +7,8 @@
 //! | master, agent | kill -9 of one role, all being processes of their own |
 //! | engine | its end as a restart of the service does it, or kill -9; containers run on (`live-restore`) |
 //!
-//! Each at rest and in the middle of a rolling update. Rounds of each: `ZDD_MATRIX_ROUNDS`, 2 unless set.
+//! Each at rest and in the middle of a rolling update. Rounds of each: `ZDD_MATRIX_ROUNDS`, 2 unless set; other moments:
+//! `ZDD_MATRIX_SEED`, a number.
 
 #![expect(clippy::print_stderr, reason = "the test tells its table")]
 
@@ -63,11 +64,9 @@ impl Moments {
     }
 }
 
-fn rounds() -> u64 {
-    std::env::var("ZDD_MATRIX_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(2)
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Kills the victim, and has it come back after a random while.
@@ -119,11 +118,12 @@ async fn cell(runner: Runner, victim: Victim, moment: Moment) -> anyhow::Result<
     let mut parts = Parts::start(runner, layout).await?;
     parts.post(0).await?;
     let mut before = parts.tasks_of(0).await;
-    let mut moments = Moments(0x5eed);
+    let seed = number("ZDD_MATRIX_SEED").unwrap_or(0x5eed);
+    let mut moments = Moments(seed + 16 * victim as u64 + moment as u64);
     let mut tally = Tally::default();
     let mut revision = 0;
-    for round in 0..rounds() {
-        let at = format!("{victim:?}, {moment:?}, round {round}");
+    for round in 0..number("ZDD_MATRIX_ROUNDS").unwrap_or(2) {
+        let at = format!("{victim:?}, {moment:?}, seed {seed}, round {round}");
         if moment == Moment::Rolling {
             revision += 1;
             parts.put(revision).await?;
