@@ -485,3 +485,51 @@ async fn who_has_another_token_does_not_join() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_agent_is_given_up_and_its_old_tasks_are_told_apart() -> anyhow::Result<()> {
+    let mut apart = Apart::new()?;
+    for role in ["master", "first agent", "second agent"] {
+        apart.start(role)?;
+    }
+    apart.agents_are(2).await;
+    let app: Value = serde_json::from_str(include_str!("../../examples/default/base.json"))?;
+    apart.send(Method::POST, "/v2/apps", &app).await?;
+    let before = apart.tasks_are(4).await;
+
+    // It closes nothing, as a host that lost its power.
+    let frozen = apart.running["first agent"].id();
+    signal(frozen, "-STOP")?;
+    apart.agents_are(1).await;
+    let replaced = eventually("four tasks beside the lost ones", || async {
+        let tasks = apart.tasks_are(4).await;
+        let n_kept = tasks.keys().filter(|id| before.contains_key(*id)).count();
+        match n_kept {
+            2 => Ok(tasks),
+            n => Err(n),
+        }
+    })
+    .await;
+
+    signal(frozen, "-CONT")?;
+    apart.agents_are(2).await;
+    eventually("the old tasks to end", || async {
+        let lost = before.keys().filter(|id| !replaced.contains_key(*id));
+        let alive: Vec<_> = lost.filter(|id| pid_of(id).is_some()).collect();
+        match alive.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{alive:?}")),
+        }
+    })
+    .await;
+    assert_eq!(apart.tasks_are(4).await, replaced);
+    Ok(())
+}
+
+fn signal(pid: u32, which: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill")
+        .args([which, &pid.to_string()])
+        .status()?;
+    anyhow::ensure!(status.success(), "kill {which} {pid}: {status}");
+    Ok(())
+}

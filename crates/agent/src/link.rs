@@ -29,6 +29,9 @@ use crate::outbox::Outbox;
 /// Silence after which a master is taken for dead: three missed keep-alives.
 const IDLE_LIMIT: Duration = Duration::from_millis(3 * KEEP_ALIVE_MILLIS);
 
+/// An agent that has nothing to say says so this often.
+const KEEP_ALIVE: Duration = Duration::from_millis(KEEP_ALIVE_MILLIS);
+
 /// How long a request may take; the master flushes before it answers.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -233,9 +236,13 @@ impl Link {
         );
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         loop {
-            let batch = self.outbox.next_batch(BATCH).await;
+            // Cancel-safe: nothing is taken out.
+            let batch = tokio::time::timeout(KEEP_ALIVE, self.outbox.next_batch(BATCH))
+                .await
+                .unwrap_or_default();
             let first = batch.first().map_or(0, |update| update.seq);
             let error = match self.post::<_, Acknowledged>(&url, &batch).await {
+                Ok(_) if batch.is_empty() => continue,
                 Ok(Acknowledged { acknowledged }) if acknowledged >= first => {
                     if !self.inbox.send(Message::Acknowledged(acknowledged)).await {
                         return Ok(());

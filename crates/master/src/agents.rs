@@ -21,6 +21,8 @@ use crate::shared::{Message, Shared};
 
 /// An agent that registered and opens no stream within this is treated as gone; it does so within milliseconds.
 const STREAM_DEADLINE: Duration = Duration::from_secs(15);
+/// Silence after which an agent is taken for gone: three missed keep-alives.
+const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE_MILLIS);
 /// Lines that may wait in a stream's own buffer; what does not fit waits in the link's queue.
 const LINE_BUFFER: usize = 64;
 
@@ -31,9 +33,24 @@ pub(crate) async fn route(shared: &Arc<Shared>, call: &Call, rest: &[&str]) -> O
         (&Method::GET, [id, "commands"]) => commands(shared, AgentId::new(id), epoch(call)?),
         (&Method::POST, [id, "statuses"]) => {
             let updates: Vec<StatusUpdate> = read(&call.body)?;
-            let acknowledged = shared
-                .statuses(AgentId::new(id), epoch(call)?, updates)
-                .await?;
+            let (agent_id, epoch) = (AgentId::new(id), epoch(call)?);
+            let is_attached = shared.links.hear(&agent_id, epoch);
+            let is_fenced = {
+                let state = shared.state();
+                let known = state.agents.get(&agent_id);
+                known.is_some_and(|agent| agent.epoch > epoch)
+            };
+            if updates.is_empty() && !is_fenced {
+                return match is_attached {
+                    true => Ok(ok(&Acknowledged { acknowledged: 0 })),
+                    // It registers again.
+                    false => Err(ApiError::new(
+                        StatusCode::NOT_FOUND,
+                        format!("agent {id} is not attached"),
+                    )),
+                };
+            }
+            let acknowledged = shared.statuses(agent_id, epoch, updates).await?;
             Ok(ok(&Acknowledged { acknowledged }))
         }
         (_, ["register"] | [_, "commands" | "statuses"]) => Err(ApiError::wrong_method()),
@@ -86,11 +103,40 @@ fn commands(shared: &Arc<Shared>, agent_id: AgentId, epoch: u64) -> Result<Respo
         .links
         .take(&agent_id, epoch)
         .map_err(|error| ApiError::new(StatusCode::CONFLICT, error.to_string()))?;
+    watch_silence(shared, agent_id.clone(), generation);
     let gone = Message::AgentGone {
         agent_id,
         generation,
     };
     Ok(line_stream(shared, "agent-commands", receiver, gone))
+}
+
+/// Gives an agent up that is silent although its stream is open: frozen, or on a host that is no more.
+fn watch_silence(shared: &Arc<Shared>, agent_id: AgentId, generation: u64) {
+    let watcher = Arc::clone(shared);
+    shared
+        .tasks
+        .spawn("agent-silence", OnFailure::Log, async move {
+            let token = watcher.token().clone();
+            while let Some(heard) = watcher.links.heard(&agent_id, generation) {
+                if heard.elapsed() >= SILENCE {
+                    tracing::warn!(%agent_id, seconds = SILENCE.as_secs(), "agent is silent: taken for gone");
+                    watcher
+                        .send(Message::AgentGone {
+                            agent_id,
+                            generation,
+                        })
+                        .await?;
+                    break;
+                }
+                tokio::select! {
+                    // Cancel-safe: both only wait.
+                    () = token.cancelled() => break,
+                    () = tokio::time::sleep_until(heard + SILENCE) => {}
+                }
+            }
+            Ok(())
+        });
 }
 
 /// Answers with one JSON object a line, and blank lines while there is nothing to say, until the reader or the queue is gone;

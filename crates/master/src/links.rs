@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use zddcluster_model::agent::Command;
 use zddcluster_model::edge::DrainOrder;
 use zddcluster_model::{AgentId, EdgeId, TaskId};
@@ -40,6 +41,8 @@ struct Inner {
 struct AgentLink {
     epoch: u64,
     generation: u64,
+    /// When it last sent something.
+    heard: Instant,
     sender: mpsc::Sender<Command>,
     /// Waits for the stream.
     receiver: Option<mpsc::Receiver<Command>>,
@@ -81,6 +84,7 @@ impl Links {
         let link = AgentLink {
             epoch,
             generation,
+            heard: Instant::now(),
             sender,
             receiver: Some(receiver),
         };
@@ -107,6 +111,24 @@ impl Links {
         }
         let receiver = link.receiver.take().ok_or_else(not_registered)?;
         Ok((link.generation, receiver))
+    }
+
+    /// Notes that an agent sent something; false if no such one is attached.
+    pub(crate) fn hear(&self, agent_id: &AgentId, epoch: u64) -> bool {
+        let mut inner = self.lock();
+        let link = inner.agents.get_mut(agent_id);
+        let Some(link) = link.filter(|link| link.epoch == epoch) else {
+            return false;
+        };
+        link.heard = Instant::now();
+        true
+    }
+
+    /// When an agent last sent something; `None` if it has attached anew since this generation, or left.
+    pub(crate) fn heard(&self, agent_id: &AgentId, generation: u64) -> Option<Instant> {
+        let inner = self.lock();
+        let link = inner.agents.get(agent_id)?;
+        (link.generation == generation).then_some(link.heard)
     }
 
     /// The present generation of an agent's queue.

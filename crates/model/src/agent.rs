@@ -9,7 +9,8 @@
 //! An agent registers, then opens the command stream; whenever that stream ends it registers again with the list of all
 //! its tasks, and the master sends anew what is missing. Launches are idempotent by task id. Statuses are numbered and
 //! kept by the agent until the master, after its flush, acknowledges them. `epoch` grows with every start of an agent
-//! process; a master refuses an older one. Blank lines on the command stream are keep-alives.
+//! process; a master refuses an older one. Blank lines on the command stream are keep-alives; an agent that has no statuses sends an empty
+//! list as often. Whoever hears nothing of the other for three of them takes it for gone: a host that lost its power closes nothing.
 
 use std::collections::BTreeMap;
 
@@ -23,9 +24,9 @@ use crate::time::Timestamp;
 /// The version of this protocol; both sides refuse another.
 pub const PROTOCOL: u32 = 1;
 
-/// How often the master writes a blank line on an idle command stream, milliseconds.
+/// How often the master writes a blank line on an idle command stream, and an agent without statuses an empty list, milliseconds.
 ///
-/// A third of the silence after which an agent takes its master for dead (30 s).
+/// A third of the silence after which each takes the other for dead (30 s).
 pub const KEEP_ALIVE_MILLIS: u64 = 10_000;
 
 /// What an agent offers, whatever the host really has.

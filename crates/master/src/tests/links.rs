@@ -82,10 +82,19 @@ async fn an_agent_is_let_in_once_and_the_newest_wins() {
         )
         .await;
     assert_eq!(statuses.status, StatusCode::CONFLICT);
+    let keep_alive = format!("/zdd/v1/agents/{id}/statuses?epoch=5");
+    let heard = cluster.call(Method::POST, &keep_alive, "[]").await;
+    assert_eq!(heard.status, StatusCode::OK);
     drop(second);
     cluster
         .until("the agent is away", |state| !is_connected(state))
         .await;
+    let unheard = cluster.call(Method::POST, &keep_alive, "[]").await;
+    assert_eq!(
+        unheard.status,
+        StatusCode::NOT_FOUND,
+        "it has to register again"
+    );
     cluster.stop().await;
 }
 
