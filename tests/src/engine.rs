@@ -36,6 +36,8 @@ pub struct Engine {
 struct Own {
     dir: TempDir,
     driver: String,
+    /// Whether containers run on while it is away (`live-restore`); else it ends them, at its own end or at its next start.
+    keeps_containers: bool,
     /// Lives as long as this: it, not the engine, holds the containers.
     containerd: Option<Child>,
     child: Option<Child>,
@@ -111,6 +113,7 @@ impl Engine {
             own: Some(Mutex::new(Own {
                 dir,
                 driver: driver.trim().to_owned(),
+                keeps_containers: true,
                 containerd: None,
                 child: None,
             })),
@@ -275,7 +278,6 @@ impl Engine {
                 path("containerd-state"),
             );
             fs::write(path("containerd.toml"), config)?;
-            fs::write(path("config.json"), "{}")?;
             let child = Command::new("containerd")
                 .args(["--config", &path("containerd.toml")])
                 .stdin(Stdio::null())
@@ -285,6 +287,8 @@ impl Engine {
                 .context("cannot run `containerd`")?;
             own.containerd = Some(child);
         }
+        let config = format!("{{\"live-restore\": {}}}", own.keeps_containers);
+        fs::write(path("config.json"), config)?;
         let mut command = Command::new("dockerd");
         command
             .args(["--config-file", &path("config.json")])
@@ -293,8 +297,8 @@ impl Engine {
             .args(["--pidfile", &path("pid")])
             .args(["--containerd", &containerd])
             .args(["--host", &self.host()])
-            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
-            .arg("--live-restore")
+            // Not `--bridge none`: that would delete the bridge of the machine's own engine.
+            .args(["--iptables=false", "--ip6tables=false"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -318,7 +322,7 @@ impl Engine {
         }
     }
 
-    /// Ends an engine of the test's own as a restart of the service does; its containers run on.
+    /// Ends an engine of the test's own as a restart of the service does.
     pub fn stop(&self) -> anyhow::Result<()> {
         let mut own = self.lock()?;
         let mut child = own.child.take().context("it does not run")?;
@@ -328,7 +332,14 @@ impl Engine {
         Ok(())
     }
 
-    /// kill -9 of it; its containers run on.
+    /// Whether containers run on while it is away, from its next start on. They do unless told otherwise, and do not in an
+    /// engine as it is installed.
+    pub fn keep_containers(&self, keeps: bool) -> anyhow::Result<()> {
+        self.lock()?.keeps_containers = keeps;
+        Ok(())
+    }
+
+    /// kill -9 of it; its containers run on, at least until its next start.
     pub fn kill(&self) -> anyhow::Result<()> {
         let mut own = self.lock()?;
         let mut child = own.child.take().context("it does not run")?;

@@ -6,6 +6,7 @@
 //! | both | kill -9 of `up`, which is master and agents in one process |
 //! | master, agent | kill -9 of one role, all being processes of their own |
 //! | engine | its end as a restart of the service does it, or kill -9; containers run on (`live-restore`) |
+//! | containers | the same, and the engine ends the containers: each task is replaced |
 //!
 //! Each at rest and in the middle of a rolling update. Rounds of each: `ZDD_MATRIX_ROUNDS`, 2 unless set; other moments:
 //! `ZDD_MATRIX_SEED`, a number.
@@ -30,6 +31,7 @@ enum Victim {
     Master,
     Agent,
     Engine,
+    Containers,
 }
 
 /// What goes on meanwhile.
@@ -77,7 +79,7 @@ async fn strike(parts: &mut Parts, victim: Victim, moments: &mut Moments) -> any
         Victim::Master => &["master"],
         Victim::Agent if moments.0 & (1 << 40) == 0 => &["first agent"],
         Victim::Agent => &["second agent"],
-        Victim::Engine => {
+        Victim::Engine | Victim::Containers => {
             let engine = parts.engine().expect("it has one").clone();
             parts.note_starts()?;
             let is_kill = moments.0 & (1 << 40) == 0;
@@ -107,7 +109,7 @@ async fn strike(parts: &mut Parts, victim: Victim, moments: &mut Moments) -> any
 /// One cell of the table.
 async fn cell(runner: Runner, victim: Victim, moment: Moment) -> anyhow::Result<Tally> {
     let layout = match victim {
-        Victim::Both | Victim::Engine => Layout::Together,
+        Victim::Both | Victim::Engine | Victim::Containers => Layout::Together,
         Victim::Master | Victim::Agent => Layout::Apart,
     };
     // How long a rolling update takes when nothing disturbs it.
@@ -115,6 +117,14 @@ async fn cell(runner: Runner, victim: Victim, moment: Moment) -> anyhow::Result<
         Runner::Processes => Duration::from_millis(250),
         Runner::Containers(_) => Duration::from_secs(3),
     };
+    if let Runner::Containers(engine) = &runner
+        && engine.is_own()
+    {
+        // From its next start on, which is in a moment.
+        engine.keep_containers(victim != Victim::Containers)?;
+        engine.stop()?;
+        engine.start()?;
+    }
     let mut parts = Parts::start(runner, layout).await?;
     parts.post(0).await?;
     let mut before = parts.tasks_of(0).await;
@@ -153,17 +163,23 @@ async fn cell(runner: Runner, victim: Victim, moment: Moment) -> anyhow::Result<
         parts.note_starts()?;
         let started = parts.started()?;
         let expected = (1 + usize::try_from(revision)?) * REVISION_TASKS;
-        assert_eq!(
-            started.len(),
-            expected,
-            "{at}: tasks were lost and started anew: {started:?}, before {before:?}, now {now:?}"
-        );
         let of_now: BTreeSet<_> = now.keys().collect();
         assert!(of_now.iter().all(|id| started.contains(*id)), "{at}");
-        if moment == Moment::Idle {
-            assert_eq!(living, before, "{at}");
-        }
-        before = now;
+        before = if victim == Victim::Containers {
+            let stayed = before.iter().filter(|(id, _)| now.contains_key(*id));
+            assert_eq!(stayed.count(), 0, "{at}: {before:?}, now {now:?}");
+            now
+        } else {
+            assert_eq!(
+                started.len(),
+                expected,
+                "{at}: tasks were lost and started anew: {started:?}, before {before:?}, now {now:?}"
+            );
+            if moment == Moment::Idle {
+                assert_eq!(living, before, "{at}");
+            }
+            now
+        };
         tally.n_rounds += 1;
         tally.n_started = started.len();
     }
@@ -199,7 +215,7 @@ async fn table(name: &str, runner: Runner, victims: &[Victim]) -> anyhow::Result
             writeln!(table, "{line}")?;
         }
     }
-    eprintln!("no task twice, none lost, nothing left:\n{table}");
+    eprintln!("no task twice, none lost but those the engine ended, nothing left:\n{table}");
     Ok(())
 }
 
@@ -216,7 +232,7 @@ async fn containers_survive_whatever_dies() -> anyhow::Result<()> {
     };
     let mut victims = vec![Victim::Both, Victim::Master, Victim::Agent];
     if engine.is_own() {
-        victims.push(Victim::Engine);
+        victims.extend([Victim::Engine, Victim::Containers]);
     } else {
         eprintln!("the end of the engine is skipped: others use it, too");
     }
