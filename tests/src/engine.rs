@@ -348,6 +348,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Has an engine of the test's own listen and answer nothing, until it is [thawed](Self::thaw).
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Undoes [`freeze`](Self::freeze).
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let own = self.lock()?;
+        let child = own.child.as_ref().context("it does not run")?;
+        let pid = rustix::process::Pid::from_child(child);
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     fn lock(&self) -> anyhow::Result<std::sync::MutexGuard<'_, Own>> {
         let own = self.own.as_ref().context("others use this engine")?;
         Ok(own.lock().unwrap_or_else(PoisonError::into_inner))
@@ -359,7 +376,8 @@ impl Drop for Engine {
         if self.own.is_none() {
             return;
         }
-        // A test that failed may have left it ended.
+        // A test that failed may have left it frozen or ended.
+        let _ = self.thaw();
         if self.docker(&["version"]).is_err() {
             let _ = self.start();
         }

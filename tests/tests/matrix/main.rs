@@ -6,6 +6,7 @@
 //! | both | kill -9 of `up`, which is master and agents in one process |
 //! | master, agent | kill -9 of one role, all being processes of their own |
 //! | engine | its end as a restart of the service does it, or kill -9; containers run on (`live-restore`) |
+//! | frozen | the engine listens and does not answer, for up to six seconds: longer than it is asked whether it is there |
 //! | containers | the same, and the engine ends the containers: each task is replaced |
 //!
 //! Each at rest and in the middle of a rolling update. Rounds of each: `ZDD_MATRIX_ROUNDS`, 2 unless set; other moments:
@@ -31,6 +32,7 @@ enum Victim {
     Master,
     Agent,
     Engine,
+    Frozen,
     Containers,
 }
 
@@ -79,6 +81,12 @@ async fn strike(parts: &mut Parts, victim: Victim, moments: &mut Moments) -> any
         Victim::Master => &["master"],
         Victim::Agent if moments.0 & (1 << 40) == 0 => &["first agent"],
         Victim::Agent => &["second agent"],
+        Victim::Frozen => {
+            let engine = parts.engine().expect("it has one");
+            engine.freeze()?;
+            tokio::time::sleep(away * 12).await;
+            return engine.thaw();
+        }
         Victim::Engine | Victim::Containers => {
             let engine = parts.engine().expect("it has one").clone();
             parts.note_starts()?;
@@ -109,13 +117,13 @@ async fn strike(parts: &mut Parts, victim: Victim, moments: &mut Moments) -> any
 /// One cell of the table.
 async fn cell(runner: Runner, victim: Victim, moment: Moment) -> anyhow::Result<Tally> {
     let layout = match victim {
-        Victim::Both | Victim::Engine | Victim::Containers => Layout::Together,
+        Victim::Both | Victim::Engine | Victim::Frozen | Victim::Containers => Layout::Together,
         Victim::Master | Victim::Agent => Layout::Apart,
     };
     // How long a rolling update takes when nothing disturbs it.
     let update_takes = match runner {
-        Runner::Processes => Duration::from_millis(250),
-        Runner::Containers(_) => Duration::from_secs(3),
+        Runner::Processes => Duration::from_millis(150),
+        Runner::Containers(_) => Duration::from_millis(1500),
     };
     if let Runner::Containers(engine) = &runner
         && engine.is_own()
@@ -232,7 +240,7 @@ async fn containers_survive_whatever_dies() -> anyhow::Result<()> {
     };
     let mut victims = vec![Victim::Both, Victim::Master, Victim::Agent];
     if engine.is_own() {
-        victims.extend([Victim::Engine, Victim::Containers]);
+        victims.extend([Victim::Engine, Victim::Frozen, Victim::Containers]);
     } else {
         eprintln!("the end of the engine is skipped: others use it, too");
     }
