@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -201,8 +203,11 @@ fn any_definition() -> impl Strategy<Value = Value> {
         .prop_map(|(cpus, instances, env, labels, mut ports, require_ports)| {
             ports.sort_unstable();
             ports.dedup();
-            let env: serde_json::Map<String, Value> =
-                env.into_iter().map(|(k, v)| (k, Value::from(v.replace('\0', "")))).collect();
+            // No process can be given a NUL, neither in a variable nor in a label.
+            let without_nul = |map: BTreeMap<String, String>| -> serde_json::Map<String, Value> {
+                map.into_iter().map(|(k, v)| (k, Value::from(v.replace('\0', "")))).collect()
+            };
+            let (env, labels) = (without_nul(env), without_nul(labels));
             body(json!({"cpus": cpus, "mem": cpus / 3.0, "instances": instances, "env": env, "labels": labels,
                 "ports": ports, "requirePorts": require_ports,
                 "upgradeStrategy": {"minimumHealthCapacity": (cpus / 1e9), "maximumOverCapacity": 0.1}}))
