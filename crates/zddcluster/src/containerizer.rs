@@ -15,10 +15,6 @@ use zddcluster_runtime::Tasks;
 
 use crate::fault::Fault;
 
-/// Whether `auto` looks for an engine. Off while tests and users of `auto` expect processes; `--containerizer docker` is
-/// not touched by it.
-const AUTO_LOOKS_FOR_DOCKER: bool = false;
-
 /// The decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
@@ -50,7 +46,7 @@ pub(crate) async fn choose(wanted: Containerizer, work_dirs: &[PathBuf]) -> Resu
                 }
             }
         }
-        Containerizer::Auto if AUTO_LOOKS_FOR_DOCKER => {
+        Containerizer::Auto => {
             let detected = match &socket {
                 Ok(socket) => docker::detect(socket)
                     .await
@@ -66,10 +62,6 @@ pub(crate) async fn choose(wanted: Containerizer, work_dirs: &[PathBuf]) -> Resu
                 (socket, Err(why)) => with_processes(&why, socket.ok(), work_dirs).await,
                 (Err(why), Ok(_)) => with_processes(&why, None, work_dirs).await,
             }
-        }
-        Containerizer::Auto => {
-            let why = "--containerizer docker for containers of a Docker engine";
-            with_processes(why, socket.ok(), work_dirs).await
         }
         Containerizer::Process => with_processes("as asked for", socket.ok(), work_dirs).await,
     }
