@@ -25,10 +25,10 @@ const APP: &str = "/crash/journal";
 const STEADY: &str = "/crash/steady";
 
 /// Three tasks that write down their start, outside of their sandbox, and then wait. `revision` makes a new version, which
-/// is rolled out one by one.
+/// is rolled out one by one. They ignore SIGTERM: each replacement takes their grace, so that kills find a deployment under way.
 fn app(app_id: &str, starts: &Path, revision: u64) -> Value {
     let cmd = format!(
-        "echo $MESOS_TASK_ID $$ >> {} && exec sleep 100000",
+        "trap '' TERM; echo $MESOS_TASK_ID $$ >> {} && exec sleep 100000",
         starts.display()
     );
     json!({
