@@ -6,7 +6,7 @@
 //!   checks, timer                  (this crate)                     checks, callers
 //! ```
 //!
-//! The master feeds it and carries out its effects; the simulator ([`sim`], tests) does the same under virtual time. The
+//! The master feeds it and carries out its effects; the simulator (`sim`, in tests) does the same under virtual time. The
 //! same inputs at the same times always give the same effects.
 //!
 //! Reading order: [`input`] and [`effect`] are the alphabet, [`state`] is what is kept; `deployment` plans and runs changes,
