@@ -48,8 +48,8 @@ fn order(change: impl FnOnce(&mut LaunchTask, &mut DockerEngine)) -> Order {
     });
     Order {
         launch,
-        sandbox: "/work/runs/76d75960".into(),
-        task_dir: "/work/meta/x".into(),
+        sandbox: "/agent/runs/76d75960".into(),
+        task_dir: "/agent/meta/x".into(),
         container_name: "mesos-145f052d-S1.76d75960".to_owned(),
         ip: "127.0.0.11".to_owned(),
     }
@@ -76,7 +76,7 @@ fn as_the_lab_ran_it() {
         "Running docker -H unix:///var/run/docker.sock run --cpu-shares 102 --memory 33554432 \
          -e HEALTH_MAX=5000 -e LIBPROCESS_IP=127.0.0.11 -e MARATHON_APP_LABELS= \
          -e MESOS_CONTAINER_NAME=mesos-145f052d-S1.76d75960 -e MESOS_SANDBOX=/mnt/mesos/sandbox -e PORT0=1765 \
-         -v /work/runs/76d75960:/mnt/mesos/sandbox --net host --name mesos-145f052d-S1.76d75960 \
+         -v /agent/runs/76d75960:/mnt/mesos/sandbox --net host --name mesos-145f052d-S1.76d75960 \
          mhausenblas/simpleservice:0.4.0"
     );
     let host = body.host_config.unwrap();
@@ -201,7 +201,7 @@ fn volumes_parameters_and_refusals() {
         plan.unwrap().body.host_config.unwrap().binds.unwrap(),
         [
             "/var/a:/etc/a:ro",
-            "/work/runs/76d75960/inside:/mnt/mesos/sandbox/b:rw"
+            "/agent/runs/76d75960/inside:/mnt/mesos/sandbox/b:rw"
         ]
     );
     let refused = with_volumes(vec![volume("data", None, VolumeMode::Rw)]).unwrap_err();
@@ -257,7 +257,7 @@ fn our_own_roles_need_no_privileges() {
 
 #[test]
 fn only_an_edge_is_given_the_token() {
-    let env = BTreeMap::from([(TOKEN_FILE.to_owned(), "/work/token".to_owned())]);
+    let env = BTreeMap::from([(TOKEN_FILE.to_owned(), "/agent/token".to_owned())]);
     let check = |reference: &str, is_built_in, expected: &[&str]| {
         let image = Present {
             reference: reference.to_owned(),
@@ -273,7 +273,7 @@ fn only_an_edge_is_given_the_token() {
     check(
         "mesosphere/marathon-lb:v1.4.1",
         true,
-        &[SANDBOX, "/work/token"],
+        &[SANDBOX, "/agent/token"],
     );
     check("mesosphere/marathon-lb:v1.4.1", false, &[SANDBOX]);
     check(IMAGE, true, &[SANDBOX]);
