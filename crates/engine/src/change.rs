@@ -1,10 +1,12 @@
 //! Commands: from a request to the tree it wants, and the answer.
 //!
-//! What becomes of the wanted tree is decided in [`deploy`]; which service ports apps get, in [`ports`].
+//! What becomes of the wanted tree is decided in [`deploy`]; which service ports apps get, in [`ports`]; how a plan is undone,
+//! in [`rollback`].
 //! Source: contract marathon §1.12, §2.3, §2.4.
 
 mod deploy;
 mod ports;
+mod rollback;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,6 +70,7 @@ impl Turn<'_> {
                     Err(Refusal::UnknownDeployment(deployment_id))
                 }
             }
+            Command::RollBackDeployment { deployment_id } => self.roll_back(deployment_id),
             Command::ResetDelay { app_id } => {
                 if self.state.queue.contains_key(&app_id) {
                     self.reset_backoff(&app_id);
@@ -205,23 +208,7 @@ impl Turn<'_> {
             update.apply(current)?
         };
         assign_service_ports(&mut app, Some(current), used)?;
-        app.version = current.version;
-        app.version_info = current.version_info;
-        if app == *current {
-            return Ok(app);
-        }
-        let is_scaled = differs_in_instances_only(current, &app);
-        let last_config_change_at = if is_scaled {
-            current.config_version()
-        } else {
-            version
-        };
-        app.version = version;
-        app.version_info = Some(VersionInfo {
-            last_scaling_at: version,
-            last_config_change_at,
-        });
-        Ok(app)
+        Ok(with_versions(app, current, version))
     }
 
     fn delete_app(&mut self, app_id: &AppId, force: bool) -> Result<Answer, Refusal> {
@@ -341,6 +328,28 @@ impl Turn<'_> {
             }
         }
     }
+}
+
+/// `app`, which is to replace `current`, with the versions that come of their difference: `current`'s own without any.
+///
+/// Source: contract marathon §1.12.
+fn with_versions(mut app: App, current: &App, version: Timestamp) -> App {
+    app.version = current.version;
+    app.version_info = current.version_info;
+    if app == *current {
+        return app;
+    }
+    let last_config_change_at = if differs_in_instances_only(current, &app) {
+        current.config_version()
+    } else {
+        version
+    };
+    app.version = version;
+    app.version_info = Some(VersionInfo {
+        last_scaling_at: version,
+        last_config_change_at,
+    });
+    app
 }
 
 /// An app of a list that is not there yet; `used` are the service ports of all apps, to which its own are added.

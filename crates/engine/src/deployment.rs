@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   begin_step ──▶ deployment_info, checks ──▶ advance* ──all actions done──▶ step_success ──▶ begin_step │ finish
-//!                                                  └──cancel (forced over)──▶ step_failure, failed
+//!                                                  └──cancel (stopped, rolled back, forced over)──▶ failed
 //! ```
 //!
 //! Source: contract marathon §3.2-3.4, §3.7, §3.9.
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::{ActionKind, Step};
+use zddcluster_model::deployment::ActionKind;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::task::{ReadinessResponse, ReadinessResult};
 use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState};
@@ -133,6 +133,16 @@ impl Turn<'_> {
         }
     }
 
+    /// Says that the current step of a deployment fails: another one is forced over it.
+    pub(crate) fn fail_step(&mut self, id: &DeploymentId) {
+        if let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) {
+            self.publish(EventKind::DeploymentStepFailure {
+                plan: Arc::clone(&deployment.plan),
+                current_step: deployment.plan.steps[deployment.step_idx].clone(),
+            });
+        }
+    }
+
     /// Stops a deployment where it is: tasks stay as they are, queued launches are dropped, nothing is rolled back.
     pub(crate) fn cancel(&mut self, id: &DeploymentId) {
         let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) else {
@@ -143,11 +153,6 @@ impl Turn<'_> {
         for app_id in plan.affected_apps() {
             self.state.queue.remove_mut(&app_id);
         }
-        let current_step: Step = plan.steps[deployment.step_idx].clone();
-        self.publish(EventKind::DeploymentStepFailure {
-            plan: Arc::clone(&plan),
-            current_step,
-        });
         self.publish(EventKind::DeploymentFailed {
             id: id.clone(),
             plan,
@@ -160,6 +165,10 @@ impl Turn<'_> {
             self.state.deployments.remove_mut(id);
             for app_id in deployment.plan.affected_apps() {
                 self.touch(&app_id);
+                // Kept until now for a rollback.
+                if self.state.root.app(&app_id).is_none() {
+                    self.forget_versions(&app_id);
+                }
             }
         }
         self.persist(persist::remove_deployment(id));
@@ -299,8 +308,11 @@ impl Turn<'_> {
             .map(Arc::clone)
             .collect();
         let wanted = *scaling.wanted.get_or_insert_with(|| {
-            let missing = (i64::from(app.instances) - tasks.len() as i64).max(0);
-            missing + new.len() as i64
+            // Those on their way out for another reason (a stopped removal) will not be instances.
+            let stays = |task: &&Arc<Task>| task.killing.is_none();
+            let n_left = tasks.iter().filter(stays).count() as i64;
+            let missing = (i64::from(app.instances) - n_left).max(0);
+            missing + new.iter().filter(stays).count() as i64
         });
         let queued = i64::from(self.state.queued_of(&app.id));
         let missing = wanted - new.len() as i64 - queued;
@@ -365,15 +377,6 @@ impl Turn<'_> {
         self.reset_backoff(app_id);
         if self.state.failures.remove_mut(app_id) {
             self.persist(persist::remove_failure(app_id));
-        }
-        // Its history goes too, unless it has been created anew meanwhile.
-        if self.state.root.app(app_id).is_none()
-            && let Some(apps) = self.state.versions.get(app_id).map(Arc::clone)
-        {
-            for app in apps.iter() {
-                self.persist(persist::remove_version(app_id, app.version));
-            }
-            self.state.versions.remove_mut(app_id);
         }
         self.publish(EventKind::AppTerminated {
             app_id: app_id.clone(),

@@ -142,6 +142,11 @@ pub enum Command {
         /// The plan.
         deployment_id: DeploymentId,
     },
+    /// DELETE /v2/deployments/{id}: stop, and deploy the state before it.
+    RollBackDeployment {
+        /// The plan.
+        deployment_id: DeploymentId,
+    },
     /// DELETE /v2/queue/{id}/delay.
     ResetDelay {
         /// The app.

@@ -262,6 +262,10 @@ impl Turn<'_> {
         }
         self.unbalance(&task.app_id);
         self.drop_unused_checks(&task);
+        let is_gone = self.state.root.app(&task.app_id).is_none();
+        if is_gone && self.state.tasks_of(&task.app_id).next().is_none() {
+            self.forget_versions(&task.app_id);
+        }
         let mut completed = (*self.state.completed).clone();
         if completed.len() >= COMPLETED_KEPT {
             completed.remove(0);

@@ -30,6 +30,7 @@ mod launch;
 mod persist;
 mod placement;
 mod plan;
+mod regroup;
 mod rollout;
 mod scale;
 #[cfg(test)]

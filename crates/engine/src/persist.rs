@@ -5,7 +5,7 @@
 //! | `meta/cluster` | master UUID, clock, number of the next agent |
 //! | `version/<app id>@<version>` | an app definition |
 //! | `group/<group id>` | version, dependencies and the versions of its own apps |
-//! | `deployment/<id>` | steps, and per affected app its version before and after |
+//! | `deployment/<id>` | steps, per affected app its version before and after, and what becomes of groups |
 //! | `task/<id>` | a launched or lost task, without health |
 //! | `agent/<id>` | an agent |
 //! | `failure/<app id>` | the last bad end of a task |
@@ -25,6 +25,7 @@ use zddcluster_model::deployment::{Plan, Step};
 use zddcluster_model::task::TaskFailure;
 use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
 
+use crate::regroup::{GroupChange, set_group};
 use crate::state::{Agent, Deployment, ReplayError, State, Task};
 use crate::turn::index_task;
 use crate::{Config, Mutation};
@@ -135,6 +136,8 @@ struct StoredDeployment {
     before: BTreeMap<AppId, Timestamp>,
     after: BTreeMap<AppId, Timestamp>,
     sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
+    #[serde(default)]
+    groups: BTreeMap<AppId, GroupChange>,
 }
 
 fn deployment_record(deployment: &Deployment) -> Record {
@@ -152,6 +155,7 @@ fn deployment_record(deployment: &Deployment) -> Record {
         before: versions(&plan.original),
         after: versions(&plan.target),
         sentenced: deployment.sentenced.clone(),
+        groups: (*deployment.groups).clone(),
     };
     (format!("deployment/{}", plan.id), json(&stored))
 }
@@ -376,7 +380,9 @@ fn replay_tree(
 }
 
 fn replay_deployment(state: &State, id: DeploymentId, stored: StoredDeployment) -> Deployment {
-    let tree = |versions: &BTreeMap<AppId, Timestamp>, version: Timestamp| {
+    let tree = |versions: &BTreeMap<AppId, Timestamp>,
+                dependencies: fn(&GroupChange) -> &Option<BTreeSet<AppId>>,
+                version: Timestamp| {
         let mut root = (*state.root).clone();
         let apps: BTreeSet<&AppId> = stored
             .steps
@@ -393,13 +399,20 @@ fn replay_deployment(state: &State, id: DeploymentId, stored: StoredDeployment) 
                 None => root,
             };
         }
+        for (id, change) in &stored.groups {
+            set_group(&mut root, id, dependencies(change).as_ref(), version);
+        }
         root.version = version;
         Arc::new(root)
     };
     let plan = Plan {
         id,
-        original: tree(&stored.before, stored.original_version),
-        target: tree(&stored.after, stored.version),
+        original: tree(
+            &stored.before,
+            |change| &change.before,
+            stored.original_version,
+        ),
+        target: tree(&stored.after, |change| &change.after, stored.version),
         steps: stored.steps.clone(),
         version: stored.version,
     };
@@ -408,5 +421,6 @@ fn replay_deployment(state: &State, id: DeploymentId, stored: StoredDeployment) 
         step_idx: 0,
         actions: Vec::new(),
         sentenced: stored.sentenced,
+        groups: Arc::new(stored.groups),
     }
 }

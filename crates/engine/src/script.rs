@@ -229,6 +229,14 @@ impl Script {
         self.report(&task.expect("a killed task"), TaskState::Killed);
     }
 
+    /// One killed task ends, the first of all, its app perhaps gone.
+    pub(crate) fn end_one_of_all(&mut self) {
+        let mut tasks = self.engine.state().tasks.values().cloned();
+        let task = tasks.find(|task| task.state == TaskState::Killing);
+        drop(tasks);
+        self.report(&task.expect("a killed task"), TaskState::Killed);
+    }
+
     /// A round of all health checks of all running tasks.
     pub(crate) fn answer_checks(&mut self, is_good: bool) {
         let tasks: Vec<Arc<Task>> = self.engine.state().tasks.values().cloned().collect();

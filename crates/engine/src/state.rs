@@ -17,6 +17,7 @@ use zddcluster_model::task::{HealthResult, IpAddress, ReadinessResult, TaskFailu
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
+use crate::regroup::GroupChange;
 use crate::rollout::Rollout;
 use crate::scale::Scaling;
 
@@ -202,6 +203,8 @@ pub struct Deployment {
     pub actions: Vec<RunningAction>,
     /// Tasks that a kill with `scale` has named, by app: the first to go.
     pub sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
+    /// What the plan does to groups themselves, for a rollback.
+    pub(crate) groups: Arc<BTreeMap<AppId, GroupChange>>,
 }
 
 /// One action of the running step.

@@ -3,6 +3,7 @@
 mod apps;
 mod checks;
 mod cluster;
+mod deployments;
 mod errors;
 mod events;
 mod links;

@@ -15,6 +15,7 @@ use crate::effect::{Answer, Effect, Refusal};
 use crate::input::Origin;
 use crate::persist;
 use crate::plan::steps;
+use crate::regroup::group_changes;
 use crate::state::{Deployment, VERSIONS_KEPT};
 use crate::turn::Turn;
 
@@ -32,6 +33,8 @@ pub(super) struct Change {
     pub(super) api_post: Option<(Origin, Arc<App>)>,
     /// The app to show in the answer, if one was created.
     pub(super) created: Option<Arc<App>>,
+    /// The plan that is rolled back: it is cancelled, and what comes back is what was there.
+    pub(super) undoes: Option<DeploymentId>,
 }
 
 impl Change {
@@ -45,6 +48,7 @@ impl Change {
             sentenced: BTreeMap::new(),
             api_post: None,
             created: None,
+            undoes: None,
         }
     }
 }
@@ -107,6 +111,7 @@ impl Turn<'_> {
             sentenced,
             api_post,
             created,
+            undoes,
         } = change;
         if let Err(faults) = check_tree(&root).and_then(|()| self.check_max_apps(&root)) {
             return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
@@ -127,10 +132,14 @@ impl Turn<'_> {
         if !conflicts.is_empty() && !force {
             return Err(self.refuse_change(group_id, version, Refusal::Locked(conflicts)));
         }
-        for conflict in &conflicts {
+        for conflict in conflicts.iter().filter(|id| undoes.as_ref() != Some(*id)) {
+            self.fail_step(conflict);
             self.cancel(conflict);
         }
-        self.store_tree(&plan);
+        if let Some(undone) = &undoes {
+            self.cancel(undone);
+        }
+        self.store_tree(&plan, undoes.is_some());
 
         let plan = Arc::new(plan);
         if plan.steps.is_empty() {
@@ -140,8 +149,10 @@ impl Turn<'_> {
                 plan,
             });
         } else {
+            let groups = Arc::new(group_changes(&plan.original, &plan.target));
             let deployment = Deployment {
                 plan,
+                groups,
                 step_idx: 0,
                 actions: Vec::new(),
                 sentenced,
@@ -188,12 +199,12 @@ impl Turn<'_> {
             .collect()
     }
 
-    fn store_tree(&mut self, plan: &Plan) {
+    fn store_tree(&mut self, plan: &Plan, is_rollback: bool) {
         for app_id in plan.affected_apps() {
             let Some(app) = plan.target.app(&app_id).map(Arc::clone) else {
                 continue;
             };
-            if plan.original.app(&app_id).is_none() {
+            if plan.original.app(&app_id).is_none() && !is_rollback {
                 self.forget_past(&app_id);
             }
             self.add_version(app);
@@ -214,10 +225,14 @@ impl Turn<'_> {
         if self.state.failures.remove_mut(app_id) {
             self.persist(persist::remove_failure(app_id));
         }
+        self.forget_versions(app_id);
+    }
+
+    /// Forgets the definitions of an app, but for those that a task on its way out or a plan still refers to.
+    pub(crate) fn forget_versions(&mut self, app_id: &AppId) {
         let Some(apps) = self.state.versions.get(app_id).map(Arc::clone) else {
             return;
         };
-        // Tasks on their way out still refer to theirs.
         let needed = self.needed_versions(app_id);
         let (kept, gone): (Vec<_>, Vec<_>) = apps
             .iter()
@@ -226,9 +241,13 @@ impl Turn<'_> {
         for app in gone {
             self.persist(persist::remove_version(app_id, app.version));
         }
-        self.state
-            .versions
-            .insert_mut(app_id.clone(), Arc::new(kept));
+        if kept.is_empty() {
+            self.state.versions.remove_mut(app_id);
+        } else {
+            self.state
+                .versions
+                .insert_mut(app_id.clone(), Arc::new(kept));
+        }
     }
 
     /// Keeps a definition; the oldest ones beyond the limit go, unless a task or a plan still needs them.

@@ -3,6 +3,7 @@
 mod chapters;
 mod lives;
 mod mended;
+mod rollback;
 
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, EnvValue, Form};
-use zddcluster_model::{AppId, TaskId};
+use zddcluster_model::{AppId, DeploymentId, TaskId};
 
 use super::world::{Happening, World};
 use crate::effect::{Answer, Refusal};
@@ -24,6 +24,8 @@ pub(super) struct Users {
     journal: BTreeMap<AppId, Option<Entry>>,
     /// What is being asked, until it is answered.
     pending: BTreeMap<Ticket, (AppId, Pending)>,
+    /// What was acknowledged of the app before each deployment: what a rollback brings back.
+    before: BTreeMap<DeploymentId, (AppId, Option<Entry>)>,
     release: u64,
 }
 
@@ -32,6 +34,7 @@ enum Pending {
     Scale(u32),
     Delete,
     KillAndScale(u32),
+    RollBack(DeploymentId),
     Other,
 }
 
@@ -55,7 +58,10 @@ impl World {
         let app_id = AppId::absolute(["/a", "/b", "/zdd/base"][self.below(3) as usize]);
         let is_there = self.engine.state().root.app(&app_id).is_some();
         let force = self.one_in(3);
-        if is_there {
+        let running = self.engine.state().deployments.keys().next().cloned();
+        if let Some(deployment_id) = running.filter(|_| self.one_in(8)) {
+            self.undo(deployment_id);
+        } else if is_there {
             match self.below(10) {
                 0..=3 => self.write(&app_id, true, force),
                 4..=6 => {
@@ -155,6 +161,24 @@ impl World {
         });
     }
 
+    /// Stops a deployment, or goes back from it.
+    fn undo(&mut self, deployment_id: DeploymentId) {
+        let Some((app_id, _)) = self.users.before.get(&deployment_id).cloned() else {
+            return;
+        };
+        self.watch.fault();
+        if self.one_in(3) {
+            self.request(app_id, Pending::Other, |_| Command::CancelDeployment {
+                deployment_id,
+            });
+        } else {
+            let pending = Pending::RollBack(deployment_id.clone());
+            self.request(app_id, pending, |_| Command::RollBackDeployment {
+                deployment_id,
+            });
+        }
+    }
+
     fn kill_and_scale(&mut self, app_id: AppId, force: bool) {
         let state = self.engine.state();
         let ids: Vec<TaskId> = state
@@ -200,12 +224,20 @@ impl World {
         let Some((app_id, pending)) = self.users.pending.remove(&ticket) else {
             return;
         };
-        let entry = self.users.journal.entry(app_id).or_default();
+        let entry = self.users.journal.entry(app_id.clone()).or_default();
+        if let Ok(Answer::Deployment { deployment_id, .. }) = &answer {
+            let before = (app_id, entry.clone());
+            self.users.before.insert(deployment_id.clone(), before);
+        }
         match (answer, pending) {
             (Err(Refusal::Locked(_)), _) | (Ok(_), Pending::Other) => {}
             (Err(refusal), _) => panic!("an unexpected refusal: {refusal}"),
             (Ok(_), Pending::Write(written)) => *entry = Some(written),
             (Ok(_), Pending::Delete) => *entry = None,
+            (Ok(_), Pending::RollBack(undone)) => {
+                let (_, before) = &self.users.before[&undone];
+                entry.clone_from(before);
+            }
             (Ok(_), Pending::Scale(instances)) => {
                 if let Some(entry) = entry {
                     entry.instances = instances;

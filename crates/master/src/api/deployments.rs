@@ -2,10 +2,10 @@
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use zddcluster_engine::{Command, Refusal};
+use zddcluster_engine::Command;
 use zddcluster_model::DeploymentId;
 
-use super::Outcome;
+use super::{Outcome, deployed};
 use crate::error::ApiError;
 use crate::http::{Call, empty, ok};
 use crate::render::deployment_json;
@@ -29,17 +29,16 @@ pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcom
     }
 }
 
+/// With `force` the plan just stops; without, a new one leads back to the state before it (contract marathon §3.8).
 async fn cancel(shared: &Shared, call: &Call, deployment_id: DeploymentId) -> Outcome {
-    if !call.query.flag("force").unwrap_or(false) {
-        if !shared.state().deployments.contains_key(&deployment_id) {
-            return Err(Refusal::UnknownDeployment(deployment_id).into());
-        }
-        return Err(ApiError::illegal_argument(
-            "rollback is not available yet; use ?force=true",
-        ));
+    if call.query.flag("force").unwrap_or(false) {
+        shared
+            .submit(Command::CancelDeployment { deployment_id })
+            .await?;
+        return Ok(empty(StatusCode::ACCEPTED));
     }
-    shared
-        .submit(Command::CancelDeployment { deployment_id })
+    let answer = shared
+        .submit(Command::RollBackDeployment { deployment_id })
         .await?;
-    Ok(empty(StatusCode::ACCEPTED))
+    deployed(answer, StatusCode::OK, None)
 }
