@@ -187,6 +187,16 @@ pub(crate) enum DeploymentVerb {
         /// Only those that touch this application
         app_id: Option<String>,
     },
+    /// Undo a deployment: a new one leads back to the state before it
+    Rollback {
+        /// The deployment's id
+        deployment_id: String,
+    },
+    /// Stop a deployment where it is; nothing is undone
+    Stop {
+        /// The deployment's id
+        deployment_id: String,
+    },
     /// Follow a deployment until it is done
     Watch {
         /// Ask at most so many times

@@ -97,7 +97,8 @@ Examples:
 pub(super) const DEPLOYMENT: &str = "\
 Examples:
   dcos marathon deployment list
-  dcos marathon deployment watch c4d98f1e-074d-4ceb-8248-f490134fa555";
+  dcos marathon deployment watch c4d98f1e-074d-4ceb-8248-f490134fa555
+  dcos marathon deployment rollback c4d98f1e-074d-4ceb-8248-f490134fa555";
 
 pub(super) const MARATHON_TASK: &str = "\
 Examples:

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 use zddcluster_model::{AppId, Timestamp};
@@ -12,7 +13,7 @@ use super::Context;
 use crate::args::DeploymentVerb;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::front::app_path;
+use crate::front::{app_path, path_segment};
 use crate::table::{Align, Table};
 use crate::text::printable;
 
@@ -22,6 +23,8 @@ pub(super) async fn run(
 ) -> Result<ExitStatus, Failure> {
     match verb {
         DeploymentVerb::List { json, app_id } => list(json, app_id.as_deref(), context).await,
+        DeploymentVerb::Rollback { deployment_id } => rollback(&deployment_id, context).await,
+        DeploymentVerb::Stop { deployment_id } => stop(&deployment_id, context).await,
         DeploymentVerb::Watch {
             max_count,
             interval,
@@ -138,6 +141,22 @@ fn actions(deployment: &Deployment, between: &str) -> String {
         Some(_) => action_word(&action.action).to_owned(),
     });
     shown.collect::<Vec<_>>().join(between)
+}
+
+/// Goes back from a deployment; prints the answer, as the original does.
+async fn rollback(deployment_id: &str, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+    let path = format!("v2/deployments/{}", path_segment(deployment_id));
+    let answer = context.front.marathon(Method::DELETE, &path, None).await?;
+    context.printer.json(&answer)?;
+    Ok(ExitStatus::Success)
+}
+
+/// Stops a deployment; prints nothing, as the original does.
+async fn stop(deployment_id: &str, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+    let id = path_segment(deployment_id);
+    let path = format!("v2/deployments/{id}?force=true");
+    context.front.marathon(Method::DELETE, &path, None).await?;
+    Ok(ExitStatus::Success)
 }
 
 async fn watch(

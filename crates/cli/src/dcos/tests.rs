@@ -855,3 +855,30 @@ async fn texts_of_others_do_not_steer_the_terminal() {
         assert!(!(shown.out + &shown.err).contains('\u{1b}'), "{line}");
     }
 }
+
+#[tokio::test]
+async fn deployments_are_undone_and_stopped() {
+    let cluster = Cluster::start().await;
+    let answer = json!({ "version": "2016-10-13T13:31:39.055Z", "deploymentId": "D2" });
+    cluster.marathon("DELETE v2/deployments/D1", 200, answer);
+    cluster.marathon("DELETE v2/deployments/D1?force=true", 202, json!(null));
+    let undone = cluster.dcos("marathon deployment rollback D1").await;
+    assert_eq!(
+        undone,
+        said(
+            "{\n  \"deploymentId\": \"D2\",\n  \"version\": \"2016-10-13T13:31:39.055Z\"\n}\n",
+            "",
+            0
+        )
+    );
+    let stopped = cluster.dcos("marathon deployment stop D1").await;
+    assert_eq!(stopped, said("", "", 0));
+    let message = json!({ "message": "DeploymentPlan D9 does not exist" });
+    cluster.marathon("DELETE v2/deployments/D9", 404, message);
+    let unknown = cluster.dcos("marathon deployment rollback D9").await;
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("DeploymentPlan D9 does not exist"),
+        "{unknown:?}"
+    );
+}
