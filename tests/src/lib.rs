@@ -14,6 +14,7 @@ mod net;
 mod processes;
 mod request;
 mod sandbox;
+pub mod source;
 mod wait;
 
 pub use binary::zddcluster;

@@ -7,6 +7,7 @@ use zddcluster_tests::lab::blue_green::{Load, switch};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
+    // contract: chapter-blue-green
     let (report, at_end) = switch(Load::Quick, Options::default()).await?;
     assert_eq!(report.failed, 0, "{}", report.table());
     assert_eq!(at_end, "1.0");

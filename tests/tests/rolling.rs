@@ -15,6 +15,7 @@ async fn base_is_added_updated_and_scaled() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn base_health_keeps_four_healthy_tasks() -> anyhow::Result<()> {
+    // contract: chapter-base-health
     update(
         "default/base-health.json",
         "/zdd/base-health",
@@ -25,5 +26,6 @@ async fn base_health_keeps_four_healthy_tasks() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn base_ready_keeps_four_running_tasks() -> anyhow::Result<()> {
+    // contract: chapter-base-ready
     update("default/base-ready.json", "/zdd/base-ready", "tasksRunning").await
 }

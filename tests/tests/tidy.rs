@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 use serde::Deserialize;
+use zddcluster_tests::source::{read, root, rust_files};
 
 /// One table of Cargo.workspace.
 #[derive(Debug, Deserialize)]
@@ -14,38 +14,6 @@ struct Entry {
     role: String,
     layer: u8,
     uses: BTreeSet<String>,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the workspace")
-        .to_owned()
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Every file below `dir` whose name ends in `suffix`.
-fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, suffix));
-        } else if path.to_string_lossy().ends_with(suffix) {
-            found.push(path);
-        }
-    }
-    found
-}
-
-fn rust_files() -> Vec<PathBuf> {
-    let mut found = files(&root().join("crates"), ".rs");
-    found.extend(files(&root().join("tests"), ".rs"));
-    assert!(found.len() > 20, "the sources were not found");
-    found
 }
 
 /// Crates by short name, with the workspace crates each depends on (not for its tests alone).

@@ -114,6 +114,7 @@ mod tests {
 
     #[test]
     fn label_names_are_escaped() {
+        // contract: env-MARATHON_APP_LABEL
         assert_eq!(escaped("HAPROXY_0_PORT"), "HAPROXY_0_PORT");
         assert_eq!(escaped("traefik.frontend--rule"), "TRAEFIK_FRONTEND_RULE");
     }

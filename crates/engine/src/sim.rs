@@ -71,6 +71,7 @@ fn first_failure(seeds: std::ops::Range<u64>, plant: Option<Plant>) -> Option<(u
 
 #[test]
 fn every_life_keeps_the_contract() {
+    // contract: restart-most-launched, restart-never-blocks
     #[expect(
         clippy::disallowed_methods,
         reason = "replaying a seed is asked for from outside"

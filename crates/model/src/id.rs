@@ -247,6 +247,7 @@ mod tests {
 
     #[test]
     fn paths_are_normalised() {
+        // contract: id-normalised, id-relative, id-good-relative
         let base = AppId::absolute("/zdd");
         for (given, absolute, relative) in [
             ("//a//b/", "/a/b", "/a/b"),
@@ -262,6 +263,7 @@ mod tests {
 
     #[test]
     fn segments_follow_the_rule() {
+        // contract: id-good-a, id-good-dots, id-good-digit
         for good in ["/a", "/a/b.c-d", "/9", "/a/b"] {
             assert!(AppId::absolute(good).segment_faults().is_empty(), "{good}");
         }
@@ -272,6 +274,7 @@ mod tests {
 
     #[test]
     fn names_derived_from_a_path() {
+        // contract: id-safe-name
         let id = AppId::absolute("/prod/api.v2");
         assert_eq!(id.safe_name(), "prod_api.v2");
         assert_eq!(id.mesos_name(), "api.v2.prod");
@@ -282,6 +285,7 @@ mod tests {
 
     #[test]
     fn a_task_id_names_its_app() {
+        // contract: task-id-read
         let id = TaskId::new("zdd_base.75440e42-9070-11e6-aae4-3a4b79075094");
         assert_eq!(id.app_id(), Some(AppId::absolute("/zdd/base")));
         assert_eq!(TaskId::new("nothing").app_id(), None);
@@ -289,6 +293,7 @@ mod tests {
 
     #[test]
     fn sorted_by_segments() {
+        // contract: id-sorted
         let mut ids = ["/a-b", "/a/c", "/a"].map(AppId::absolute);
         ids.sort();
         assert_eq!(ids.map(|id| id.to_string()), ["/a", "/a/c", "/a-b"]);

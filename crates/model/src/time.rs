@@ -96,6 +96,7 @@ mod tests {
 
     #[test]
     fn prints_three_digits_always() {
+        // contract: trap-3
         let check = |millis: i64, text: &str| {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
             assert_eq!(

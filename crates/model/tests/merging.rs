@@ -9,6 +9,7 @@ use zddcluster_model::app::{AppUpdate, Form, VersionInfo};
 
 #[test]
 fn present_keys_replace_whole_values() {
+    // contract: put-replaces, trap-17
     let current = app(json!({"env": {"A": "1", "B": "2"}, "labels": {"l": "1"}, "instances": 4}));
     let changed = put(
         &current,
@@ -21,6 +22,7 @@ fn present_keys_replace_whole_values() {
 
 #[test]
 fn an_update_that_changes_nothing_gives_an_equal_app() {
+    // contract: put-id, put-read-back, change-none
     let mut current = app(json!({
         "constraints": [["a", "UNIQUE"], ["b", "CLUSTER"]],
         "acceptedResourceRoles": ["a", "b"],
@@ -52,6 +54,7 @@ fn an_update_that_changes_nothing_gives_an_equal_app() {
 
 #[test]
 fn a_command_cannot_become_arguments() {
+    // contract: command-put-switch
     let faults = put_faults(&app(json!({})), json!({"args": ["x"]}));
     assert_eq!(faults.len(), 1);
     assert!(faults[0].contains("must either contain one of 'cmd' or 'args'"));
@@ -71,6 +74,7 @@ fn broken_rules_of_an_update_are_reported() {
 
 #[test]
 fn checks_of_an_update_ask_the_first_port() {
+    // contract: check-port-index, check-port
     let changed = put(&app(json!({})), json!({"healthChecks": [{}, {"port": 1}]}));
     let indices: Vec<_> = changed
         .health_checks
@@ -104,6 +108,7 @@ fn docker(network: &str, mappings: Value, extra: Value) -> Value {
 
 #[test]
 fn ports_in_each_form() {
+    // contract: port-form-ports, port-form-definitions, port-form-none, shown-ports
     for (extra, ports) in [
         (json!({}), vec![0]),
         (json!({"ports": []}), vec![]),
@@ -122,6 +127,7 @@ fn ports_in_each_form() {
 
 #[test]
 fn port_definitions_follow_the_mappings() {
+    // contract: port-form-mappings, shown-ports
     let mappings = json!([{"servicePort": 10001}, {"containerPort": 80, "servicePort": 10002}]);
     let check = |extra: Value, definitions: Vec<u16>| {
         let app = app(docker("BRIDGE", mappings.clone(), extra));
@@ -140,6 +146,7 @@ fn port_definitions_follow_the_mappings() {
 
 #[test]
 fn mappings_exist_with_bridge_and_user_only() {
+    // contract: port-form-mappings, port-host-port-default
     let host_port = |network: &str| {
         let app = app(docker(network, json!([{"containerPort": 80}]), json!({})));
         printed(&app)["container"]["docker"]["portMappings"][0]
@@ -158,6 +165,7 @@ fn mappings_exist_with_bridge_and_user_only() {
 
 #[test]
 fn networks_become_docker_networks() {
+    // contract: newer-absent, newer-host, newer-bridge, newer-container, z-6
     let newer = |networks: Value, mappings: Value| {
         let mut container = json!({"type": "DOCKER", "docker": {"image": "i"}});
         if !mappings.is_null() {
@@ -197,6 +205,7 @@ fn networks_become_docker_networks() {
 
 #[test]
 fn the_two_network_apis_do_not_mix() {
+    // contract: newer-mixed
     let mixed = "/: cannot mix deprecated and canonical network APIs";
     let bridge = json!([{"mode": "container/bridge"}]);
     let body = docker("HOST", Value::Null, json!({"networks": bridge}));
@@ -233,6 +242,7 @@ fn an_update_can_change_the_network() {
 
 #[test]
 fn the_rest_of_newer_definitions_is_accepted() {
+    // contract: newer-ignored, field-read-only
     let body = body(json!({
         "killSelection": "OLDEST_FIRST", "unreachableStrategy": "disabled", "role": "x", "tty": true,
         "executorResources": {}, "resourceLimits": {}, "tasks": [], "tasksRunning": 3, "versionInfo": {},

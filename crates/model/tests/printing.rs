@@ -27,6 +27,7 @@ const ONE_PORT: &str = r#""ports":[0],"portDefinitions":[{"port":0,"protocol":"t
 
 #[test]
 fn base() {
+    // contract: shown-order, shown-null, trap-1, trap-4, field-backoff
     check(
         include_str!("../../../examples/default/base.json"),
         r#"{"id":"/zdd/base","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[],"readinessChecks":[],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,
@@ -36,6 +37,7 @@ fn base() {
 
 #[test]
 fn base_health() {
+    // contract: check-order, check-durations, check-most-failures, check-ignore-1xx
     check(
         include_str!("../../../examples/default/base-health.json"),
         r#"{"id":"/zdd/base-health","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[{"path":"/health","protocol":"HTTP","portIndex":0,"gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false}],"readinessChecks":[],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,
@@ -45,6 +47,7 @@ fn base_health() {
 
 #[test]
 fn base_ready() {
+    // contract: readiness-order, readiness-defaults
     check(
         include_str!("../../../examples/default/base-ready.json"),
         r#"{"id":"/zdd/base-ready","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[],"readinessChecks":[{"name":"readinessCheck","protocol":"HTTP","path":"/health","portName":"main-api","intervalSeconds":30,"timeoutSeconds":10,"httpStatusCodesForReady":[200],"preserveLastResponse":false}],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,

@@ -20,6 +20,8 @@ fn check(rows: &[(Value, &str)]) {
 
 #[test]
 fn wrong_types_have_codes() {
+    // contract: reading-codes, reading-paths, field-env, field-labels, field-acceptedResourceRoles
+    // contract: field-instances
     check(&[
         (json!({"cmd": 1}), "/cmd: error.expected.jsstring"),
         (json!({"cmd": ""}), "/cmd: error.minLength"),
@@ -116,6 +118,7 @@ fn wrong_types_have_codes() {
 
 #[test]
 fn ids() {
+    // contract: field-id
     let check = |body: Value, fault: &[&str]| {
         assert_eq!(reading_faults(&body, Form::Full), fault, "{body}");
     };
@@ -136,6 +139,7 @@ fn ids() {
 
 #[test]
 fn executors() {
+    // contract: field-executor
     for good in ["", "//cmd", "/a/b", "a", "a/b"] {
         assert_eq!(app(json!({"executor": good})).executor, good);
     }
@@ -146,6 +150,7 @@ fn executors() {
 
 #[test]
 fn constraints() {
+    // contract: constraint-error-shape, constraint-error-operator
     let format =
         "Constraint definition must be an array of strings in format: <key>, <operator>[, value]";
     let operator = "Constraint operator must be one of the following: [UNIQUE, LIKE, CLUSTER, GROUP_BY, UNLIKE, MAX_PER]";
@@ -167,6 +172,7 @@ fn constraints() {
 
 #[test]
 fn ports_and_addresses() {
+    // contract: port-repeated, port-both-forms, field-ipAddress
     check(&[
         (json!({"ports": [80, 80]}), "/ports: Ports must be unique."),
         (
@@ -204,6 +210,7 @@ fn ports_and_addresses() {
 
 #[test]
 fn fetch_and_uris() {
+    // contract: field-uris, field-fetch, other-uris-extract
     let both = ": You cannot specify both uris and fetch fields";
     let body_of = |uris: Value, fetch: Value| body(json!({"uris": uris, "fetch": fetch}));
     let item = json!([{"uri": "b"}]);
@@ -240,6 +247,7 @@ fn fetch_and_uris() {
 
 #[test]
 fn containers() {
+    // contract: container-no-docker, container-no-image, container-bad-words, volume-mode
     check(&[
         (
             json!({"container": {}}),
@@ -286,6 +294,7 @@ fn containers() {
 
 #[test]
 fn checks() {
+    // contract: check-protocol, readiness-error-protocol
     check(&[
         (
             json!({"healthChecks": [{"protocol": "http"}]}),
@@ -308,6 +317,7 @@ fn checks() {
 
 #[test]
 fn all_faults_of_a_body_come_together() {
+    // contract: reading-stages, reading-ignored, reading-paths
     let body = json!({
         "id": 1, "cmd": "", "instances": 0.5, "env": {"A": 1, "B": 2}, "cpus": "x",
         "container": {"docker": {"network": "X"}, "volumes": [{}]},
@@ -386,6 +396,7 @@ fn lists_of_definitions() {
 
 #[test]
 fn versions_stand_alone() {
+    // contract: field-version, put-version-alone
     let version = "2016-10-12T11:38:56.845Z";
     for body in [
         json!({"version": version}),

@@ -27,6 +27,8 @@ const SEGMENT: &str = r"must fully match regular expression '^(([a-z0-9]|[a-z0-9
 
 #[test]
 fn ids_and_dependencies() {
+    // contract: id-bad-upper-case, id-bad-underscore, id-bad-first-hyphen, id-bad-last-hyphen
+    // contract: id-bad-space, id-bad-two-dots, id-bad-last-dot, field-dependencies
     for bad in [
         "/uppER", "/a_b", "/-a", "/a-", "/a b", "/a..b", "/a.", "/A/B",
     ] {
@@ -51,6 +53,7 @@ fn ids_and_dependencies() {
 
 #[test]
 fn relative_dependencies() {
+    // contract: field-dependencies
     let body = json!({"cmd": "x", "dependencies": ["../db", "/x", "y"]});
     let resolve = |base: &str| {
         let update = read(&body, Form::Partial).unwrap();
@@ -69,6 +72,7 @@ fn relative_dependencies() {
 
 #[test]
 fn commands_and_containers() {
+    // contract: command-missing, command-both, command-mesos, command-image, field-args
     let text = "/: AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
     let bad = |body: Value| assert_eq!(whole_faults(body.clone()), [text], "{body}");
     let good = |body: Value| assert_eq!(whole_faults(body.clone()), Vec::<String>::new(), "{body}");
@@ -86,6 +90,7 @@ fn commands_and_containers() {
 
 #[test]
 fn what_no_process_can_be_started_with() {
+    // contract: field-env
     check(&[
         (
             json!({"cmd": "a\0b"}),
@@ -126,6 +131,7 @@ fn what_no_process_can_be_started_with() {
 
 #[test]
 fn numbers() {
+    // contract: field-instances, field-cpus-mem-disk, field-gpus, field-upgradeStrategy
     check(&[
         (
             json!({"instances": -3}),
@@ -174,6 +180,7 @@ fn numbers() {
 
 #[test]
 fn several_faults_at_one_path_are_one_entry() {
+    // contract: error-422-rules
     let faults = whole_faults(json!({"id": "a", "gpus": 1, "cpus": -1, "mem": -1}));
     assert_eq!(faults.len(), 3);
     let root = faults.iter().find(|line| line.starts_with("/: ")).unwrap();
@@ -185,6 +192,7 @@ fn several_faults_at_one_path_are_one_entry() {
 
 #[test]
 fn secrets() {
+    // contract: field-secrets, field-env
     let off = "/secrets: must be empty";
     let feature = "/: Feature secrets is not enabled. Enable with --enable_features secrets)";
     assert_eq!(
@@ -199,6 +207,8 @@ fn secrets() {
 
 #[test]
 fn constraints() {
+    // contract: constraint-error-unused, constraint-error-number, constraint-error-no-regex
+    // contract: constraint-error-bad-regex, field-constraints
     let number = "/constraints: Value was specified but is not a number";
     let regex = "/constraints: A regular expression value must be provided";
     for (constraint, fault) in [
@@ -236,6 +246,7 @@ fn constraints() {
 
 #[test]
 fn fetching() {
+    // contract: field-fetch
     check(&[(
         json!({"fetch": [{"uri": "http://x/y"}, {"uri": "d\\:\\x"}]}),
         "/fetch(1): URI has invalid syntax.",
@@ -244,6 +255,7 @@ fn fetching() {
 
 #[test]
 fn roles() {
+    // contract: field-acceptedResourceRoles
     let path = "/acceptedResourceRoles: A role name must not";
     for (role, rest) in [
         ("", "be \"\"."),
@@ -263,6 +275,7 @@ fn roles() {
 
 #[test]
 fn special_labels() {
+    // contract: other-single-instance, other-migration-label
     let single = |instances: u32, min: f64, over: f64| {
         json!({"instances": instances, "labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"},
             "upgradeStrategy": {"minimumHealthCapacity": min, "maximumOverCapacity": over}})

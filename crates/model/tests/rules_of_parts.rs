@@ -23,6 +23,7 @@ fn check_good(rows: &[Value]) {
 
 #[test]
 fn ports() {
+    // contract: port-repeated, port-both-forms, port-names, port-protocol, port-negative
     let definitions = |definitions: Value| json!({"portDefinitions": definitions});
     check(&[
         (
@@ -78,6 +79,7 @@ fn ports() {
 
 #[test]
 fn addresses() {
+    // contract: field-ipAddress, port-form-ip-address
     let discovery = json!({"ports": [{"number": 80, "name": "http", "protocol": "tcp"}]});
     let body = |network: &str| {
         json!({"cmd": null, "ipAddress": {"discovery": discovery},
@@ -95,6 +97,8 @@ fn addresses() {
 
 #[test]
 fn volumes_and_residency() {
+    // contract: volume-host, volume-persistent, container-no-image, field-residency
+    // contract: field-upgradeStrategy, field-acceptedResourceRoles, other-resident-update
     let volume = |volume: Value| json!({"container": {"type": "MESOS", "volumes": [volume]}});
     let persistent = |path: &str, mode: &str, size: f64| {
         volume(json!({"containerPath": path, "mode": mode, "persistent": {"size": size}}))
@@ -171,6 +175,8 @@ fn volumes_and_residency() {
 
 #[test]
 fn health_checks() {
+    // contract: check-address, check-protocol, check-port-index, check-port, check-command
+    // contract: check-order, field-healthChecks, z-7, z-11
     let text = "/healthChecks(0): Health check port indices must address an element of the ports array or container port mappings.";
     let check_of = |check: Value| json!({"healthChecks": [check]});
     check(&[
@@ -206,6 +212,9 @@ fn health_checks() {
 
 #[test]
 fn readiness_checks() {
+    // contract: readiness-error-two, readiness-error-port-name, readiness-error-timeout
+    // contract: readiness-error-zero, readiness-error-empty, readiness-defaults
+    // contract: field-readinessChecks, z-12
     let with = |key: &str, value: Value| {
         let mut check = json!({"portName": "main-api"});
         check[key] = value;

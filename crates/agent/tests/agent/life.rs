@@ -10,6 +10,7 @@ const GRACE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn starts_reports_and_ends() {
+    // contract: env-executor, task-state-finished, task-state-failed, command-run-cmd
     let world = World::start().await;
     world
         .master

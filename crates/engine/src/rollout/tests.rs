@@ -35,34 +35,35 @@ fn golden(
 
 #[test]
 fn golden_table() {
+    // contract: trap-22, trap-24, restart-kill-now
     let plain = |input, expected| golden(false, input, expected);
-    plain((4, 1.0, 1.0, 4), (4, 8, 0, 4));
-    plain((4, 0.25, 0.25, 4), (1, 5, 3, 1));
-    plain((4, 1.0, 0.0, 4), (4, 5, 0, 1));
-    plain((4, 0.5, 0.1, 4), (2, 4, 2, 0));
-    plain((4, 0.5, 0.5, 4), (2, 6, 2, 2));
-    plain((4, 0.0, 0.0, 4), (0, 4, 4, 0));
-    plain((4, 0.0, 1.0, 4), (0, 8, 4, 4));
-    plain((1, 1.0, 0.0, 1), (1, 2, 0, 1));
-    plain((1, 0.5, 0.0, 1), (1, 2, 0, 1));
-    plain((2, 0.5, 0.0, 2), (1, 2, 1, 0));
-    plain((3, 0.5, 0.0, 3), (2, 3, 1, 0));
-    plain((10, 0.1, 1.0, 10), (1, 20, 9, 10));
-    plain((10, 0.9, 0.0, 10), (9, 10, 1, 0));
-    plain((10, 1.0, 0.1, 10), (10, 11, 0, 1));
-    plain((100, 0.07, 0.15, 100), (8, 114, 92, 14));
-    plain((8, 1.0, 1.0, 4), (8, 16, 0, 8));
-    plain((2, 1.0, 1.0, 4), (2, 4, 2, 0));
-    plain((4, 1.0, 0.0, 2), (4, 4, 0, 2));
-    plain((4, 1.0, 0.1, 4), (4, 5, 0, 1));
-    plain((5, 0.5, 0.2, 5), (3, 6, 2, 1));
-    plain((3, 1.0, 0.3, 4), (3, 4, 1, 0));
-    plain((3, 1.0, 0.7, 3), (3, 5, 0, 2));
+    plain((4, 1.0, 1.0, 4), (4, 8, 0, 4)); // contract: golden-4-1-1-4
+    plain((4, 0.25, 0.25, 4), (1, 5, 3, 1)); // contract: golden-4-0.25-0.25-4
+    plain((4, 1.0, 0.0, 4), (4, 5, 0, 1)); // contract: golden-4-1-0-4
+    plain((4, 0.5, 0.1, 4), (2, 4, 2, 0)); // contract: golden-4-0.5-0.1-4
+    plain((4, 0.5, 0.5, 4), (2, 6, 2, 2)); // contract: golden-4-0.5-0.5-4
+    plain((4, 0.0, 0.0, 4), (0, 4, 4, 0)); // contract: golden-4-0-0-4
+    plain((4, 0.0, 1.0, 4), (0, 8, 4, 4)); // contract: golden-4-0-1-4
+    plain((1, 1.0, 0.0, 1), (1, 2, 0, 1)); // contract: golden-1-1-0-1
+    plain((1, 0.5, 0.0, 1), (1, 2, 0, 1)); // contract: golden-1-0.5-0-1
+    plain((2, 0.5, 0.0, 2), (1, 2, 1, 0)); // contract: golden-2-0.5-0-2
+    plain((3, 0.5, 0.0, 3), (2, 3, 1, 0)); // contract: golden-3-0.5-0-3
+    plain((10, 0.1, 1.0, 10), (1, 20, 9, 10)); // contract: golden-10-0.1-1-10
+    plain((10, 0.9, 0.0, 10), (9, 10, 1, 0)); // contract: golden-10-0.9-0-10
+    plain((10, 1.0, 0.1, 10), (10, 11, 0, 1)); // contract: golden-10-1-0.1-10
+    plain((100, 0.07, 0.15, 100), (8, 114, 92, 14)); // contract: golden-100-0.07-0.15-100
+    plain((8, 1.0, 1.0, 4), (8, 16, 0, 8)); // contract: golden-8-1-1-4
+    plain((2, 1.0, 1.0, 4), (2, 4, 2, 0)); // contract: golden-2-1-1-4
+    plain((4, 1.0, 0.0, 2), (4, 4, 0, 2)); // contract: golden-4-1-0-2
+    plain((4, 1.0, 0.1, 4), (4, 5, 0, 1)); // contract: golden-4-1-0.1-4
+    plain((5, 0.5, 0.2, 5), (3, 6, 2, 1)); // contract: golden-5-0.5-0.2-5
+    plain((3, 1.0, 0.3, 4), (3, 4, 1, 0)); // contract: golden-3-1-0.3-4
+    plain((3, 1.0, 0.7, 3), (3, 5, 0, 2)); // contract: golden-3-1-0.7-3
     let resident = |input, expected| golden(true, input, expected);
-    resident((1, 0.5, 0.0, 1), (1, 1, 1, 0));
-    resident((5, 0.5, 0.0, 5), (3, 5, 2, 0));
-    resident((5, 1.0, 0.0, 5), (5, 5, 1, 0));
-    resident((5, 1.0, 0.0, 7), (5, 5, 3, 0));
+    resident((1, 0.5, 0.0, 1), (1, 1, 1, 0)); // contract: golden-resident-1-0.5-0-1
+    resident((5, 0.5, 0.0, 5), (3, 5, 2, 0)); // contract: golden-resident-5-0.5-0-5
+    resident((5, 1.0, 0.0, 5), (5, 5, 1, 0)); // contract: golden-resident-5-1-0-5
+    resident((5, 1.0, 0.0, 7), (5, 5, 3, 0)); // contract: golden-resident-5-1-0-7
 }
 
 #[test]
@@ -150,31 +151,39 @@ fn response((n, min, over, old): (u32, f64, f64, usize), script: &str) {
 
 #[test]
 fn response_table() {
+    // contract: trap-22, trap-23, restart-kill-now, restart-start, restart-done
     response(
+        // contract: response-3-1-0-3
         (3, 1.0, 0.0, 3),
         "start 1; H kill 1; E start 1; H kill 1; E start 1; H kill 1; E done",
     );
     response(
+        // contract: response-3-1-0.7-3
         (3, 1.0, 0.7, 3),
         "start 2; H kill 1; E start 1; H kill 1; E -; H kill 1; E done",
     );
     response(
+        // contract: response-3-1-0.3-4
         (3, 1.0, 0.3, 4),
         "kill 1; E start 1; H kill 1; E start 1; H kill 1; E start 1; H kill 1; E done",
     );
     response(
+        // contract: response-4-0.5-0.1-4
         (4, 0.5, 0.1, 4),
         "kill 2; E start 1; E start 1; H kill 1; E start 1; H kill 1; E start 1; H -; H done",
     );
     response(
+        // contract: response-4-0.25-0.25-4
         (4, 0.25, 0.25, 4),
         "kill 3, start 1; E start 1; E start 1; E start 1; H kill 1; E -; H -; H -; H done",
     );
     response(
+        // contract: response-2-1-1-4
         (2, 1.0, 1.0, 4),
         "kill 2; E start 1; E start 1; H kill 1; E -; H kill 1; E done",
     );
     response(
+        // contract: response-8-1-1-4
         (8, 1.0, 1.0, 4),
         "start 8; H kill 1; E -; H kill 1; E -; H kill 1; E -; H kill 1; E -; H -; H -; H -; H done",
     );
@@ -182,6 +191,7 @@ fn response_table() {
 
 #[test]
 fn a_dead_new_task_is_replaced_and_earns_no_second_kill_too_early() {
+    // contract: restart-dead-new, restart-one-for-one
     // Four old, four new, one good: one old is killed. The good one dies; its replacement gets good.
     let bounds = Bounds::new(4, strategy(1.0, 1.0), 4, 0, false);
     let mut rollout = Rollout::new(4, bounds, 4, 0);

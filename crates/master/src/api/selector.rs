@@ -157,6 +157,8 @@ mod tests {
 
     #[test]
     fn selects_by_labels() {
+        // contract: selector-present, selector-equal, selector-not-equal, selector-in
+        // contract: selector-not-in, selector-and, selector-escape, trap-14
         let labels: BTreeMap<String, String> = [("a", "1"), ("b", "x y"), ("c.d", "2")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
@@ -186,6 +188,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_selector() {
+        // contract: selector-error
         for text in ["k=v", "k in a", "k in (a", "k like (a)", "==v", "a,", "a b"] {
             let error = Selector::parse(text).unwrap_err().to_string();
             assert!(

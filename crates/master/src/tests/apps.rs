@@ -53,6 +53,9 @@ const COUNTS: [&str; 4] = [
 
 #[tokio::test]
 async fn an_app_is_created_and_shown() {
+    // contract: app-post, apps-list, app-show, app-star, apps-filters, shown-order
+    // contract: shown-version-info, embed-tasks, embed-prefixes, task-json-order, http-slashes
+    // contract: trap-1, trap-2, trap-5, trap-8, z-1
     let cluster = Cluster::with_agent().await;
     let created = cluster.deploy(BASE).await;
     let location = format!("http://{}/v2/apps/zdd/base", cluster.handle.front());
@@ -133,6 +136,8 @@ async fn an_app_is_created_and_shown() {
 
 #[tokio::test]
 async fn an_app_is_updated_restarted_and_deleted() {
+    // contract: app-put, app-restart, app-delete, app-versions, app-version, error-404-app-version
+    // contract: http-deployment-answer, trap-5, trap-20
     let cluster = Cluster::with_agent().await;
     cluster.deploy(BASE).await;
     let put = cluster
@@ -189,6 +194,8 @@ async fn an_app_is_updated_restarted_and_deleted() {
 
 #[tokio::test]
 async fn tasks_are_listed_and_killed() {
+    // contract: tasks-list, tasks-text-ports, app-tasks, kill-one, kill-ids, kill-scale
+    // contract: task-json-app-id, task-json-service-ports, trap-12, http-booleans
     let cluster = Cluster::with_agent().await;
     cluster.deploy(BASE).await;
     let tasks = cluster.get("/v2/tasks?status=running").await.body["tasks"].clone();
@@ -254,6 +261,8 @@ async fn tasks_are_listed_and_killed() {
 
 #[tokio::test]
 async fn what_cannot_run_waits_in_the_queue_and_locks() {
+    // contract: queue-list, agent-waits, deployments-list, plan-json-item, deployment-stop
+    // contract: error-409-lock, lock-refused, trap-7, trap-11, trap-31
     let cluster = Cluster::with_agent().await;
     let app = r#"{"id": "/big", "cmd": "sleep 1", "cpus": 400, "ports": []}"#;
     let created = cluster.call(Method::POST, "/v2/apps", app).await;
@@ -313,6 +322,7 @@ async fn what_cannot_run_waits_in_the_queue_and_locks() {
 
 #[tokio::test]
 async fn groups_show_the_tree() {
+    // contract: group-shown, group-embed, group-apps, error-404-group, trap-10
     let cluster = Cluster::with_agent().await;
     cluster.deploy(BASE).await;
     let root = cluster.get("/v2/groups").await.body;
@@ -376,6 +386,7 @@ async fn stopping_ends_all_tasks_and_keeps_the_apps() {
 
 #[tokio::test]
 async fn at_most_25_versions_are_shown() {
+    // contract: app-versions
     let cluster = Cluster::with_agent().await;
     cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
     // The first task stays, and with it the first version, which it runs.

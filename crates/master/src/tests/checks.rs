@@ -10,6 +10,8 @@ use super::cluster::{Cluster, keys};
 
 #[tokio::test]
 async fn health_checks_find_tasks_well_and_kill_sick_ones() {
+    // contract: health-result, health-http, shown-last-failure, count-healthy, check-path
+    // contract: task-json-health
     let cluster = Cluster::start().await;
     let answer = Arc::new(AtomicU16::new(200));
     cluster
@@ -58,6 +60,7 @@ async fn health_checks_find_tasks_well_and_kill_sick_ones() {
 
 #[tokio::test]
 async fn a_deployment_waits_for_readiness() {
+    // contract: ready-codes, ready-waits, plan-json-readiness, shown-readiness, embed-parts
     let cluster = Cluster::start().await;
     let answer = Arc::new(AtomicU16::new(503));
     cluster
@@ -99,6 +102,7 @@ async fn a_deployment_waits_for_readiness() {
 
 #[tokio::test]
 async fn a_task_that_does_not_listen_is_unhealthy() {
+    // contract: health-refused
     let cluster = Cluster::start().await;
     cluster.add_agent("127.77.1.3").await;
     let app = r#"{"id": "/a", "cmd": "true", "healthChecks": [
@@ -128,6 +132,7 @@ async fn a_task_that_does_not_listen_is_unhealthy() {
 
 #[tokio::test]
 async fn a_task_that_never_answers_is_not_asked_without_end() {
+    // contract: health-timeout
     let cluster = Cluster::with_agent().await;
     // At the test's speed a round comes every 50 ms.
     let app = r#"{"id": "/a", "cmd": "true", "healthChecks": [{"intervalSeconds": 1, "timeoutSeconds": 60}]}"#;

@@ -8,6 +8,10 @@ use super::cluster::Cluster;
 
 #[tokio::test]
 async fn refusals_have_marathons_bodies() {
+    // contract: http-headers, http-json, http-unknown-route, http-wrong-method, error-404-app
+    // contract: error-404-task, error-404-deployment, error-404-queue, error-409-exists
+    // contract: error-400-message, error-400-fields, error-422-rules, kill-scale-and-wipe
+    // contract: kill-bad-id, kill-no-ids, stream-accept, trap-6, trap-7
     let cluster = Cluster::start().await;
     cluster
         .call(Method::POST, "/v2/apps", r#"{"id": "/a", "cmd": "true"}"#)
@@ -119,6 +123,7 @@ async fn refusals_have_marathons_bodies() {
 
 #[tokio::test]
 async fn bodies_must_be_json_and_not_too_large() {
+    // contract: http-media-type, error-400-syntax, error-400-empty, trap-6
     let cluster = Cluster::start().await;
     let post = |content_type: &str, body: Bytes| {
         Request::post(cluster.url("/v2/apps"))
@@ -171,6 +176,7 @@ async fn foreign_pages_and_names_are_refused() {
 
 #[tokio::test]
 async fn the_front_door_has_what_clients_look_for() {
+    // contract: ping, http-pods, trap-9
     let cluster = Cluster::start().await;
     let ok = async |path: &str| {
         let answer = cluster.get(path).await;

@@ -35,6 +35,8 @@ async fn next(lines: &mut Lines) -> (String, Value) {
 
 #[tokio::test]
 async fn frames_are_marathons_bytes() {
+    // contract: stream-answer, stream-frames, stream-heartbeat, stream-attached
+    // contract: event-event_stream_attached, invariant-3.10-10, trap-36, trap-37, trap-40
     let cluster = Cluster::start().await;
     let router = admin::router(Arc::clone(&cluster.handle.shared));
     let asked = request("/v2/events").map(axum::body::Body::from);
@@ -76,6 +78,7 @@ async fn frames_are_marathons_bytes() {
 
 #[tokio::test]
 async fn a_deployment_is_told_in_order() {
+    // contract: stream-attached, event-order-step, event-order-shown, trap-40
     let cluster = Cluster::with_agent().await;
     let mut lines = cluster.lines(request(&cluster.url("/v2/events"))).await;
     assert_eq!(next(&mut lines).await.0, "event_stream_attached");
@@ -115,6 +118,7 @@ async fn a_deployment_is_told_in_order() {
 
 #[tokio::test]
 async fn streams_choose_types_and_light_plans() {
+    // contract: stream-filter, event-event_stream_detached, z-21
     let cluster = Cluster::with_agent().await;
     let url = cluster.url(
         "/service/marathon/v2/events?event_type=deployment_success&event_type=event_stream_detached\

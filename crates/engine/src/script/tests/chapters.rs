@@ -11,6 +11,8 @@ use crate::script::Script;
 
 #[test]
 fn base_update_starts_all_and_kills_one_for_each_that_runs() {
+    // contract: chapter-base, restart-one-for-one, restart-done, ready-without-checks
+    // contract: event-order-step, event-order-end, z-18
     let mut script = Script::new();
     script.deploy(app(json!({})));
     script.put("/a", update(2), false).unwrap();
@@ -54,6 +56,9 @@ fn base_update_starts_all_and_kills_one_for_each_that_runs() {
 
 #[test]
 fn a_new_app_with_a_check_is_told_in_order() {
+    // contract: sequence-new-app, sequence-delete, stop-order, plan-3.1-new-app, plan-3.1-delete
+    // contract: event-add_health_check_event, event-remove_health_check_event
+    // contract: event-app_terminated_event, event-order-step, event-order-end
     let mut script = Script::new();
     script
         .post(app(json!({ "instances": 1, "healthChecks": [{}] })))
@@ -95,6 +100,7 @@ fn a_new_app_with_a_check_is_told_in_order() {
 
 #[test]
 fn base_health_replaces_for_the_healthy_only() {
+    // contract: chapter-base-health, restart-one-for-one
     let mut script = Script::new();
     script.deploy(app(json!({ "healthChecks": [{}] })));
     script.put("/a", update(2), false).unwrap();
@@ -110,6 +116,7 @@ fn base_health_replaces_for_the_healthy_only() {
 
 #[test]
 fn base_ready_waits_for_the_answer_and_asks_once() {
+    // contract: chapter-base-ready, ready-at-running, trap-25
     let mut script = Script::new();
     let ports = json!([{ "port": 0, "name": "main" }]);
     script
@@ -139,6 +146,7 @@ fn base_ready_waits_for_the_answer_and_asks_once() {
 
 #[test]
 fn half_and_a_tenth_goes_two_by_two() {
+    // contract: chapter-half-a-tenth, restart-start, trap-23
     let mut script = Script::new();
     script.deploy(app(json!({ "upgradeStrategy": strategy(0.5, 0.1) })));
     script.put("/a", update(2), false).unwrap();
@@ -159,6 +167,7 @@ fn half_and_a_tenth_goes_two_by_two() {
 
 #[test]
 fn a_forced_update_replaces_both_releases() {
+    // contract: lock-forced, trap-32, event-deployment_failed
     let mut script = Script::new();
     script.deploy(app(json!({})));
     script.put("/a", update(2), false).unwrap();
@@ -185,6 +194,7 @@ fn a_forced_update_replaces_both_releases() {
 
 #[test]
 fn a_restarted_master_goes_on_with_the_new_tasks_it_has() {
+    // contract: resume-new-tasks, resume-state, z-5
     let mut script = Script::new();
     script.deploy(app(json!({ "upgradeStrategy": strategy(0.5, 0.0) })));
     script.put("/a", update(2), false).unwrap();

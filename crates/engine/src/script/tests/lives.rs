@@ -10,6 +10,8 @@ use crate::script::{Script, read};
 
 #[test]
 fn a_kill_through_the_api_brings_a_replacement_at_once() {
+    // contract: sequence-kill, kill-replaced, trap-35, backoff-not-for-kills, event-order-room
+    // contract: keep-missing
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1 })));
     let selection = Selection::Ids(vec![script.task_id("/a")]);
@@ -35,6 +37,8 @@ fn a_kill_through_the_api_brings_a_replacement_at_once() {
 
 #[test]
 fn the_fourth_failure_in_a_row_kills_without_drain() {
+    // contract: health-kill, backoff-not-for-kills, event-unhealthy_task_kill_event
+    // contract: event-failed_health_check_event, z-20
     let mut script = Script::new();
     script.step(Input::EdgeConnected(EdgeId::new("e")));
     script.deploy(app(
@@ -61,6 +65,7 @@ fn the_fourth_failure_in_a_row_kills_without_drain() {
 
 #[test]
 fn a_task_that_ends_by_itself_delays_its_successor_longer_each_time() {
+    // contract: backoff-first, backoff-grows, backoff-finished, backoff-config, backoff-swept
     let mut script = Script::new();
     let id = AppId::absolute("/a");
     script.deploy(app(json!({ "instances": 1, "maxLaunchDelaySeconds": 2 })));
@@ -101,6 +106,7 @@ fn a_task_that_ends_by_itself_delays_its_successor_longer_each_time() {
 
 #[test]
 fn resetting_the_delay_launches_at_once() {
+    // contract: backoff-reset
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1, "backoffSeconds": 3600 })));
     let app_id = AppId::absolute("/a");
@@ -115,6 +121,7 @@ fn resetting_the_delay_launches_at_once() {
 
 #[test]
 fn tasks_of_a_lost_agent_are_replaced_and_the_youngest_go_if_it_returns() {
+    // contract: lost-replaced, lost-returns, lost-forgotten
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 2 })));
     let lost = script.tasks("/a")[0].clone();
@@ -155,6 +162,7 @@ fn tasks_of_a_lost_agent_are_replaced_and_the_youngest_go_if_it_returns() {
 
 #[test]
 fn a_kill_with_scale_takes_the_named_task() {
+    // contract: kill-order-sentenced, kill-scale, trap-35
     let mut script = Script::new();
     script.deploy(app(json!({})));
     let oldest = script.task_id("/a");
@@ -177,6 +185,7 @@ fn a_kill_with_scale_takes_the_named_task() {
 
 #[test]
 fn a_restart_to_no_instances_waits_for_the_last_end() {
+    // contract: restart-zero, z-4
     let mut script = Script::new();
     script.deploy(app(json!({})));
     let gone = json!({ "instances": 0, "env": { "RELEASE": "2" } });
@@ -189,6 +198,7 @@ fn a_restart_to_no_instances_waits_for_the_last_end() {
 
 #[test]
 fn going_back_to_a_version_makes_a_new_one() {
+    // contract: put-version
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1 })));
     let first = script.app("/a");
@@ -212,6 +222,7 @@ fn going_back_to_a_version_makes_a_new_one() {
 
 #[test]
 fn versions_move_as_the_kind_of_change_says() {
+    // contract: change-none, change-instances, change-restart, trap-19, trap-38, sequence-no-steps
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1 })));
     let first = script.app("/a");
@@ -244,6 +255,7 @@ fn versions_move_as_the_kind_of_change_says() {
 
 #[test]
 fn dependencies_are_done_before_their_dependants() {
+    // contract: plan-levels
     let mut script = Script::new();
     let updates = vec![
         read(&app(
@@ -269,6 +281,8 @@ fn dependencies_are_done_before_their_dependants() {
 
 #[test]
 fn a_single_failure_during_grace_shows_but_does_not_count() {
+    // contract: health-grace, health-alive, event-failed_health_check_event
+    // contract: event-health_status_changed_event
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1, "healthChecks": [{}] })));
     script.put("/a", update(2), false).unwrap();

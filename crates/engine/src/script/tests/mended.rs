@@ -11,6 +11,7 @@ use crate::script::{Script, origin, read};
 
 #[test]
 fn new_apps_of_one_list_get_ports_of_their_own() {
+    // contract: port-lowest-free
     let mut script = Script::new();
     let updates: Vec<AppUpdate> = ["/a", "/b"]
         .iter()
@@ -59,6 +60,7 @@ fn an_absurd_number_of_instances_is_not_launched_in_one_go() {
 
 #[test]
 fn a_stopped_deployment_leaves_its_tasks_until_the_next_look() {
+    // contract: stop-and-sweep, lock-no-rollback
     let mut script = Script::new();
     script.deploy(app(json!({ "healthChecks": [{}] })));
     let answer = script.put("/a", update(2), false).unwrap();
@@ -78,6 +80,7 @@ fn a_stopped_deployment_leaves_its_tasks_until_the_next_look() {
 
 #[test]
 fn checks_of_versions_without_tasks_end() {
+    // contract: z-17, event-remove_health_check_event
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1, "healthChecks": [{}] })));
     for instances in [2, 1, 2, 1] {
@@ -103,6 +106,7 @@ fn checks_of_versions_without_tasks_end() {
 
 #[test]
 fn an_app_made_anew_over_its_own_end_has_no_past() {
+    // contract: trap-21
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1 })));
     script.report(&script.tasks("/a")[0].clone(), TaskState::Failed);
@@ -129,6 +133,7 @@ fn an_app_made_anew_over_its_own_end_has_no_past() {
 
 #[test]
 fn an_edge_that_comes_back_is_told_again_and_holds() {
+    // contract: z-20
     let mut script = Script::new();
     let edge_id = EdgeId::new("e");
     script.deploy(app(json!({ "instances": 1 })));
@@ -152,6 +157,7 @@ fn an_edge_that_comes_back_is_told_again_and_holds() {
 
 #[test]
 fn the_drain_deadline_is_real_time_and_repeats_count_from_sigterm() {
+    // contract: z-20, keep-kill-repeated, kill-grace-set
     let mut script = Script::new();
     script.deploy(app(
         json!({ "instances": 1, "taskKillGracePeriodSeconds": 9_223_372_036_u64 }),

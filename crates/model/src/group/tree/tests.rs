@@ -42,6 +42,7 @@ const CYCLE: (&str, &str) = ("/", "Dependency graph has cyclic dependencies.");
 
 #[test]
 fn levels_follow_the_longest_path() {
+    // contract: plan-levels, trap-34, field-dependencies
     check_levels(
         &["/a", "/b /a", "/new"],
         &[("/a", 0), ("/b", 1), ("/new", 0)],
@@ -59,6 +60,7 @@ fn levels_follow_the_longest_path() {
 
 #[test]
 fn group_dependencies_concern_every_app_below() {
+    // contract: group-dependencies, trap-34
     let mut root = tree(&["/db/x", "/web/a", "/web/deep/b"]);
     let mut web = Group::clone(root.groups.get(&AppId::absolute("/web")).unwrap());
     web.dependencies.insert(AppId::absolute("/db"));
@@ -79,6 +81,7 @@ fn group_dependencies_concern_every_app_below() {
 
 #[test]
 fn cycles_are_refused() {
+    // contract: field-dependencies
     for apps in [
         &["/a /a"][..],
         &["/a /b", "/b /a"],
@@ -94,6 +97,7 @@ fn cycles_are_refused() {
 
 #[test]
 fn an_app_is_no_group() {
+    // contract: id-app-or-group
     let text = "Groups and Applications may not have the same identifier.";
     check_faults(&tree(&["/a", "/a/b"]), &[("/", text)]);
     check_faults(&tree(&["/g/a", "/g/a/b"]), &[("/groups(0)", text)]);
@@ -101,6 +105,7 @@ fn an_app_is_no_group() {
 
 #[test]
 fn members_are_direct_children_with_legal_names() {
+    // contract: id-direct-child
     let mut root = tree(&["/foo/a"]);
     let mut foo = Group::clone(root.groups.get(&AppId::absolute("/foo")).unwrap());
     let stray = Group::empty(AppId::absolute("/Bar"), Timestamp::ZERO);
