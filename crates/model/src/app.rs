@@ -30,6 +30,9 @@ pub use ports::{AppIpAddress, Discovery, DiscoveryPort, PortDefinition};
 pub(crate) use read::merge as merge_faults;
 pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors, validate};
 
+/// The JSON schema (draft 4) of an app, as `/v2/schemas/app` shows it. For editors and clients; the server checks by its own rules.
+pub const SCHEMA: &str = include_str!("app/schema.json");
+
 /// A whole app definition with every default filled in, as it is stored and printed.
 ///
 /// Printed by `Serialize` in the key order of contract marathon §1.11 and read back from exactly that form by
