@@ -25,7 +25,7 @@ use zddcluster_engine::{
     Answer, CheckOrder, Effect, Engine, Input, KillOrder, Mutation, Refusal, State, Ticket,
 };
 use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
-use zddcluster_model::event::Event;
+use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::{AgentId, EdgeId, TaskId};
 use zddcluster_runtime::Error;
 use zddcluster_store::{Change, Record, Store, StoreError};
@@ -375,6 +375,7 @@ impl Actor {
             .await?;
         let Some(mut broken) = self.broken.take() else {
             return Ok(());
+        self.shared.bus.tell(EventKind::SchedulerDisconnected);
         };
         match repaired {
             Ok(()) => {
@@ -393,6 +394,10 @@ impl Actor {
     }
 
     /// Works on the store in a blocking thread; `Err` only if that panicked.
+                let master = self.shared.identity.mesos.ip().to_string();
+                self.shared
+                    .bus
+                    .tell(EventKind::SchedulerReregistered { master });
     async fn with_store<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,

@@ -1,130 +1,88 @@
-//! The event bus: each event is rendered once, only if somebody listens, and goes to every listener in the order of publishing.
+//! The event bus: each event is rendered once, only if somebody reads, and goes to every reader in the order of publishing.
 //!
-//! A listener has a bounded queue; one that does not keep up is cut off, never waited for. Source: contract marathon §5.
+//! ```text
+//!   writer, streams ──publish()──▶ inbox ──▶ run(): the next id ──▶ rings  (the last events, for who comes back)
+//!                                                              ├──▶ feeds  (a bounded queue a stream)
+//!                                                              └──▶ observers inside the house
+//! ```
+//!
+//! Nobody is waited for. The one writer only puts events into the inbox; a stream that does not keep up is cut off; should
+//! the bus itself not keep up, all are. Who is cut off reads anew, or goes on where it was if it asked for ids.
+//!
+//! # Ids
+//! Events have ids, which only those see who ask for them (`?ids=true`, or a `Last-Event-ID` header): some clients take a
+//! stream apart line by line and know of no `id:` lines. Ids grow by one with each event, and also over restarts of the
+//! master, without being stored: a life begins with the number of milliseconds since 2016, times 4096. For a later life to
+//! begin below an earlier one, more than 4096 events would have to be published in each millisecond of the earlier one, or
+//! the clock to be set back, against which the engine's stored clock stands.
+//!
+//! Source: contract marathon §5.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod feed;
+mod frame;
+mod ring;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde_json::json;
 use tokio::sync::mpsc;
-use zddcluster_model::deployment::Plan;
+use tokio_util::sync::CancellationToken;
+use zddcluster_model::Timestamp;
 use zddcluster_model::event::{Event, EventKind};
-use zddcluster_model::{AppId, Group};
+use zddcluster_runtime::Hangup;
 
+use self::feed::{Sender, feed};
+use self::frame::{Frame, Text};
+use self::ring::Ring;
 use crate::clock::Clock;
 
-/// Events that may wait for one listener. Marathon has 50 and drops; ours is larger and ends the stream, so that nobody
-/// believes to have seen everything.
-const QUEUE: usize = 4096;
+pub(crate) use self::feed::Feed;
+
+/// Events that may wait for the bus: what thousands of tasks do in a burst. They are not rendered yet, and share apps and
+/// plans with the state.
+const INBOX: usize = 65_536;
+/// Events that may wait for one observer inside the house.
+const OBSERVER: usize = 4096;
+/// Most streams, if the process may open so many files: each costs some ten kilobytes.
+const MAX_STREAMS: usize = 16_384;
+/// File descriptors kept free of streams, for callers, agents and the store.
+const FILES_KEPT: usize = 512;
+/// 2016-01-01, the year of the Marathon we stand in for: keeps ids below 2^53, what JavaScript holds exactly, until 2050.
+const ID_EPOCH: Timestamp = Timestamp::from_millis(1_451_606_400_000);
+/// Ids in a millisecond.
+const IDS_A_MILLI: u64 = 4096;
+/// The event of ours that says that events are missing; only for streams with ids.
+const LOST: &str = "zdd_events_lost";
+
+/// With the trees of plans, or without (`plan-format=light`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    #[default]
+    Full,
+    Light,
+}
+
+/// Where a stream with ids begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With what happens from now on.
+    Now,
+    /// After this `Last-Event-ID`, as the client sent it.
+    After(String),
+}
 
 /// Which events a stream wants and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     /// Only these types; empty means all.
     pub(crate) event_types: Vec<String>,
-    /// Without the plans' trees (`plan-format=light`).
-    pub(crate) is_light: bool,
-    /// The listener's address, for attached and detached events.
+    pub(crate) form: Form,
+    /// With `id:` lines.
+    pub(crate) ids: Option<Begin>,
+    /// The reader's address, for attached and detached events.
     pub(crate) remote_address: String,
-}
-
-/// All listeners.
-#[derive(Debug)]
-pub(crate) struct Bus {
-    clock: Clock,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    last_id: u64,
-    streams: Vec<(u64, Wanted, mpsc::Sender<Bytes>)>,
-    observers: Vec<mpsc::Sender<Event>>,
-}
-
-/// One rendered event, in the forms that somebody wants.
-struct Frame {
-    name: &'static str,
-    full: Option<Bytes>,
-    /// Without the plan's trees; only for events with a plan.
-    light: Option<Bytes>,
-}
-
-impl Bus {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            inner: Mutex::default(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere leaves only whole entries behind.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a stream. Its first frame is its own `event_stream_attached`, if it wants that.
-    pub(crate) fn attach(&self, wanted: Wanted) -> (u64, mpsc::Receiver<Bytes>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let mut inner = self.lock();
-        inner.last_id += 1;
-        let id = inner.last_id;
-        let frame = self.stream_frame("event_stream_attached", &wanted.remote_address);
-        inner.streams.push((id, wanted, sender));
-        inner.deliver(&frame);
-        (id, receiver)
-    }
-
-    /// Removes a stream and tells the others.
-    pub(crate) fn detach(&self, id: u64) {
-        let mut inner = self.lock();
-        let Some(at) = inner.streams.iter().position(|(other, _, _)| *other == id) else {
-            return;
-        };
-        let (_, wanted, _) = inner.streams.remove(at);
-        let frame = self.stream_frame("event_stream_detached", &wanted.remote_address);
-        inner.deliver(&frame);
-    }
-
-    /// Adds a listener inside the house, which gets events as they are. It ends when the queue overflows.
-    ///
-    /// Attach first and look at the snapshot then: an event published in between is in both, none is missed.
-    pub(crate) fn observe(&self) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        self.lock().observers.push(sender);
-        receiver
-    }
-
-    /// Sends events to everybody who wants them.
-    pub(crate) fn publish(&self, events: impl IntoIterator<Item = Event>) {
-        let mut inner = self.lock();
-        for event in events {
-            if let Some(frame) = inner.render(&event) {
-                inner.deliver(&frame);
-            }
-            if !inner.observers.is_empty() {
-                inner
-                    .observers
-                    .retain(|observer| observer.try_send(event.clone()).is_ok());
-            }
-        }
-    }
-
-    /// Ends all streams (leadership abdicated).
-    pub(crate) fn close_all(&self) {
-        self.lock().streams.clear();
-    }
-
-    fn stream_frame(&self, name: &'static str, remote_address: &str) -> Frame {
-        let timestamp = self.clock.now();
-        let body =
-            json!({ "remoteAddress": remote_address, "eventType": name, "timestamp": timestamp });
-        Frame {
-            name,
-            full: Some(frame(name, &body.to_string())),
-            light: None,
-        }
-    }
 }
 
 impl Wanted {
@@ -133,152 +91,413 @@ impl Wanted {
     }
 }
 
-impl Inner {
-    /// The event in the forms that its readers want; `None` if it has none.
-    fn render(&self, event: &Event) -> Option<Frame> {
-        if self.streams.is_empty() {
-            return None;
+/// There are as many streams as there may be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} event streams are open, no more are possible")]
+pub(crate) struct TooManyStreams(usize);
+
+/// What the bus has done and holds, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventCounts {
+    /// Open streams.
+    pub(crate) streams: usize,
+    /// Events that were published since the start.
+    pub(crate) published: u64,
+    /// Renderings made for them: none for an event that nobody reads, two for a plan that is read with and without trees.
+    pub(crate) rendered: u64,
+    /// Streams that were cut off for being too slow, since the start.
+    pub(crate) cut_off: u64,
+    /// Events kept for readers that come back, in both forms.
+    pub(crate) kept: usize,
+    /// Their bytes.
+    pub(crate) kept_bytes: usize,
+}
+
+/// The bus.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    clock: Clock,
+    inbox: mpsc::Sender<Notice>,
+    /// Taken by [`Bus::run`].
+    notices: Mutex<Option<mpsc::Receiver<Notice>>>,
+    /// The inbox was full: something is lost for everybody.
+    has_lost: AtomicBool,
+    max_streams: usize,
+    inner: Mutex<Inner>,
+}
+
+/// What the bus is told.
+#[derive(Debug)]
+enum Notice {
+    /// Something happened; the stream `except` knows it already.
+    Event { event: Event, except: Option<u64> },
+    /// All streams end, when they have read what came before.
+    Close,
+}
+
+#[derive(Debug)]
+struct Inner {
+    last_stream: u64,
+    /// Id of the last event.
+    last_id: u64,
+    /// Time of the last event; later ones are not earlier.
+    last_time: Timestamp,
+    streams: BTreeMap<u64, Stream>,
+    observers: Vec<mpsc::Sender<Event>>,
+    full: Option<Ring>,
+    light: Option<Ring>,
+    published: u64,
+    rendered: u64,
+    cut_off: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    wanted: Wanted,
+    sender: Sender,
+    hangup: Option<Hangup>,
+}
+
+impl Bus {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let (inbox, notices) = mpsc::channel(INBOX);
+        let now = clock.now();
+        let millis = now.millis_since(ID_EPOCH).max(0).unsigned_abs();
+        Self {
+            clock,
+            inbox,
+            notices: Mutex::new(Some(notices)),
+            has_lost: AtomicBool::new(false),
+            max_streams: max_streams(),
+            inner: Mutex::new(Inner {
+                last_stream: 0,
+                last_id: millis * IDS_A_MILLI,
+                last_time: now,
+                streams: BTreeMap::new(),
+                observers: Vec::new(),
+                full: None,
+                light: None,
+                published: 0,
+                rendered: 0,
+                cut_off: 0,
+            }),
         }
-        let name = event.name();
-        let light = if self.streams.iter().any(|(_, wanted, _)| wanted.is_light) {
-            without_trees(event)
-        } else {
-            None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves only whole entries behind.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Distributes what is published until the token is cancelled.
+    pub(crate) async fn run(&self, token: CancellationToken) {
+        let Some(mut notices) = self.notices() else {
+            return;
         };
-        let (mut is_full_wanted, mut is_light_wanted) = (false, false);
-        for (_, wanted, _) in &self.streams {
-            if wanted.is_for(name) {
-                if wanted.is_light && light.is_some() {
-                    is_light_wanted = true;
-                } else {
-                    is_full_wanted = true;
+        loop {
+            let notice = tokio::select! {
+                biased;
+                // Cancel-safe: only waits for a state.
+                () = token.cancelled() => return,
+                // Cancel-safe: a notice stays in the inbox.
+                notice = notices.recv() => notice,
+            };
+            let Some(notice) = notice else { return };
+            self.take(notice);
+            // Ten thousand streams keep a thread busy for milliseconds; others want it, too.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The inbox' other end, once.
+    fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        let notices = self.notices.lock();
+        notices.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take(&self, notice: Notice) {
+        let mut inner = self.lock();
+        if self.has_lost.swap(false, Ordering::Relaxed) {
+            inner.lose();
+        }
+        match notice {
+            Notice::Event { event, except } => {
+                for remote_address in inner.distribute(event, except) {
+                    self.notify(EventKind::EventStreamDetached { remote_address }, None);
                 }
             }
+            Notice::Close => inner.streams.clear(),
         }
-        let full = is_full_wanted.then(|| {
-            let json = serde_json::to_string(event).expect("events have string keys only");
-            frame(name, &json)
-        });
-        let light = light
-            .filter(|_| is_light_wanted)
-            .map(|light| frame(name, &light));
-        (is_full_wanted || is_light_wanted).then_some(Frame { name, full, light })
     }
 
-    fn deliver(&mut self, frame: &Frame) {
-        self.streams.retain(|(_, wanted, sender)| {
-            if !wanted.is_for(frame.name) {
-                return true;
+    /// Adds a stream. It begins with its own `event_stream_attached`, if it wants that; one with ids goes on with what it
+    /// missed. If that is not known any more, it begins with [`LOST`], whatever types it wants.
+    ///
+    /// `hangup` closes its connection when it is cut off.
+    pub(crate) fn attach(
+        &self,
+        wanted: Wanted,
+        hangup: Option<Hangup>,
+    ) -> Result<Feed, TooManyStreams> {
+        let mut inner = self.lock();
+        if inner.streams.len() >= self.max_streams {
+            return Err(TooManyStreams(inner.streams.len()));
+        }
+        inner.last_time = inner.last_time.max(self.clock.now());
+        let timestamp = inner.last_time;
+        let (lost, missed) = match &wanted.ids {
+            None | Some(Begin::Now) => (None, VecDeque::new()),
+            Some(Begin::After(last)) => inner.missed(last, &wanted),
+        };
+        // The id after which this stream goes on, so that its reader knows one from the first event on.
+        let id = match &wanted.ids {
+            Some(Begin::After(last)) if lost.is_none() => last.trim().parse().unwrap_or_default(),
+            _ => inner.last_id,
+        };
+        let mut first = VecDeque::new();
+        if let Some(why) = lost
+            && let Some(Begin::After(last)) = &wanted.ids
+        {
+            let json = json!({
+                "lastEventId": last,
+                "reason": why,
+                "eventType": LOST,
+                "timestamp": timestamp,
+            });
+            first.push_back(Text::new(id, LOST, &json.to_string()).bytes(true));
+        }
+        let remote_address = wanted.remote_address.clone();
+        let attached = Event {
+            timestamp,
+            kind: EventKind::EventStreamAttached {
+                remote_address: remote_address.clone(),
+            },
+        };
+        first.extend(Frame::new(id, &attached).bytes_for(&wanted));
+        first.extend(missed);
+        if wanted.ids.is_some() {
+            let last_id = inner.last_id;
+            inner
+                .ring(wanted.form)
+                .get_or_insert_with(|| Ring::new(last_id))
+                .enter();
+        }
+        inner.last_stream += 1;
+        let id = inner.last_stream;
+        let (sender, feed) = feed(id, first);
+        let stream = Stream {
+            wanted,
+            sender,
+            hangup,
+        };
+        inner.streams.insert(id, stream);
+        drop(inner);
+        self.notify(attached.kind, Some(id));
+        Ok(feed)
+    }
+
+    /// Removes a stream and tells the others; nothing happens if it was cut off before.
+    pub(crate) fn detach(&self, id: u64) {
+        let removed = self.lock().remove(id);
+        if let Some(Stream { wanted, .. }) = removed {
+            let remote_address = wanted.remote_address;
+            self.notify(EventKind::EventStreamDetached { remote_address }, None);
+        }
+    }
+
+    /// Adds a listener inside the house, which gets events as they are. It ends when its queue overflows.
+    ///
+    /// Attach first and look at the snapshot then: an event published in between is in both, none is missed.
+    pub(crate) fn observe(&self) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(OBSERVER);
+        self.lock().observers.push(sender);
+        receiver
+    }
+
+    /// Sends events to everybody who wants them. Never waits.
+    pub(crate) fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let except = None;
+            self.put(Notice::Event { event, except });
+        }
+    }
+
+    /// Distributes the first event of this life, before anybody can read.
+    pub(crate) fn begin(&self, kind: EventKind) {
+        let timestamp = self.clock.now();
+        let event = Event { timestamp, kind };
+        let except = None;
+        self.take(Notice::Event { event, except });
+    }
+
+    /// Publishes what happened now.
+    pub(crate) fn tell(&self, kind: EventKind) {
+        self.notify(kind, None);
+    }
+
+    /// Ends all streams, as a master does that is not the leader any more, and goes on as the leader elected next (Z15).
+    pub(crate) fn abdicate(&self, master: &str) {
+        self.tell(EventKind::SchedulerDisconnected);
+        self.put(Notice::Close);
+        let master = master.to_owned();
+        self.tell(EventKind::SchedulerReregistered { master });
+    }
+
+    /// What the bus has done and holds.
+    pub(crate) fn counts(&self) -> EventCounts {
+        let inner = self.lock();
+        let rings = [&inner.full, &inner.light].into_iter().flatten();
+        let (mut kept, mut kept_bytes) = (0, 0);
+        for (events, bytes) in rings.map(Ring::size) {
+            kept += events;
+            kept_bytes += bytes;
+        }
+        EventCounts {
+            streams: inner.streams.len(),
+            published: inner.published,
+            rendered: inner.rendered,
+            cut_off: inner.cut_off,
+            kept,
+            kept_bytes,
+        }
+    }
+
+    fn notify(&self, kind: EventKind, except: Option<u64>) {
+        let timestamp = self.clock.now();
+        let event = Event { timestamp, kind };
+        self.put(Notice::Event { event, except });
+    }
+
+    fn put(&self, notice: Notice) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbox.try_send(notice) {
+            self.has_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Distributes what waits in the inbox, where no task does.
+    #[cfg(test)]
+    fn settle(&self) {
+        let mut waiting = Vec::new();
+        if let Some(notices) = self.notices.lock().unwrap().as_mut() {
+            while let Ok(notice) = notices.try_recv() {
+                waiting.push(notice);
             }
-            let light = frame.light.as_ref().filter(|_| wanted.is_light);
-            let Some(bytes) = light.or(frame.full.as_ref()) else {
-                return true;
-            };
-            let is_kept = sender.try_send(bytes.clone()).is_ok();
-            if !is_kept {
-                let remote_address = &wanted.remote_address;
-                tracing::warn!(%remote_address, "event stream ended: its reader is gone or too slow");
-            }
-            is_kept
-        });
+        }
+        for notice in waiting {
+            self.take(notice);
+        }
     }
 }
 
-/// One event on the wire: CRLF line ends, one data line.
-fn frame(name: &str, json: &str) -> Bytes {
-    format!("event: {name}\r\ndata: {json}\r\n\r\n").into()
+impl Inner {
+    const fn ring(&mut self, form: Form) -> &mut Option<Ring> {
+        match form {
+            Form::Full => &mut self.full,
+            Form::Light => &mut self.light,
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        if stream.wanted.ids.is_some()
+            && let Some(ring) = self.ring(stream.wanted.form)
+        {
+            ring.leave();
+        }
+        Some(stream)
+    }
+
+    /// Hands an event to everybody who wants it; the addresses of streams that were cut off come back.
+    fn distribute(&mut self, mut event: Event, except: Option<u64>) -> Vec<String> {
+        self.last_time = self.last_time.max(event.timestamp);
+        event.timestamp = self.last_time;
+        self.last_id += 1;
+        self.published += 1;
+        let frame = Frame::new(self.last_id, &event);
+        for form in [Form::Full, Form::Light] {
+            let ring = self.ring(form);
+            if ring.as_ref().is_some_and(Ring::is_forsaken) {
+                *ring = None;
+            }
+            if let Some(ring) = ring {
+                ring.push(&frame, frame.text(form));
+            }
+        }
+        let mut too_slow = Vec::new();
+        for (id, stream) in &self.streams {
+            if except != Some(*id)
+                && let Some(bytes) = frame.bytes_for(&stream.wanted)
+                && !stream.sender.send(bytes)
+            {
+                too_slow.push(*id);
+            }
+        }
+        self.rendered += frame.n_rendered();
+        let cut_off: Vec<String> = too_slow.into_iter().filter_map(|id| self.cut(id)).collect();
+        // The last of them gets the event itself.
+        if !self.observers.is_empty() {
+            self.observers
+                .retain(|observer| observer.try_send(event.clone()).is_ok());
+        }
+        cut_off
+    }
+
+    /// Ends a stream whose reader does not keep up; its address comes back.
+    fn cut(&mut self, id: u64) -> Option<String> {
+        let Stream { wanted, hangup, .. } = self.remove(id)?;
+        if let Some(hangup) = hangup {
+            hangup.hang_up();
+        }
+        self.cut_off += 1;
+        let remote_address = wanted.remote_address;
+        tracing::warn!(%remote_address, "event stream ended: its reader is gone or too slow");
+        Some(remote_address)
+    }
+
+    /// Events were lost before they reached anybody: nobody must believe to have seen everything.
+    fn lose(&mut self) {
+        let n_streams = self.streams.len();
+        tracing::warn!(n_streams, "the event bus is overrun; all event streams end");
+        let ids: Vec<u64> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.cut(id);
+        }
+        self.observers.clear();
+        // Who knows the last id has missed something, too.
+        self.last_id += 1;
+        self.full = None;
+        self.light = None;
+    }
+
+    /// What a reader missed that knows the events up to `last`; if that is not known, why.
+    fn missed(
+        &mut self,
+        last: &str,
+        wanted: &Wanted,
+    ) -> (Option<&'static str>, VecDeque<bytes::Bytes>) {
+        let newest = self.last_id;
+        let why = match (last.trim().parse::<u64>(), self.ring(wanted.form)) {
+            (Err(_), _) => "the id is not a number",
+            (Ok(last), _) if last > newest => "no such event has been published",
+            (Ok(last), Some(ring)) if last >= ring.after() => {
+                return (None, ring.since(last, wanted));
+            }
+            (Ok(last), None) if last == newest => return (None, VecDeque::new()),
+            (Ok(_), _) => "the events after it are not kept any more",
+        };
+        (Some(why), VecDeque::new())
+    }
 }
 
-/// The JSON of an event that carries a plan, without the plan's trees (Z21); the trees are not even looked at.
-fn without_trees(event: &Event) -> Option<String> {
-    let lighter = |plan: &Arc<Plan>| {
-        let none = Arc::new(Group::empty(AppId::root(), plan.version));
-        let (original, target) = (Arc::clone(&none), none);
-        Arc::new(Plan {
-            id: plan.id.clone(),
-            original,
-            target,
-            steps: plan.steps.clone(),
-            version: plan.version,
-        })
-    };
-    let mut event = Event {
-        timestamp: event.timestamp,
-        kind: event.kind.clone(),
-    };
-    match &mut event.kind {
-        EventKind::DeploymentInfo { plan, .. }
-        | EventKind::DeploymentStepSuccess { plan, .. }
-        | EventKind::DeploymentStepFailure { plan, .. }
-        | EventKind::DeploymentSuccess { plan, .. }
-        | EventKind::DeploymentFailed { plan, .. } => *plan = lighter(plan),
-        EventKind::ApiPost { .. }
-        | EventKind::StatusUpdate { .. }
-        | EventKind::AddHealthCheck { .. }
-        | EventKind::RemoveHealthCheck { .. }
-        | EventKind::FailedHealthCheck { .. }
-        | EventKind::HealthStatusChanged { .. }
-        | EventKind::UnhealthyTaskKill { .. }
-        | EventKind::GroupChangeSuccess { .. }
-        | EventKind::GroupChangeFailed { .. }
-        | EventKind::AppTerminated { .. } => return None,
-    }
-    let mut value = serde_json::to_value(&event).expect("events have string keys only");
-    let plan = value.get_mut("plan")?.as_object_mut()?;
-    plan.shift_remove("original");
-    plan.shift_remove("target");
-    Some(value.to_string())
+/// As many streams as leave file descriptors for everything else.
+fn max_streams() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    files
+        .saturating_sub(FILES_KEPT)
+        .max(files / 2)
+        .min(MAX_STREAMS)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event() -> Event {
-        let kind = EventKind::AppTerminated {
-            app_id: AppId::absolute("/a"),
-        };
-        Event {
-            timestamp: "2016-10-13T13:31:39.085Z".parse().unwrap(),
-            kind,
-        }
-    }
-
-    fn bus() -> Bus {
-        Bus::new(Clock::start(0))
-    }
-
-    #[test]
-    fn an_event_is_two_lines_with_crlf() {
-        let bus = bus();
-        let wanted = Wanted {
-            event_types: vec!["app_terminated_event".to_owned()],
-            ..Wanted::default()
-        };
-        let (_, mut receiver) = bus.attach(wanted);
-        bus.publish([event()]);
-        let expected = "event: app_terminated_event\r\n\
-            data: {\"appId\":\"/a\",\"eventType\":\"app_terminated_event\",\
-            \"timestamp\":\"2016-10-13T13:31:39.085Z\"}\r\n\r\n";
-        assert_eq!(receiver.try_recv().unwrap(), expected);
-    }
-
-    #[test]
-    fn a_slow_reader_is_cut_off_and_others_go_on() {
-        let bus = bus();
-        let (_, mut slow) = bus.attach(Wanted::default());
-        let mut n_slow = 0;
-        while slow.try_recv().is_ok() {}
-        for _ in 0..=QUEUE {
-            bus.publish([event()]);
-        }
-        let (_, mut fresh) = bus.attach(Wanted::default());
-        while slow.try_recv().is_ok() {
-            n_slow += 1;
-        }
-        assert_eq!((n_slow, slow.is_closed()), (QUEUE, true));
-        bus.publish([event()]);
-        assert!(fresh.try_recv().is_ok() && fresh.try_recv().is_ok());
-        assert!(!fresh.is_closed());
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use zddcluster_runtime::Hangup;
 
 use crate::error::ApiError;
 
@@ -30,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// The caller's address, without port.
     pub(crate) client_ip: String,
+    /// Cuts the connection; none where there is no connection.
+    pub(crate) hangup: Option<Hangup>,
 }
 
 impl Call {
@@ -58,6 +61,7 @@ impl Call {
             headers: parts.headers,
             body,
             client_ip,
+            hangup: parts.extensions.get().cloned(),
         })
     }
 
@@ -233,6 +237,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             client_ip: String::new(),
+            hangup: None,
         }
     }
 

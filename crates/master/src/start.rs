@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use zddcluster_engine::state::ReplayError;
 use zddcluster_engine::{Answer, CheckOrder, Command, Engine, State};
+use zddcluster_model::event::EventKind;
 use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
@@ -199,6 +200,21 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
             _ => router,
         };
         guard.clone().wrap(router)
+    let master = shared.identity.mesos.ip().to_string();
+    shared.bus.begin(if loaded.is_new {
+        let framework_id = shared.identity.framework_id();
+        EventKind::SchedulerRegistered {
+            framework_id,
+            master,
+        }
+    } else {
+        EventKind::SchedulerReregistered { master }
+    });
+    let bus = Arc::clone(&shared);
+    tasks.spawn("event-bus", OnFailure::Shutdown, async move {
+        bus.bus.run(bus.token().clone()).await;
+        Ok(())
+    });
     };
     let front_router = wrap(admin::router(Arc::clone(&shared)), front_bound);
     let mesos_router = wrap(mesos::router(Arc::clone(&shared)), mesos_bound);
@@ -235,6 +251,8 @@ fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
         Some((_, value)) => {
             let text = String::from_utf8_lossy(value);
             text.trim_matches('"')
+    /// Nothing was there before.
+    is_new: bool,
                 .parse()
                 .map_err(StartError::Identity)?
         }
@@ -244,6 +262,7 @@ fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
             store.commit(vec![Change::Put(IDENTITY_KEY.to_owned(), value.clone())])?;
             own_records.push((IDENTITY_KEY.to_owned(), value));
             uuid
+    let is_new = stored.is_none();
         }
     };
     Ok(Loaded {
@@ -264,6 +283,7 @@ impl Handle {
     pub fn mesos(&self) -> SocketAddr {
         self.shared.identity.mesos
     }
+        is_new,
 
     /// The latest durable state.
     pub fn state(&self) -> Arc<State> {

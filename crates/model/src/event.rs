@@ -98,4 +98,27 @@ pub enum EventKind {
     DeploymentFailed { id: DeploymentId, plan: Arc<Plan> },
     /// `app_terminated_event`: an app has been stopped for good.
     AppTerminated { app_id: AppId },
+    /// `event_stream_attached`: somebody began to read the events.
+    EventStreamAttached { remote_address: String },
+    /// `event_stream_detached`: somebody stopped reading the events.
+    EventStreamDetached { remote_address: String },
+    /// `subscribe_event`: a callback was subscribed.
+    Subscribe {
+        client_ip: String,
+        callback_url: String,
+    },
+    /// `unsubscribe_event`: a callback was taken back.
+    Unsubscribe {
+        client_ip: String,
+        callback_url: String,
+    },
+    /// `scheduler_registered_event`: the cluster has just come to be.
+    SchedulerRegistered {
+        framework_id: String,
+        master: String,
+    },
+    /// `scheduler_reregistered_event`: decisions are made again.
+    SchedulerReregistered { master: String },
+    /// `scheduler_disconnected_event`: no decisions are made for now.
+    SchedulerDisconnected,
 }

@@ -103,6 +103,10 @@ fn with_sorted_env(value: &mut Value) {
 
 #[test]
 fn every_recorded_event_is_printed_as_it_was() {
+    // contract: event-api_post_event, event-status_update_event, event-add_health_check_event
+    // contract: event-health_status_changed_event, event-group_change_success
+    // contract: event-deployment_info, event-deployment_step_success, event-deployment_success
+    // contract: plan-json-event
     let events = recorded();
     assert_eq!(events.len(), 26);
     for (name, text) in events {
@@ -120,6 +124,8 @@ fn every_recorded_event_is_printed_as_it_was() {
 
 #[test]
 fn events_the_recording_lacks() {
+    // contract: event-remove_health_check_event, event-app_terminated_event
+    // contract: event-unhealthy_task_kill_event, event-group_change_failed
     let app_id = AppId::absolute("/a");
     let task_id = TaskId::new("a.1");
     let version = Timestamp::ZERO;
@@ -177,4 +183,38 @@ fn events_the_recording_lacks() {
         json!({"groupId": "/", "version": "1970-01-01T00:00:00.000Z", "reason": "r"}),
         now,
     );
+    let remote_address = || "127.0.0.1".to_owned();
+    let attached = EventKind::EventStreamAttached {
+        remote_address: remote_address(),
+    };
+    check(attached, json!({"remoteAddress": "127.0.0.1"}), now);
+    let detached = EventKind::EventStreamDetached {
+        remote_address: remote_address(),
+    };
+    check(detached, json!({"remoteAddress": "127.0.0.1"}), now);
+    let (client_ip, callback_url) = (remote_address(), "http://127.0.0.1:9/".to_owned());
+    let keys = json!({"clientIp": "127.0.0.1", "callbackUrl": "http://127.0.0.1:9/"});
+    let subscribe = EventKind::Subscribe {
+        client_ip: client_ip.clone(),
+        callback_url: callback_url.clone(),
+    };
+    check(subscribe, keys.clone(), now);
+    let unsubscribe = EventKind::Unsubscribe {
+        client_ip,
+        callback_url,
+    };
+    check(unsubscribe, keys, now);
+    let (framework_id, master) = ("x-0000".to_owned(), "127.0.0.1".to_owned());
+    let registered = EventKind::SchedulerRegistered {
+        framework_id,
+        master: master.clone(),
+    };
+    check(
+        registered,
+        json!({"frameworkId": "x-0000", "master": "127.0.0.1"}),
+        now,
+    );
+    let reregistered = EventKind::SchedulerReregistered { master };
+    check(reregistered, json!({"master": "127.0.0.1"}), now);
+    check(EventKind::SchedulerDisconnected, json!({}), now);
 }

@@ -14,6 +14,6 @@ mod token;
 
 pub use backoff::Backoff;
 pub use guard::Guard;
-pub use serve::serve;
+pub use serve::{Hangup, serve};
 pub use supervise::{Cause, Error, Failure, OnFailure, StillRunning, Tasks};
 pub use token::{InvalidToken, Token, Unauthorized};

@@ -44,8 +44,22 @@ const STREAM_LIMIT: Duration = Duration::from_millis(250);
 /// The first and longest pause after the kernel refused a connection (no file descriptors left).
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// Cuts a request's connection; handlers find one in the request's extensions.
+///
+/// For an endless answer whose reader has stopped reading: nothing else ends it, for its body is not asked for more
+/// while the socket takes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Hangup(CancellationToken);
+
+impl Hangup {
+    /// Closes the connection at once, whatever was not sent yet. Harmless when it is closed.
+    pub fn hang_up(&self) {
+        self.0.cancel();
+    }
+}
+
 /// Serves `router` on `listener` until `token` is cancelled, then ends as the module's page says. Handlers find the
-/// peer in [`ConnectInfo<SocketAddr>`].
+/// peer in [`ConnectInfo<SocketAddr>`], and a [`Hangup`] for the connection.
 ///
 /// # Errors
 /// None at present: what goes wrong on a connection ends only that connection.
@@ -107,10 +121,13 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, token: Ca
         tracing::debug!(%peer, %error, "connection ended before it began");
         return;
     }
+    let hangup = Hangup::default();
     let answer = {
         let token = token.clone();
+        let hangup = hangup.clone();
         service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(hangup.clone());
             let router = router.clone();
             let token = token.clone();
             async move {
@@ -134,6 +151,8 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, token: Ca
     let ended = tokio::select! {
         // Cancel-safe: the connection is only borrowed, and polled again below.
         ended = connection.as_mut() => ended,
+        // Cancel-safe: only waits for a state. Dropping the connection closes it.
+        () = hangup.0.cancelled() => return,
         () = token.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

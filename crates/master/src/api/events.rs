@@ -1,38 +1,43 @@
 //! `GET /v2/events`: the event stream (contract marathon §5.1).
 //!
-//! CRLF line ends, `event:` and `data:` lines only, a lone CRLF every 10 s counted from the connection.
+//! CRLF line ends, `event:` and `data:` lines, a lone CRLF every 10 s counted from the connection.
+//!
+//! Beyond the original, and only for who asks by `?ids=true` or a `Last-Event-ID` header: `id:` lines, and what was missed
+//! since that id. If that is not known any more, the first event is `zdd_events_lost`, whatever types are asked for:
+//! `{"lastEventId": as sent, "reason": text, "eventType", "timestamp"}`. Its reader has to look at the whole state anew.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use zddcluster_runtime::Hangup;
 
 use super::Outcome;
 use crate::error::ApiError;
-use crate::events::Wanted;
+use crate::events::{Begin, Feed, Form, Wanted};
 use crate::http::{Call, with_type};
 use crate::shared::Shared;
 
 /// Marathon's heartbeat; clients drop a connection without bytes for their low-speed window (trap 37).
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// What a browser's `EventSource` sends when it connects again.
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// A stream that is attached to the bus until dropped.
 struct Attached {
     shared: Arc<Shared>,
-    id: u64,
-    receiver: mpsc::Receiver<Bytes>,
+    feed: Feed,
     heartbeat: Interval,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.shared.bus.detach(self.id);
+        self.shared.bus.detach(self.feed.id);
     }
 }
 
@@ -44,22 +49,35 @@ pub(super) fn stream(shared: &Arc<Shared>, call: &Call) -> Outcome {
     {
         return Err(ApiError::wrong_method());
     }
+    let ids = if call.headers.contains_key(LAST_EVENT_ID) {
+        Some(Begin::After(call.header(LAST_EVENT_ID).to_owned()))
+    } else {
+        (call.query.flag("ids") == Some(true)).then_some(Begin::Now)
+    };
+    let form = if call.query.first("plan-format") == Some("light") {
+        Form::Light
+    } else {
+        Form::Full
+    };
     let wanted = Wanted {
         event_types: call.query.all("event_type").map(str::to_owned).collect(),
-        is_light: call.query.first("plan-format") == Some("light"),
+        form,
+        ids,
         remote_address: call.client_ip.clone(),
     };
-    Ok(open(shared, wanted))
+    open(shared, wanted, call.hangup.clone())
 }
 
-fn open(shared: &Arc<Shared>, wanted: Wanted) -> Response {
-    let (id, receiver) = shared.bus.attach(wanted);
+fn open(shared: &Arc<Shared>, wanted: Wanted, hangup: Option<Hangup>) -> Outcome {
+    let feed = shared.bus.attach(wanted, hangup).map_err(|refusal| {
+        let message = format!("{refusal}. hint: raise the limit of open files (ulimit -n)");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })?;
     let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let attached = Attached {
         shared: Arc::clone(shared),
-        id,
-        receiver,
+        feed,
         heartbeat,
     };
     let frames = stream::unfold(attached, |mut attached| async move {
@@ -68,8 +86,8 @@ fn open(shared: &Arc<Shared>, wanted: Wanted) -> Response {
             biased;
             // Cancel-safe: only waits for a state.
             () = token.cancelled() => None,
-            // Cancel-safe: `recv` keeps the frame when dropped.
-            frame = attached.receiver.recv() => frame,
+            // Cancel-safe: the feed keeps the event when dropped.
+            frame = attached.feed.next() => frame,
             // Cancel-safe: a tick is kept.
             _ = attached.heartbeat.tick() => Some(Bytes::from_static(b"\r\n")),
         }?;
@@ -83,5 +101,5 @@ fn open(shared: &Arc<Shared>, wanted: Wanted) -> Response {
     response
         .headers_mut()
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
+    Ok(response)
 }

@@ -71,7 +71,7 @@ pub(super) fn leader(shared: &Shared, call: &Call) -> Outcome {
         }
         Method::DELETE => {
             // Z15: a single master is elected again at once; what is left of an abdication is that streams end.
-            shared.bus.close_all();
+            shared.bus.abdicate(&shared.identity.mesos.ip().to_string());
             Ok(ok(&json!({ "message": "Leadership abdicated" })))
         }
         _ => Err(ApiError::wrong_method()),

@@ -33,6 +33,13 @@ impl EventKind {
             Self::DeploymentSuccess { .. } => "deployment_success",
             Self::DeploymentFailed { .. } => "deployment_failed",
             Self::AppTerminated { .. } => "app_terminated_event",
+            Self::EventStreamAttached { .. } => "event_stream_attached",
+            Self::EventStreamDetached { .. } => "event_stream_detached",
+            Self::Subscribe { .. } => "subscribe_event",
+            Self::Unsubscribe { .. } => "unsubscribe_event",
+            Self::SchedulerRegistered { .. } => "scheduler_registered_event",
+            Self::SchedulerReregistered { .. } => "scheduler_reregistered_event",
+            Self::SchedulerDisconnected => "scheduler_disconnected_event",
         }
     }
 }
@@ -148,6 +155,32 @@ impl Serialize for Event {
                 event.serialize_field("id", id)?;
                 event.serialize_field("plan", plan)?;
             }
+            EventKind::EventStreamAttached { remote_address }
+            | EventKind::EventStreamDetached { remote_address } => {
+                event.serialize_field("remoteAddress", remote_address)?;
+            }
+            EventKind::Subscribe {
+                client_ip,
+                callback_url,
+            }
+            | EventKind::Unsubscribe {
+                client_ip,
+                callback_url,
+            } => {
+                event.serialize_field("clientIp", client_ip)?;
+                event.serialize_field("callbackUrl", callback_url)?;
+            }
+            EventKind::SchedulerRegistered {
+                framework_id,
+                master,
+            } => {
+                event.serialize_field("frameworkId", framework_id)?;
+                event.serialize_field("master", master)?;
+            }
+            EventKind::SchedulerReregistered { master } => {
+                event.serialize_field("master", master)?;
+            }
+            EventKind::SchedulerDisconnected => {}
         }
         event.serialize_field("eventType", self.name())?;
         event.serialize_field("timestamp", &timestamp)?;

@@ -189,3 +189,31 @@ async fn other_streams_break_off_when_they_are_silent() {
     assert!(began.elapsed() < STREAM_LIMIT * 2);
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_connection_whose_reader_is_stuck_can_be_cut() {
+    let (give, given) = oneshot::channel();
+    let give = std::sync::Mutex::new(Some(give));
+    let handler = async move |request: Request<Body>| {
+        let hangup = request.extensions().get::<Hangup>().unwrap().clone();
+        let give = give.lock().unwrap().take().unwrap();
+        give.send(hangup).unwrap();
+        // More than any socket takes, so that the body is never asked for its end.
+        let chunk = || Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1 << 20]));
+        Body::from_stream(stream::repeat_with(chunk))
+    };
+    let handler = std::sync::Arc::new(handler);
+    let router = Router::new().route("/", get(async move |request| handler(request).await));
+    let server = start(router).await;
+    let mut stuck = server.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let hangup = given.await.unwrap();
+    stuck.read_u8().await.unwrap();
+    hangup.hang_up();
+    let read = async {
+        let mut rest = vec![0; 1 << 16];
+        while stuck.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+    };
+    tokio::time::timeout(SOON, read).await.expect("it ends");
+    server.token.cancel();
+    server.end().await;
+}
