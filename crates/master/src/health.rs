@@ -4,14 +4,22 @@
 //! order, then every interval; a readiness check asks its one task at once, then every interval until it is ready. Rounds may
 //! overlap when the timeout is longer than the interval. Intervals are divided by the speed; timeouts are not, since a machine
 //! does not answer faster for it. What an outcome means is the engine's business. Source: contract marathon §6.2, §6.5.
+//!
+//! | protocol | asked by |
+//! |---|---|
+//! | HTTP, HTTPS, TCP | the master, at the task's host and host port (or its own address) |
+//! | MESOS_HTTP, MESOS_HTTPS, MESOS_TCP | the same: tasks are reached there, too (Z7) |
+//! | COMMAND | the task's agent, which runs it beside the task |
 
 mod ask;
+mod command;
+mod tls;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +29,7 @@ use zddcluster_model::app::{HealthCheck, HealthProtocol, ReadinessCheck};
 use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
 use zddcluster_runtime::{Error, OnFailure};
 
+use self::ask::Scheme;
 use crate::shared::{Message, Shared};
 
 /// The first round comes at most this long after a check was added; it is Marathon's constant.
@@ -28,11 +37,21 @@ const FIRST_ROUND_MILLIS: u64 = 5_000;
 /// Questions that one check may have open at one task: rounds overlap when the timeout is longer than the interval, but a task
 /// that never answers must not take the master's sockets. Marathon's defaults (60 s, 20 s) never have two.
 const MOST_OPEN: usize = 8;
+/// Questions that are open at once, all checks together; others wait for their turn, and their time limit begins with it.
+/// A round of thousands of tasks must not take the file descriptors of callers and agents. At a millisecond each, as tasks
+/// on one machine answer, a round of ten thousand takes 40 ms.
+const MOST_AT_ONCE: usize = 256;
+/// Questions of one check that are open at once: tasks of one app that do not answer must not keep the others waiting.
+pub(crate) const MOST_OF_A_CHECK: usize = 96;
 /// No interval becomes shorter than this by the speed: loopback answers need a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// What runs, and how to stop it.
-type Running = Arc<Mutex<BTreeMap<Key, CancellationToken>>>;
+/// What runs, and how to stop it; and how much may be asked at once.
+#[derive(Clone)]
+struct Running {
+    checks: Arc<Mutex<BTreeMap<Key, CancellationToken>>>,
+    turns: Arc<Semaphore>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
@@ -45,7 +64,10 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     mut orders: mpsc::Receiver<CheckOrder>,
 ) -> Result<(), Error> {
-    let running = Running::default();
+    let running = Running {
+        checks: Arc::default(),
+        turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+    };
     let token = shared.token().clone();
     loop {
         let order = tokio::select! {
@@ -79,22 +101,26 @@ pub(crate) async fn run(
     }
 }
 
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, CancellationToken>> {
+        // A panic elsewhere leaves only whole entries behind.
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn stop(running: &Running, is_meant: impl Fn(&Key) -> bool) {
-    running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|key, token| {
-            let is_stopped = is_meant(key);
-            if is_stopped {
-                token.cancel();
-            }
-            !is_stopped
-        });
+    running.lock().retain(|key, token| {
+        let is_stopped = is_meant(key);
+        if is_stopped {
+            token.cancel();
+        }
+        !is_stopped
+    });
 }
 
 /// A token for a check that is not yet running; `None` if it is.
 fn claim(shared: &Shared, running: &Running, key: &Key) -> Option<CancellationToken> {
-    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = running.lock();
     if running.contains_key(key) {
         return None;
     }
@@ -120,27 +146,16 @@ fn start_health(shared: &Arc<Shared>, running: &Running, app: Arc<App>, check_id
     let Some(check) = app.health_checks.get(check_idx).cloned() else {
         return;
     };
-    match check.protocol {
-        HealthProtocol::Http
-        | HealthProtocol::Tcp
-        | HealthProtocol::MesosHttp
-        | HealthProtocol::MesosTcp => {}
-        HealthProtocol::Https | HealthProtocol::Command | HealthProtocol::MesosHttps => {
-            let protocol = check.protocol;
-            tracing::warn!(app_id = %app.id, ?protocol, "health checks of this kind are not run yet");
-            return;
-        }
-    }
     let key = Key::Health(app.id.clone(), app.version, check_idx);
     let Some(token) = claim(shared, running, &key) else {
         return;
     };
-    let shared = Arc::clone(shared);
+    let (shared, turns) = (Arc::clone(shared), Arc::clone(&running.turns));
     shared
         .tasks
         .clone()
         .spawn("health-check", OnFailure::Log, async move {
-            check_health(&shared, &token, &app, check_idx, &check).await;
+            check_health(&shared, &token, &turns, &app, check_idx, &check).await;
             Ok(())
         });
 }
@@ -148,6 +163,7 @@ fn start_health(shared: &Arc<Shared>, running: &Running, app: Arc<App>, check_id
 async fn check_health(
     shared: &Arc<Shared>,
     token: &CancellationToken,
+    turns: &Arc<Semaphore>,
     app: &Arc<App>,
     check_idx: usize,
     check: &HealthCheck,
@@ -156,6 +172,7 @@ async fn check_health(
     let first = divided(interval_millis.min(FIRST_ROUND_MILLIS), shared.speed);
     let mut rounds = every(first, divided(interval_millis, shared.speed));
     let timeout = Duration::from_secs(check.timeout_seconds);
+    let own_turns = Arc::new(Semaphore::new(MOST_OF_A_CHECK));
     let mut asked = JoinSet::new();
     let mut n_open: BTreeMap<TaskId, usize> = BTreeMap::new();
     loop {
@@ -191,8 +208,14 @@ async fn check_health(
                     }
                     *n += 1;
                     let (app, check, task) = (Arc::clone(app), check.clone(), Arc::clone(task));
+                    let (shared, turns) = (Arc::clone(shared), Arc::clone(turns));
+                    let own_turns = Arc::clone(&own_turns);
                     asked.spawn(async move {
-                        (task.id.clone(), verdict(&app, &check, &task, timeout).await)
+                        // Never closed. The own one first: who waits for it must not hold one of all.
+                        let _own_turn = own_turns.acquire().await;
+                        let _turn = turns.acquire().await;
+                        let verdict = verdict(&shared, &app, &check, &task, timeout).await;
+                        (task.id.clone(), verdict)
                     });
                 }
             }
@@ -200,29 +223,40 @@ async fn check_health(
     }
 }
 
+/// Asks one task; `None` if the answer changes nothing.
 async fn verdict(
+    shared: &Shared,
     app: &App,
     check: &HealthCheck,
     task: &Task,
     timeout: Duration,
 ) -> Option<CheckVerdict> {
+    let scheme = match check.protocol {
+        HealthProtocol::Command => {
+            // One without a command is refused when the app is written.
+            let command = check.command.as_ref()?;
+            return command::verdict(shared, &command.value, task, timeout).await;
+        }
+        HealthProtocol::Tcp | HealthProtocol::MesosTcp => None,
+        HealthProtocol::Http | HealthProtocol::MesosHttp => Some(Scheme::Http),
+        HealthProtocol::Https | HealthProtocol::MesosHttps => Some(Scheme::Https),
+    };
     let Some((host, port)) = endpoint(app, task, check.port_index, check.port) else {
         let cause = "Missing/invalid port index and no explicit port specified";
         return Some(CheckVerdict::Unhealthy(cause.to_owned()));
     };
-    let is_tcp = matches!(
-        check.protocol,
-        HealthProtocol::Tcp | HealthProtocol::MesosTcp
-    );
-    let outcome = if is_tcp {
-        ask::connect(host, port, timeout).await
-    } else {
-        let path = check.path.as_deref().unwrap_or("/");
-        match ask::get(host, port, path, timeout, 0).await {
-            Ok(answer) if (200..400).contains(&answer.status.as_u16()) => Ok(()),
-            Ok(answer) if answer.status.is_informational() && check.ignore_http1xx => return None,
-            Ok(answer) => Err(answer.status.to_string()),
-            Err(failure) => Err(failure.to_string()),
+    let outcome = match scheme {
+        None => ask::connect(host, port, timeout).await,
+        Some(scheme) => {
+            let path = check.path.as_deref().unwrap_or("/");
+            match ask::get(scheme, (host, port), path, timeout, 0).await {
+                Ok(answer) if (200..400).contains(&answer.status.as_u16()) => Ok(()),
+                Ok(answer) if answer.status.is_informational() && check.ignore_http1xx => {
+                    return None;
+                }
+                Ok(answer) => Err(answer.status.to_string()),
+                Err(failure) => Err(failure.to_string()),
+            }
         }
     };
     Some(match outcome {
@@ -267,34 +301,38 @@ fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app
     let Some(check) = app.readiness_checks.first().cloned() else {
         return;
     };
-    if check.protocol != HealthProtocol::Http {
-        let protocol = check.protocol;
-        tracing::warn!(app_id = %app.id, ?protocol, "readiness checks of this kind are not run yet");
-        return;
-    }
     let key = Key::Readiness(task_id.clone());
     let Some(token) = claim(shared, running, &key) else {
         return;
     };
     let shared = Arc::clone(shared);
-    let running = Arc::clone(running);
+    let running = running.clone();
     shared
         .tasks
         .clone()
         .spawn("readiness-check", OnFailure::Log, async move {
             // Cancel-safe: dropping it abandons one request.
             let _ = token
-                .run_until_cancelled(check_readiness(&shared, &task_id, &app, &check))
+                .run_until_cancelled(check_readiness(
+                    &shared,
+                    &running.turns,
+                    &task_id,
+                    &app,
+                    &check,
+                ))
                 .await;
-            running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
+            running.lock().remove(&key);
             Ok(())
         });
 }
 
-async fn check_readiness(shared: &Shared, task_id: &TaskId, app: &App, check: &ReadinessCheck) {
+async fn check_readiness(
+    shared: &Shared,
+    turns: &Semaphore,
+    task_id: &TaskId,
+    app: &App,
+    check: &ReadinessCheck,
+) {
     let interval = divided(check.interval_seconds.saturating_mul(1000), shared.speed);
     let timeout = Duration::from_secs(check.timeout_seconds);
     let mut rounds = every(Duration::ZERO, interval);
@@ -306,7 +344,9 @@ async fn check_readiness(shared: &Shared, task_id: &TaskId, app: &App, check: &R
         if task.state != TaskState::Running {
             continue;
         }
+        let turn = turns.acquire().await;
         let response = ask::readiness(app, check, &task, timeout).await;
+        drop(turn);
         let is_ready = check.http_status_codes_for_ready.contains(&response.status);
         let input = Input::Readiness {
             task_id: task_id.clone(),

@@ -12,6 +12,8 @@
 //! process; a master refuses an older one. Blank lines on the command stream are keep-alives; an agent that has no statuses sends an empty
 //! list as often. Whoever hears nothing of the other for three of them takes it for gone: a host that lost its power closes nothing.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,8 @@ use crate::app::Container;
 use crate::id::{AgentId, AppId, TaskId};
 use crate::task::{IpAddress, TaskState};
 use crate::time::Timestamp;
+
+pub use check::{CheckEnd, RunCheck};
 
 /// The version of this protocol; both sides refuse another.
 pub const PROTOCOL: u32 = 1;

@@ -1,4 +1,5 @@
-//! One question to one task: connect, or GET without redirects, on a connection of its own. Failures in Marathon's words.
+//! One question to one task: connect, or GET without redirects, over TLS or not, on a connection of its own. Failures in
+//! Marathon's words.
 
 use std::time::Duration;
 
@@ -7,14 +8,33 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use zddcluster_engine::state::Task;
 use zddcluster_model::App;
-use zddcluster_model::app::ReadinessCheck;
+use zddcluster_model::app::{HealthProtocol, ReadinessCheck};
 use zddcluster_model::task::ReadinessResponse;
+
+use super::tls;
 
 /// Longest body kept of a readiness answer: it is shown in the deployment, one for each new task.
 const LONGEST_BODY: usize = 16 * 1024;
+
+/// How a task is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
 
 /// Why a task gave no answer (contract marathon §6.2).
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +73,30 @@ pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<
 
 /// GETs `path`; of the body at most `body_limit` bytes are read, the rest is cut off.
 pub(super) async fn get(
-    host: &str,
-    port: u16,
+    scheme: Scheme,
+    (host, port): (&str, u16),
     path: &str,
     timeout: Duration,
     body_limit: usize,
 ) -> Result<Answer, Failure> {
-    let exchange = exchange(host, port, path, body_limit);
-    tokio::time::timeout(timeout, exchange)
+    let exchange = async {
+        let connected = TcpStream::connect((host, port)).await;
+        let stream = connected.map_err(|_| Failure::Connect {
+            host: host.to_owned(),
+            port,
+        })?;
+        match scheme {
+            Scheme::Http => exchange(stream, (host, port), path, body_limit).await,
+            Scheme::Https => {
+                let stream = tls::connect(host, stream)
+                    .await
+                    .map_err(|error| Failure::Exchange(format!("SSLException: {error}")))?;
+                exchange(stream, (host, port), path, body_limit).await
+            }
+        }
+    };
+    // The handshakes of TLS take room.
+    tokio::time::timeout(timeout, Box::pin(exchange))
         .await
         .unwrap_or_else(|_| {
             Err(Failure::Timeout {
@@ -71,14 +107,13 @@ pub(super) async fn get(
         })
 }
 
-async fn exchange(host: &str, port: u16, path: &str, body_limit: usize) -> Result<Answer, Failure> {
+async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    (host, port): (&str, u16),
+    path: &str,
+    body_limit: usize,
+) -> Result<Answer, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Exchange(error.to_string());
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|_| Failure::Connect {
-            host: host.to_owned(),
-            port,
-        })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(&error))?;
@@ -143,18 +178,27 @@ pub(super) async fn readiness(
 ) -> ReadinessResponse {
     let port_index = port_index(app, &check.port_name);
     let endpoint = super::endpoint(app, task, port_index, None).filter(|_| port_index.is_some());
+    let scheme = match check.protocol {
+        HealthProtocol::Https | HealthProtocol::MesosHttps => Scheme::Https,
+        HealthProtocol::Http
+        | HealthProtocol::Tcp
+        | HealthProtocol::Command
+        | HealthProtocol::MesosHttp
+        | HealthProtocol::MesosTcp => Scheme::Http,
+    };
+    let shown = scheme.as_str();
     let Some((host, port)) = endpoint else {
         let text = format!("no port named {}", check.port_name);
-        return not_asked(&format!("http://{}{}", task.host, check.path), &text);
+        return not_asked(&format!("{shown}://{}{}", task.host, check.path), &text);
     };
-    match get(host, port, &check.path, timeout, LONGEST_BODY).await {
+    match get(scheme, (host, port), &check.path, timeout, LONGEST_BODY).await {
         Ok(answer) => ReadinessResponse {
             status: answer.status.as_u16(),
             content_type: answer.content_type,
             body: String::from_utf8_lossy(&answer.body).into_owned(),
         },
         Err(failure) => not_asked(
-            &format!("http://{host}:{port}{}", check.path),
+            &format!("{shown}://{host}:{port}{}", check.path),
             &failure.to_string(),
         ),
     }

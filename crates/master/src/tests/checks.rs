@@ -156,3 +156,213 @@ async fn a_task_that_never_answers_is_not_asked_without_end() {
     assert!(held.len() > 1, "rounds overlap");
     cluster.stop().await;
 }
+
+/// A server on the first port of the app's one task, once that runs.
+async fn bind_task(cluster: &Cluster) -> tokio::net::TcpListener {
+    cluster
+        .until("the task runs", |state| {
+            state.tasks.values().any(|task| task.started_at.is_some())
+        })
+        .await;
+    let state = cluster.handle.state();
+    let task = state.tasks.values().next().unwrap();
+    tokio::net::TcpListener::bind((task.host.as_str(), task.ports[0]))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn https_is_asked_whatever_the_certificate() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+
+    let cluster = Cluster::start().await;
+    cluster.add_agent("127.77.1.4").await;
+    let app = r#"{"id": "/a", "cmd": "true",
+        "portDefinitions": [{"port": 0, "name": "api", "protocol": "tcp"}],
+        "healthChecks": [
+            {"protocol": "HTTPS", "path": "/health", "intervalSeconds": 2},
+            {"protocol": "MESOS_HTTPS", "path": "/health", "intervalSeconds": 2}],
+        "readinessChecks": [{"protocol": "HTTPS", "path": "/ready", "portName": "api",
+                             "intervalSeconds": 4, "timeoutSeconds": 2}]}"#;
+    cluster.call(Method::POST, "/v2/apps", app).await;
+    let listener = bind_task(&cluster).await;
+    let token = cluster.tasks.token().clone();
+    let server = async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut head = [0; 1024];
+            let n = stream.read(&mut head).await.unwrap();
+            assert!(head[..n].starts_with(b"GET /"));
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+        Ok(())
+    };
+    cluster
+        .tasks
+        .spawn("tls-task", zddcluster_runtime::OnFailure::Log, async move {
+            token.run_until_cancelled(server).await.unwrap_or(Ok(()))
+        });
+    cluster.until_idle().await;
+    cluster
+        .until("both checks are good", |state| {
+            let mut tasks = state.tasks.values();
+            tasks.any(|task| task.health.iter().flatten().filter(|one| one.alive).count() == 2)
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_is_run_by_the_tasks_agent() {
+    use zddcluster_model::agent::{CheckEnd, RunCheck};
+
+    let cluster = Cluster::start().await;
+    cluster.add_agent("127.77.1.5").await;
+    let ends = Arc::new(std::sync::Mutex::new(CheckEnd::Exited { status: 0 }));
+    let told = Arc::clone(&ends);
+    let router = axum::Router::new().route(
+        "/zdd/v1/tasks/{id}/check",
+        axum::routing::post(async move |axum::Json(question): axum::Json<RunCheck>| {
+            assert_eq!(
+                (question.command.as_str(), question.timeout_millis),
+                ("test -f ready", 7_000)
+            );
+            axum::Json(told.lock().unwrap().clone())
+        }),
+    );
+    // Where the agent says that its API is.
+    let listener = tokio::net::TcpListener::bind("127.77.1.5:5051")
+        .await
+        .unwrap();
+    let token = cluster.tasks.token().clone();
+    cluster.tasks.spawn(
+        "agent-api",
+        zddcluster_runtime::OnFailure::Log,
+        zddcluster_runtime::serve(listener, router, token),
+    );
+    let app = r#"{"id": "/a", "cmd": "true", "healthChecks": [
+        {"protocol": "COMMAND", "command": {"value": "test -f ready"}, "intervalSeconds": 2,
+         "timeoutSeconds": 7, "gracePeriodSeconds": 0, "maxConsecutiveFailures": 0}]}"#;
+    cluster.deploy(app).await;
+    let cause = async |end: CheckEnd, expected: &str| {
+        *ends.lock().unwrap() = end;
+        cluster
+            .until(expected, |state| {
+                let mut results = state
+                    .tasks
+                    .values()
+                    .flat_map(|task| task.health.iter().flatten());
+                results.any(|result| {
+                    !result.alive && result.last_failure_cause.as_deref() == Some(expected)
+                })
+            })
+            .await;
+    };
+    cause(
+        CheckEnd::Exited { status: 3 },
+        "Command returned: exited with status 3",
+    )
+    .await;
+    cause(
+        CheckEnd::TimedOut,
+        "Command has not returned after 7secs; aborting",
+    )
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_round_of_many_tasks_asks_a_bounded_number_at_once() {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// More than are asked at once.
+    const N_TASKS: usize = 150;
+
+    let cluster = Cluster::start().await;
+    cluster.add_agent("127.77.1.6").await;
+    let app = format!(
+        r#"{{"id": "/a", "cmd": "true", "cpus": 0.01, "mem": 1, "instances": {N_TASKS},
+             "healthChecks": [{{"intervalSeconds": 3600, "timeoutSeconds": 20}}]}}"#
+    );
+    let created = cluster.call(Method::POST, "/v2/apps", &app).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    // The round comes when all run: at the test's speed a quarter of a second after the checks began.
+    let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel::<TcpStream>();
+    let mut bound = std::collections::BTreeSet::new();
+    while bound.len() < N_TASKS {
+        let state = cluster.handle.state();
+        for task in state.tasks.values().filter(|task| !task.ports.is_empty()) {
+            if !bound.insert(task.id.clone()) {
+                continue;
+            }
+            let at = (task.host.as_str(), task.ports[0]);
+            let listener = TcpListener::bind(at).await.unwrap();
+            let (sender, token) = (sender.clone(), cluster.tasks.token().clone());
+            cluster
+                .tasks
+                .spawn("task", zddcluster_runtime::OnFailure::Log, async move {
+                    let serve = async {
+                        while let Ok((stream, _)) = listener.accept().await {
+                            let _ = sender.send(stream);
+                        }
+                    };
+                    token.run_until_cancelled(serve).await;
+                    Ok(())
+                });
+        }
+        tokio::task::yield_now().await;
+    }
+    let quiet = std::time::Duration::from_millis(700);
+    let (mut n_asked, mut most) = (0, 0);
+    loop {
+        let mut held = Vec::new();
+        while let Ok(Some(stream)) = tokio::time::timeout(quiet, accepted.recv()).await {
+            held.push(stream);
+        }
+        if held.is_empty() {
+            break;
+        }
+        n_asked += held.len();
+        most = most.max(held.len());
+        for mut stream in held {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    }
+    assert!(most <= crate::health::MOST_OF_A_CHECK, "{most} at once");
+    let state = cluster.handle.state();
+    let n_running = state
+        .tasks
+        .values()
+        .filter(|task| task.started_at.is_some())
+        .count();
+    let n_healthy = state
+        .tasks
+        .values()
+        .filter(|task| task.has_been_healthy())
+        .count();
+    assert_eq!(
+        (n_asked, n_healthy),
+        (n_running, n_running),
+        "every task has its turn"
+    );
+    cluster.stop().await;
+}
