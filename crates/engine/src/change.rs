@@ -79,6 +79,10 @@ impl Turn<'_> {
                     Err(Refusal::NotQueued(app_id))
                 }
             }
+            Command::Abdicate => {
+                self.begin_anew();
+                Ok(Answer::Done)
+            }
             Command::StopTasks => {
                 self.state.is_stopping = true;
                 let ids: Vec<TaskId> = self.state.tasks.keys().cloned().collect();

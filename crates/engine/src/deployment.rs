@@ -186,6 +186,24 @@ impl Turn<'_> {
         }
     }
 
+    /// Takes up the running deployments as a process that has just been elected does: each from its first step (§3.9).
+    pub(crate) fn begin_anew(&mut self) {
+        let running: Vec<Arc<Deployment>> =
+            self.state.deployments.values().map(Arc::clone).collect();
+        for deployment in running {
+            self.stop_asking(&deployment);
+            let anew = Deployment {
+                step_idx: 0,
+                actions: Vec::new(),
+                ..(*deployment).clone()
+            };
+            self.state
+                .deployments
+                .insert_mut(deployment.plan.id.clone(), Arc::new(anew));
+        }
+        self.resume_deployments();
+    }
+
     // === the actions ===
 
     /// RestartApplication: replaces every task of another version.

@@ -152,6 +152,8 @@ pub enum Command {
         /// The app.
         app_id: AppId,
     },
+    /// DELETE /v2/leader: a single master is elected again, and takes its deployments up as after a restart.
+    Abdicate,
     /// The cluster goes down: every task is ended, without drain and replacement, and comes back at the next start.
     StopTasks,
 }

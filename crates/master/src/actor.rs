@@ -14,6 +14,7 @@
 //! and what would not come again is put off.
 
 mod broken;
+pub(crate) mod own;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ struct Turn {
     /// Agents whose queue was made in this batch.
     opened: Vec<(AgentId, u64)>,
     put_off: Vec<Message>,
+    own: own::Decided,
 }
 
 enum Order {
@@ -144,7 +146,11 @@ impl Actor {
         }
         if !turn.mutations.is_empty() {
             let batch = std::mem::take(&mut turn.mutations);
-            if let Err(error) = self.with_store(|store| store.commit(batch)).await? {
+            let began = Instant::now();
+            let committed = self.with_store(|store| store.commit(batch)).await?;
+            let is_durable = committed.is_ok();
+            self.shared.metrics.flushed(is_durable, began.elapsed());
+            if let Err(error) = committed {
                 self.fail(&error, before, turn);
                 return Ok(());
             }
@@ -240,6 +246,7 @@ impl Actor {
                     self.step(input, turn);
                 }
             }
+            Message::Subscription(subscription) => self.subscribe(subscription, turn),
             Message::EdgeOpened(edge_id) => {
                 // Also for an edge that is still here: the engine asks again what the old stream may have lost.
                 turn.put_off.push(Message::EdgeOpened(edge_id.clone()));
@@ -297,8 +304,13 @@ impl Actor {
             acknowledgements,
             opened: _,
             put_off: _,
+            own,
         } = turn;
         self.shared.publish(self.engine.state().clone());
+        if let Some(urls) = &own.urls {
+            self.shared.callbacks.follow(&self.shared, urls);
+        }
+        own.answer();
         for (ticket, answer) in answers {
             if let Some(caller) = callers.remove(&ticket) {
                 let _ = caller.send(answer.map_err(CallError::Refused));
@@ -360,7 +372,10 @@ impl Actor {
         for (_, caller) in turn.acknowledgements {
             let _ = caller.send(Err(broken.refusal()));
         }
+        turn.own
+            .take_back(&mut self.own_records, || broken.refusal());
         self.broken = Some(broken);
+        self.shared.bus.tell(EventKind::SchedulerDisconnected);
     }
 
     /// Reopens the store, writes everything anew, and goes on with what was put off.
@@ -375,11 +390,14 @@ impl Actor {
             .await?;
         let Some(mut broken) = self.broken.take() else {
             return Ok(());
-        self.shared.bus.tell(EventKind::SchedulerDisconnected);
         };
         match repaired {
             Ok(()) => {
                 tracing::info!("the store works again");
+                let master = self.shared.identity.mesos.ip().to_string();
+                self.shared
+                    .bus
+                    .tell(EventKind::SchedulerReregistered { master });
                 let mut messages = broken.into_put_off();
                 messages.push(Message::Input(Input::Wake));
                 self.turn(messages).await
@@ -394,10 +412,6 @@ impl Actor {
     }
 
     /// Works on the store in a blocking thread; `Err` only if that panicked.
-                let master = self.shared.identity.mesos.ip().to_string();
-                self.shared
-                    .bus
-                    .tell(EventKind::SchedulerReregistered { master });
     async fn with_store<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,

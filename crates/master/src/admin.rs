@@ -2,7 +2,7 @@
 //!
 //! | path | answered by |
 //! |---|---|
-//! | `/v2/…`, `/ping`, `/metrics`, also below `/service/marathon` and `/marathon` | [`crate::api`] |
+//! | `/v2/…`, `/ping`, `/metrics`, `/logging`, `/help`, also below `/service/marathon` and `/marathon` | [`crate::api`] |
 //! | `/mesos/…` | [`crate::mesos`] |
 //! | `/slave/{id}/…`, `/agent/{id}/…` | that agent |
 //! | `/zdd/v1/…` | agents, edges, what is ours alone |
@@ -24,6 +24,7 @@ use axum::extract::State as Extract;
 use axum::response::{IntoResponse as _, Response};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::api::Outcome;
 use crate::error::ApiError;
@@ -41,17 +42,24 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn handle(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) -> Response {
-    match Call::read(request).await {
+    let began = Instant::now();
+    let response = match Call::read(request).await {
         Ok(call) => answer(&shared, call).await,
         Err(error) => api::with_headers(&shared, error.into_response()),
-    }
+    };
+    let status = response.status().as_u16();
+    shared.metrics.answered(status, began.elapsed());
+    response
 }
 
 async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
     let segments: Vec<String> = call.segments.iter().take(3).cloned().collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let outcome = match segments.as_slice() {
-        ["v2" | "ping" | "metrics", ..] => return api::answer(shared, call).await,
+        [
+            "v2" | "ping" | "metrics" | "logging" | "help" | "api-console" | "ui",
+            ..,
+        ] => return api::answer(shared, call).await,
         ["service", "marathon", ..] => return api::answer(shared, call.below(2)).await,
         ["marathon", ..] => return api::answer(shared, call.below(1)).await,
         ["mesos", ..] => mesos::answer(shared, &call.below(1)),

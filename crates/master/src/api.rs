@@ -8,10 +8,15 @@ mod apps;
 mod deployments;
 mod events;
 mod groups;
+pub(crate) mod help;
 mod info;
+mod leader;
+mod logging;
 mod metrics;
 mod queue;
+mod schemas;
 mod selector;
+mod subscriptions;
 mod tasks;
 
 use std::sync::Arc;
@@ -52,6 +57,12 @@ pub(crate) fn with_headers(shared: &Shared, mut response: Response) -> Response 
 
 async fn route(shared: &Arc<Shared>, call: &Call) -> Outcome {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    if let ["v2", "apps" | "queue" | "deployments", ..] | ["v2", "tasks", "delete"] =
+        segments.as_slice()
+        && !call.is_read()
+    {
+        call.require_json()?;
+    }
     match segments.as_slice() {
         ["v2", "apps", rest @ ..] => apps::route(shared, call, rest).await,
         ["v2", "tasks"] => tasks::list(shared, call),
@@ -61,11 +72,17 @@ async fn route(shared: &Arc<Shared>, call: &Call) -> Outcome {
         ["v2", "groups", rest @ ..] => groups::route(shared, call, rest),
         ["v2", "events"] => events::stream(shared, call),
         ["v2", "info"] => info::info(shared, call),
-        ["v2", "leader"] => info::leader(shared, call),
+        ["v2", "leader"] => leader::route(shared, call).await,
         ["v2", "plugins"] => info::plugins(call),
-        ["v2", "eventSubscriptions"] => info::event_subscriptions(call),
+        ["v2", "schemas", "app"] => schemas::app(call),
+        ["v2", "eventSubscriptions"] => subscriptions::route(shared, call).await,
         ["ping"] => info::ping(call),
         ["metrics"] => metrics::metrics(shared, call),
+        ["logging"] => logging::route(shared, call),
+        ["help"] => help::help(call),
+        path if path == help::PAGE => help::page(call),
+        // The start page is at the front door's own root, whatever prefix the API was reached by.
+        [] | ["ui", ..] if call.is_read() => help::redirect("/"),
         _ => Err(ApiError::unknown_route(&call.path)),
     }
 }

@@ -87,6 +87,11 @@ impl ApiError {
         }
     }
 
+    /// 422 for broken rules.
+    pub(crate) fn rules(faults: Vec<Fault>) -> Self {
+        Refusal::Invalid(faults).into()
+    }
+
     /// 422, illegal argument.
     pub(crate) fn illegal_argument(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)

@@ -10,12 +10,13 @@
 //!
 //! Reading order: `actor` is the heart, `shared` what handlers hold, `links` and `events` the ways out;
 //! `api` is Marathon's API, `mesos` the Mesos master's, `admin` the front door around both, `agents` and `edges`
-//! our own protocols, `health` the prober, `render` the JSON.
+//! our own protocols, `health` the prober, `callbacks` posts events to subscribers, `metrics` counts, `render` the JSON.
 
 mod actor;
 mod admin;
 mod agents;
 mod api;
+mod callbacks;
 mod clock;
 mod edges;
 mod error;
@@ -23,7 +24,9 @@ mod events;
 mod health;
 mod http;
 mod links;
+mod log;
 mod mesos;
+mod metrics;
 mod render;
 mod shared;
 mod start;
@@ -32,4 +35,5 @@ mod start;
 mod tests;
 
 pub use error::CallError;
+pub use log::LogFilter;
 pub use start::{Config, Handle, StartError, start};

@@ -10,13 +10,18 @@ use tokio_util::sync::CancellationToken;
 use zddcluster_client::HttpClient;
 use zddcluster_engine::{Answer, Command, Input, State};
 use zddcluster_model::agent::{Registered, Registration, StatusUpdate};
+use zddcluster_model::event::Event;
 use zddcluster_model::{AgentId, EdgeId};
 use zddcluster_runtime::{Tasks, Token, Unauthorized};
 
+use crate::actor::own::Subscription;
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::error::CallError;
 use crate::events::Bus;
 use crate::links::Links;
+use crate::log::LogFilter;
+use crate::metrics::Metrics;
 
 /// Who this master is; stable over restarts but for the addresses.
 #[derive(Clone, Debug)]
@@ -66,6 +71,8 @@ pub(crate) enum Message {
     EdgeOpened(EdgeId),
     /// An edge's drain stream ended; ignored if the edge has a newer one.
     EdgeGone { edge_id: EdgeId, generation: u64 },
+    /// A caller adds or takes away a callback URL.
+    Subscription(Subscription),
 }
 
 /// The parts that handlers share.
@@ -78,6 +85,10 @@ pub(crate) struct Shared {
     inbox: mpsc::Sender<Message>,
     pub(crate) bus: Bus,
     pub(crate) links: Links,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) metrics: Metrics,
+    /// None if the process does not let it be changed.
+    pub(crate) log: Option<LogFilter>,
     /// What agents and edges have to bring.
     token: Option<Token>,
     /// For the agents' own APIs.
@@ -93,6 +104,7 @@ impl Shared {
         state: State,
         inbox: mpsc::Sender<Message>,
         token: Option<Token>,
+        log: Option<LogFilter>,
         tasks: Tasks,
     ) -> Self {
         let authorization = token.as_ref().map(Token::authorization);
@@ -105,6 +117,9 @@ impl Shared {
             inbox,
             bus: Bus::new(clock),
             links: Links::default(),
+            callbacks: Callbacks::default(),
+            metrics: Metrics::default(),
+            log,
             token,
             http: HttpClient::new().with_authorization(authorization),
             tasks,
@@ -192,6 +207,24 @@ impl Shared {
             updates,
             reply,
         })
+        .await?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Adds or takes away a callback URL; the event that tells of it comes back once that is durable.
+    pub(crate) async fn subscribe(
+        &self,
+        url: String,
+        is_wanted: bool,
+        client_ip: String,
+    ) -> Result<Event, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Subscription(Subscription {
+            url,
+            is_wanted,
+            client_ip,
+            reply,
+        }))
         .await?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }

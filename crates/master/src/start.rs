@@ -14,11 +14,12 @@ use zddcluster_model::event::EventKind;
 use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, own};
 use crate::clock::Clock;
 use crate::error::CallError;
+use crate::log::LogFilter;
 use crate::shared::{Identity, Message, Shared};
-use crate::{admin, health, mesos};
+use crate::{admin, callbacks, health, mesos};
 
 /// Messages that may wait for the one writer; more than a lab's agents, checks and callers ever send at once.
 const INBOX: usize = 8192;
@@ -59,6 +60,8 @@ pub struct Config {
     pub cluster: String,
     /// Most apps, if limited.
     pub max_apps: Option<usize>,
+    /// Lets `/logging` change the process' log.
+    pub log: Option<LogFilter>,
     /// Moves the master's clock, milliseconds; for tests.
     pub clock_offset_millis: i64,
 }
@@ -78,6 +81,7 @@ impl Config {
             shown_mesos: None,
             cluster: "zddcluster".to_owned(),
             max_apps: None,
+            log: None,
             clock_offset_millis: 0,
         }
     }
@@ -128,6 +132,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         shown_mesos,
         cluster,
         max_apps,
+        log,
         clock_offset_millis,
     } = config;
     let front_bound = front.local_addr().map_err(StartError::Listener)?;
@@ -174,8 +179,11 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         state,
         inbox_sender,
         token.clone(),
+        log,
         tasks.clone(),
     ));
+    let subscribed = own::callbacks(&loaded.own_records);
+    shared.callbacks.follow(&shared, &subscribed);
     let actor = Actor {
         engine,
         store: Some(loaded.store),
@@ -186,20 +194,12 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         last_ticket: 0,
         broken: None,
     };
-    tasks.spawn("writer", OnFailure::Shutdown, actor.run());
     tasks.spawn(
-        "prober",
+        "callbacks",
         OnFailure::Shutdown,
-        health::run(Arc::clone(&shared), check_orders),
+        callbacks::run(Arc::clone(&shared), shared.bus.observe()),
     );
-    let own = [front_address, mesos_address].map(|address| address.ip().to_string());
-    let guard = Guard::new(allowed_hosts.into_iter().chain(own));
-    let wrap = |router, listens_at: SocketAddr| {
-        let router = match &token {
-            Some(token) if !listens_at.ip().is_loopback() => token.clone().wrap(router),
-            _ => router,
-        };
-        guard.clone().wrap(router)
+    tasks.spawn("writer", OnFailure::Shutdown, actor.run());
     let master = shared.identity.mesos.ip().to_string();
     shared.bus.begin(if loaded.is_new {
         let framework_id = shared.identity.framework_id();
@@ -215,6 +215,19 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         bus.bus.run(bus.token().clone()).await;
         Ok(())
     });
+    tasks.spawn(
+        "prober",
+        OnFailure::Shutdown,
+        health::run(Arc::clone(&shared), check_orders),
+    );
+    let own = [front_address, mesos_address].map(|address| address.ip().to_string());
+    let guard = Guard::new(allowed_hosts.into_iter().chain(own));
+    let wrap = |router, listens_at: SocketAddr| {
+        let router = match &token {
+            Some(token) if !listens_at.ip().is_loopback() => token.clone().wrap(router),
+            _ => router,
+        };
+        guard.clone().wrap(router)
     };
     let front_router = wrap(admin::router(Arc::clone(&shared)), front_bound);
     let mesos_router = wrap(mesos::router(Arc::clone(&shared)), mesos_bound);
@@ -238,6 +251,8 @@ struct Loaded {
     uuid: uuid::Uuid,
     records: Vec<Record>,
     own_records: Vec<Record>,
+    /// Nothing was there before.
+    is_new: bool,
 }
 
 /// Reads the store; a new one gets an identity.
@@ -247,12 +262,11 @@ fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
         .into_iter()
         .partition(|(key, _)| key.starts_with(OWN_PREFIX));
     let stored = own_records.iter().find(|(key, _)| key == IDENTITY_KEY);
+    let is_new = stored.is_none();
     let uuid = match stored {
         Some((_, value)) => {
             let text = String::from_utf8_lossy(value);
             text.trim_matches('"')
-    /// Nothing was there before.
-    is_new: bool,
                 .parse()
                 .map_err(StartError::Identity)?
         }
@@ -262,7 +276,6 @@ fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
             store.commit(vec![Change::Put(IDENTITY_KEY.to_owned(), value.clone())])?;
             own_records.push((IDENTITY_KEY.to_owned(), value));
             uuid
-    let is_new = stored.is_none();
         }
     };
     Ok(Loaded {
@@ -270,6 +283,7 @@ fn load(mut store: Box<dyn Store>) -> Result<Loaded, StartError> {
         uuid,
         records,
         own_records,
+        is_new,
     })
 }
 
@@ -283,7 +297,6 @@ impl Handle {
     pub fn mesos(&self) -> SocketAddr {
         self.shared.identity.mesos
     }
-        is_new,
 
     /// The latest durable state.
     pub fn state(&self) -> Arc<State> {

@@ -1,6 +1,7 @@
 //! The master as a whole, on real sockets, with a store in memory and a fake agent that speaks the real protocol.
 
 mod apps;
+mod callbacks;
 mod checks;
 mod cluster;
 mod deployments;
@@ -8,5 +9,6 @@ mod errors;
 mod events;
 mod links;
 mod mesos;
+mod rest;
 mod store;
 mod token;

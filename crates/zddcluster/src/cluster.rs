@@ -17,6 +17,7 @@ use zddcluster_store::Store;
 use crate::containerizer::Choice;
 use crate::fault::Fault;
 use crate::listeners::Listeners;
+use crate::logging;
 use crate::plan::{AgentPlan, Plan};
 
 /// What Mesos-DNS gives its records, seconds.
@@ -192,6 +193,7 @@ pub(crate) async fn master(
     config.allowed_hosts = allowed_hosts;
     config.token = token;
     (config.shown_front, config.shown_mesos) = shown;
+    config.log = logging::in_use();
     config.clock_offset_millis = clock_offset_seconds.saturating_mul(1000);
     zddcluster_master::start(config, tasks)
         .await

@@ -1,9 +1,11 @@
 //! The log: `tracing` to stderr, filtered by `--log` or `ZDD_LOG`, coloured only on a terminal.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
+use zddcluster_master::LogFilter;
 
 use crate::fault::Fault;
 
@@ -27,14 +29,38 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     filter(text).map(drop)
 }
 
+/// The filter in use, and how to set another one; set up by [`init`].
+static IN_USE: OnceLock<LogFilter> = OnceLock::new();
+
 /// Sets up the log of this process.
 pub(crate) fn init(text: &str) -> Result<(), Fault> {
     let filter = filter(text).map_err(|fault| Fault::settings(anyhow!(fault)))?;
     let has_colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(has_colour)
-        .init();
+        .with_filter_reloading();
+    let reload = subscriber.reload_handle();
+    let current = Arc::new(Mutex::new(text.to_owned()));
+    let shown = Arc::clone(&current);
+    let change = move |text: &str| {
+        let filter = self::filter(text)?;
+        reload.reload(filter).map_err(|error| error.to_string())?;
+        text.clone_into(&mut current.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    };
+    let show = move || {
+        let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
+    };
+    subscriber.init();
+    // A process has one log; it is set up once.
+    let _ = IN_USE.set(LogFilter::new(show, change));
     Ok(())
+}
+
+/// The log's filter, to be shown and changed while the process runs.
+pub(crate) fn in_use() -> Option<LogFilter> {
+    IN_USE.get().cloned()
 }

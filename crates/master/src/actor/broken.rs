@@ -70,6 +70,9 @@ impl Broken {
             Message::Statuses { reply, .. } => {
                 let _ = reply.send(Err(self.refusal()));
             }
+            Message::Subscription(subscription) => {
+                let _ = subscription.reply.send(Err(self.refusal()));
+            }
             Message::Input(input) => {
                 if is_unrepeated(&input) {
                     self.put_off.push(Message::Input(input));

@@ -182,7 +182,6 @@ fn location(shared: &Shared, call: &Call, app_id: &AppId) -> String {
 }
 
 async fn create(shared: &Shared, call: &Call) -> Outcome {
-    call.require_json()?;
     let update = AppUpdate::read(&call.body, Form::Full)?;
     let command = Command::CreateApp {
         update,
@@ -209,7 +208,6 @@ async fn create(shared: &Shared, call: &Call) -> Outcome {
 }
 
 async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
-    call.require_json()?;
     let update = AppUpdate::read(&call.body, Form::Partial)?;
     let command = Command::UpdateApp {
         app_id,
@@ -234,7 +232,6 @@ async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
 }
 
 async fn update_many(shared: &Shared, call: &Call) -> Outcome {
-    call.require_json()?;
     let updates = AppUpdate::read_list(&call.body)?;
     let command = Command::UpdateApps {
         updates,

@@ -1,23 +1,15 @@
-//! What the master says of itself: `/v2/info`, `/v2/leader`, `/v2/plugins`, `/ping` (contract marathon §2.7).
+//! What the master says of itself: `/v2/info`, `/v2/plugins`, `/ping` (contract marathon §2.7).
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
 use super::Outcome;
-use crate::error::ApiError;
+use super::help::require_read;
 use crate::http::{Call, ok, with_type};
 use crate::shared::Shared;
 
 /// The Marathon that this API behaves as; clients choose their paths by it.
 pub(crate) const MARATHON_VERSION: &str = "1.3.13";
-
-fn require_read(call: &Call) -> Result<(), ApiError> {
-    if call.is_read() {
-        Ok(())
-    } else {
-        Err(ApiError::wrong_method())
-    }
-}
 
 pub(super) fn info(shared: &Shared, call: &Call) -> Outcome {
     require_read(call)?;
@@ -59,38 +51,15 @@ pub(super) fn info(shared: &Shared, call: &Call) -> Outcome {
             "zk_session_timeout": 10_000,
             "zk_max_versions": 25,
         },
-        "event_subscriber": null,
+        // Z14: always on; none is configured, they come and go by /v2/eventSubscriptions.
+        "event_subscriber": { "type": "http_callback", "http_endpoints": [] },
         "http_config": { "http_port": front.port(), "https_port": 8443 },
     })))
-}
-
-pub(super) fn leader(shared: &Shared, call: &Call) -> Outcome {
-    match call.method {
-        Method::GET | Method::HEAD => {
-            Ok(ok(&json!({ "leader": shared.identity.front.to_string() })))
-        }
-        Method::DELETE => {
-            // Z15: a single master is elected again at once; what is left of an abdication is that streams end.
-            shared.bus.abdicate(&shared.identity.mesos.ip().to_string());
-            Ok(ok(&json!({ "message": "Leadership abdicated" })))
-        }
-        _ => Err(ApiError::wrong_method()),
-    }
 }
 
 pub(super) fn plugins(call: &Call) -> Outcome {
     require_read(call)?;
     Ok(ok(&json!({ "plugins": [] })))
-}
-
-pub(super) fn event_subscriptions(call: &Call) -> Outcome {
-    match call.method {
-        Method::GET | Method::HEAD | Method::POST | Method::DELETE => {
-            let message = "http event callbacks are not offered yet; read /v2/events instead";
-            Err(ApiError::new(StatusCode::BAD_REQUEST, message))
-        }
-        _ => Err(ApiError::wrong_method()),
-    }
 }
 
 pub(super) fn ping(call: &Call) -> Outcome {

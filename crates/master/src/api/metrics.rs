@@ -1,78 +1,235 @@
 //! `/metrics`: JSON as Marathon's, Prometheus text when asked for (contract marathon §2.7, Z22).
 
-use std::fmt::Write as _;
+mod text;
 
-use http::StatusCode;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use axum::response::Response;
+use http::header::ACCEPT;
 use serde_json::{Map, Value, json};
 use zddcluster_engine::State;
 use zddcluster_model::{Group, TaskState};
 
+use self::text::{Form, Kind, Writer};
 use super::Outcome;
 use crate::error::ApiError;
-use crate::http::{Call, ok, with_type};
+use crate::http::{Call, ok};
+use crate::metrics::{BOUNDS, Observed};
 use crate::shared::Shared;
+
+/// What Marathon's metrics are called in JSON.
+const PREFIX: &str = "service.mesosphere.marathon";
 
 pub(super) fn metrics(shared: &Shared, call: &Call) -> Outcome {
     if !call.is_read() {
         return Err(ApiError::wrong_method());
     }
-    let uptime_millis = shared.clock.now().millis_since(shared.clock.started_at());
-    let gauges = gauges(&shared.state(), uptime_millis);
-    if call.prefers_text() {
-        let mut text = String::new();
-        for (name, value) in gauges {
-            let name = name.replace('.', "_").replace("service_mesosphere_", "");
-            writeln!(text, "# TYPE {name} gauge\n{name} {value}")
-                .expect("a string takes everything");
-        }
-        return Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text));
+    let now = Now::look(shared);
+    if !call.prefers_text() {
+        return Ok(as_json(&now));
     }
-    let gauges: Map<String, Value> = gauges
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), json!({ "value": value })))
-        .collect();
-    Ok(ok(&json!({
-        "version": "3.0.0",
-        "gauges": gauges,
-        "counters": {},
-        "histograms": {},
-        "meters": {},
-        "timers": {},
-    })))
-}
-
-fn gauges(state: &State, uptime_millis: i64) -> Vec<(&'static str, i64)> {
-    let count = |wanted: TaskState| {
-        let n = state
-            .tasks
-            .values()
-            .filter(|task| task.state == wanted)
-            .count();
-        i64::try_from(n).unwrap_or(i64::MAX)
+    let accept = call.header(ACCEPT.as_str());
+    let form = if accept.contains("application/openmetrics-text") {
+        Form::OpenMetrics
+    } else {
+        Form::Prometheus
     };
-    let n_apps = i64::try_from(state.root.transitive_apps().len()).unwrap_or(i64::MAX);
-    vec![
-        ("service.mesosphere.marathon.app.count", n_apps),
-        (
-            "service.mesosphere.marathon.group.count",
-            n_groups(&state.root),
-        ),
-        ("service.mesosphere.marathon.uptime", uptime_millis),
-        (
-            "service.mesosphere.marathon.task.running.count",
-            count(TaskState::Running),
-        ),
-        (
-            "service.mesosphere.marathon.task.staged.count",
-            count(TaskState::Staging),
-        ),
-    ]
+    Ok(as_text(&now, form))
 }
 
-fn n_groups(group: &Group) -> i64 {
+/// Everything that is shown, at one moment.
+struct Now {
+    n_apps: u64,
+    n_groups: u64,
+    uptime_millis: i64,
+    /// Every state a known task is in, and the two that are always shown.
+    tasks: BTreeMap<&'static str, u64>,
+    n_deployments: u64,
+    /// Instances that wait to be launched.
+    n_queued: u64,
+    n_agents: u64,
+    events_published: u64,
+    /// Streams cut off for being too slow, and events that callbacks missed.
+    events_dropped: u64,
+    n_streams: u64,
+    requests: BTreeMap<u16, u64>,
+    request_time: Observed,
+    flush_time: Observed,
+    failed_flushes: u64,
+}
+
+impl Now {
+    fn look(shared: &Shared) -> Self {
+        let state: &State = &shared.state();
+        let shown = [TaskState::Running, TaskState::Staging];
+        let mut tasks: BTreeMap<&'static str, u64> =
+            shown.iter().map(|state| (state.as_str(), 0)).collect();
+        for task in state.tasks.values() {
+            *tasks.entry(task.state.as_str()).or_default() += 1;
+        }
+        let connected =
+            |agent: &&std::sync::Arc<zddcluster_engine::state::Agent>| agent.is_connected;
+        let metrics = &shared.metrics;
+        let events = shared.bus.counts();
+        Self {
+            n_apps: state.root.transitive_apps().len() as u64,
+            n_groups: n_groups(&state.root),
+            uptime_millis: shared.clock.now().millis_since(shared.clock.started_at()),
+            tasks,
+            n_deployments: state.deployments.size() as u64,
+            n_queued: state
+                .queue
+                .values()
+                .map(|entry| u64::from(entry.count))
+                .sum(),
+            n_agents: state.agents.values().filter(connected).count() as u64,
+            events_published: events.published,
+            events_dropped: events.cut_off + shared.callbacks.dropped(),
+            n_streams: events.streams as u64,
+            requests: metrics.requests(),
+            request_time: metrics.request_time.look(),
+            flush_time: metrics.flush_time.look(),
+            failed_flushes: metrics.failed_flushes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn n_groups(group: &Group) -> u64 {
     1 + group
         .groups
         .values()
         .map(|group| n_groups(group))
-        .sum::<i64>()
+        .sum::<u64>()
+}
+
+/// In the shape of the library that Marathon uses; names of our own follow the same prefix.
+fn as_json(now: &Now) -> Response {
+    let named = |values: Vec<(String, Value)>| -> Map<String, Value> {
+        values
+            .into_iter()
+            .map(|(name, value)| (format!("{PREFIX}.{name}"), value))
+            .collect()
+    };
+    let value = |name: &str, value: u64| (name.to_owned(), json!({ "value": value }));
+    let mut gauges = vec![
+        value("app.count", now.n_apps),
+        value("group.count", now.n_groups),
+        ("uptime".to_owned(), json!({ "value": now.uptime_millis })),
+        value("task.running.count", now.tasks[TaskState::Running.as_str()]),
+        value("task.staged.count", now.tasks[TaskState::Staging.as_str()]),
+        value("deployment.count", now.n_deployments),
+        value("queue.count", now.n_queued),
+        value("agent.count", now.n_agents),
+        value("event.stream.count", now.n_streams),
+    ];
+    gauges.extend(
+        now.tasks
+            .iter()
+            .map(|(state, n)| value(&format!("task.{state}.count"), *n)),
+    );
+    let count = |name: &str, n: u64| (name.to_owned(), json!({ "count": n }));
+    let mut counters = vec![
+        count("events.published", now.events_published),
+        count("events.dropped", now.events_dropped),
+        count("store.failed", now.failed_flushes),
+    ];
+    counters.extend(
+        now.requests
+            .iter()
+            .map(|(status, n)| count(&format!("requests.{status}"), *n)),
+    );
+    let timer = |name: &str, seen: &Observed| {
+        let mean = match seen.count() {
+            0 => 0.0,
+            n => seen.total_seconds / n as f64,
+        };
+        let value = json!({ "count": seen.count(), "mean": mean, "duration_units": "seconds" });
+        (name.to_owned(), value)
+    };
+    let timers = vec![
+        timer("requests", &now.request_time),
+        timer("store.flush", &now.flush_time),
+    ];
+    ok(&json!({
+        "version": "3.0.0",
+        "gauges": named(gauges),
+        "counters": named(counters),
+        "histograms": {},
+        "meters": {},
+        "timers": named(timers),
+    }))
+}
+
+fn as_text(now: &Now, form: Form) -> Response {
+    let mut out = Writer::new(form);
+    out.family("marathon_app_count", Kind::Gauge, "Apps.");
+    out.sample("", now.n_apps);
+    out.family(
+        "marathon_group_count",
+        Kind::Gauge,
+        "Groups, the root included.",
+    );
+    out.sample("", now.n_groups);
+    out.family("marathon_uptime_seconds", Kind::Gauge, "Age of the master.");
+    out.sample("", now.uptime_millis as f64 / 1000.0);
+    out.family("marathon_tasks", Kind::Gauge, "Known tasks by state.");
+    for (state, n) in &now.tasks {
+        out.sample(&format!("state=\"{state}\""), *n);
+    }
+    out.family(
+        "marathon_deployment_count",
+        Kind::Gauge,
+        "Running deployments.",
+    );
+    out.sample("", now.n_deployments);
+    out.family(
+        "marathon_queue_count",
+        Kind::Gauge,
+        "Instances that wait to be launched.",
+    );
+    out.sample("", now.n_queued);
+    out.family("marathon_agent_count", Kind::Gauge, "Connected agents.");
+    out.sample("", now.n_agents);
+    out.family(
+        "marathon_events_published",
+        Kind::Counter,
+        "Events put on the bus.",
+    );
+    out.sample("", now.events_published);
+    out.family(
+        "marathon_events_dropped",
+        Kind::Counter,
+        "Streams cut off for being too slow, and events that callbacks missed.",
+    );
+    out.sample("", now.events_dropped);
+    out.family("marathon_event_streams", Kind::Gauge, "Open event streams.");
+    out.sample("", now.n_streams);
+    out.family(
+        "marathon_http_requests",
+        Kind::Counter,
+        "Answers of the front door by status.",
+    );
+    for (status, n) in &now.requests {
+        out.sample(&format!("status=\"{status}\""), *n);
+    }
+    out.histogram(
+        "marathon_http_request_seconds",
+        "Time to the head of an answer of the front door.",
+        &BOUNDS,
+        &now.request_time,
+    );
+    out.histogram(
+        "marathon_store_flush_seconds",
+        "Time until a batch of decisions was durable.",
+        &BOUNDS,
+        &now.flush_time,
+    );
+    out.family(
+        "marathon_store_failures",
+        Kind::Counter,
+        "Batches that could not be stored.",
+    );
+    out.sample("", now.failed_flushes);
+    out.finish()
 }

@@ -56,7 +56,6 @@ pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
     if call.method != Method::POST {
         return Err(ApiError::wrong_method());
     }
-    call.require_json()?;
     let scale = kill_flags(call)?;
     let ids = read_ids(&call.body)?;
     let force = call.query.flag("force").unwrap_or(false);

@@ -54,12 +54,23 @@ impl Cluster {
 
     /// The same with a clock that is ahead of the others by so many milliseconds.
     pub(super) async fn start_at(store: MemoryStore, clock_offset_millis: i64) -> Self {
+        Self::start_configured(store, |config| {
+            config.clock_offset_millis = clock_offset_millis
+        })
+        .await
+    }
+
+    /// The same with whatever else of the configuration is to be different.
+    pub(super) async fn start_configured(
+        store: MemoryStore,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let tasks = Tasks::new();
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mesos = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = Config::new(front, mesos, Box::new(store.clone()));
         config.speed = 20.0;
-        config.clock_offset_millis = clock_offset_millis;
+        configure(&mut config);
         let handle = start(config, &tasks).await.unwrap();
         handle.wait_ready().await;
         Self {
