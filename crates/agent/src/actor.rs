@@ -3,6 +3,7 @@
 //! Each task has a [`Driver`] that does the waiting; the actor itself never waits for a task.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +13,9 @@ use zddcluster_model::task::IpAddress;
 use zddcluster_model::{TaskId, TaskState};
 use zddcluster_runtime::{Error, OnFailure, Tasks};
 
-use crate::containerizer::{Containerizer, Exit, Order, verdict};
+use crate::containerizer::{Addresses, Containerizer, Exit, Order, verdict};
 use crate::drive::{Driver, News, Origin};
+use crate::ip_address;
 use crate::journal::{Identity, Journal, KillOrder, Recorded};
 use crate::outbox::Outbox;
 
@@ -34,6 +36,8 @@ pub(crate) enum Message {
     Acknowledged(u64),
     /// For a registration.
     Report(oneshot::Sender<Vec<TaskReport>>),
+    /// The order of a task, if it runs here.
+    Running(TaskId, oneshot::Sender<Option<Arc<Order>>>),
     /// For the API.
     View(oneshot::Sender<View>),
 }
@@ -50,16 +54,23 @@ pub(crate) struct View {
 pub(crate) struct TaskView {
     pub(crate) order: Arc<Order>,
     pub(crate) state: TaskState,
+    pub(crate) ip_addresses: Vec<IpAddress>,
     pub(crate) message: String,
     /// When it came into this state.
     pub(crate) since: SystemTime,
 }
+
+/// A younger process has taken the work directory over.
+#[derive(Debug, thiserror::Error)]
+#[error("another process runs in {} with a later epoch; this one stops", .0.display())]
+struct TakenOver(PathBuf);
 
 /// A task in memory.
 struct Task {
     /// None for one that was killed before anybody had ordered it here.
     order: Option<Arc<Order>>,
     state: TaskState,
+    addresses: Addresses,
     message: String,
     since: SystemTime,
     is_acknowledged: bool,
@@ -160,7 +171,13 @@ impl Actor {
                 // Cancel-safe: `recv` keeps the message when dropped.
                 Some((task_id, news)) = self.news.recv() => self.hear(&task_id, news),
                 // Cancel-safe: as above.
-                Some(message) = self.inbox.recv() => self.handle(message),
+                Some(message) = self.inbox.recv() => {
+                    // Locks can be lost: a frozen process may wake up with orders that another one carried out.
+                    if matches!(message, Message::Command(_)) && self.journal.has_later_epoch(self.identity.epoch) {
+                        return Err(TakenOver(self.journal.work_dir().to_owned()).into());
+                    }
+                    self.handle(message);
+                }
                 () = token.cancelled() => return Ok(()),
             }
         }
@@ -227,6 +244,13 @@ impl Actor {
                         .map(|(task_id, task)| self.report_of(task_id, task))
                         .collect(),
                 );
+            }
+            Message::Running(task_id, answer) => {
+                let running = self
+                    .tasks
+                    .get(&task_id)
+                    .filter(|task| task.state == TaskState::Running);
+                let _ = answer.send(running.and_then(|task| task.order.clone()));
             }
             Message::View(answer) => {
                 let _ = answer.send(self.view());
@@ -298,8 +322,9 @@ impl Actor {
             self.n_unknown -= 1;
         }
         match news {
-            News::Running => {
+            News::Running(addresses) => {
                 task.state = TaskState::Running;
+                task.addresses = addresses;
                 task.since = SystemTime::now();
             }
             News::Ended(exit) => task.end(&exit),
@@ -383,7 +408,14 @@ impl Actor {
             task_id: task_id.clone(),
             state: task.state,
             message: task.message.clone(),
-            ip_addresses: vec![self.address.clone()],
+            ip_addresses: self.addresses_of(task),
+        }
+    }
+
+    fn addresses_of(&self, task: &Task) -> Vec<IpAddress> {
+        match &task.addresses {
+            Addresses::OfAgent => vec![self.address.clone()],
+            Addresses::Own(addresses) => addresses.iter().copied().map(ip_address).collect(),
         }
     }
 
@@ -393,6 +425,7 @@ impl Actor {
             Some(TaskView {
                 order,
                 state: task.state,
+                ip_addresses: self.addresses_of(task),
                 message: task.message.clone(),
                 since: task.since,
             })
@@ -409,6 +442,7 @@ impl Task {
         Self {
             order,
             state: TaskState::Staging,
+            addresses: Addresses::OfAgent,
             message: String::new(),
             since: SystemTime::now(),
             is_acknowledged: false,

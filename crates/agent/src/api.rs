@@ -1,16 +1,21 @@
-//! The agent's own HTTP API: state and files as a Mesos agent answers them, and `/health`.
+//! The agent's own HTTP API: state and files as a Mesos agent answers them, `/health`, and health checks that run beside a task.
 //!
 //! Source: contract dcos-cli §9 (agent state) and §10 (files).
 
+mod checks;
 mod files;
 mod state;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use zddcluster_runtime::Token;
 
 use crate::actor::Inbox;
+use crate::containerizer::Containerizer;
 use crate::files::Sandboxes;
 use crate::link::About;
 
@@ -20,6 +25,9 @@ pub(crate) struct Api {
     pub(crate) inbox: Inbox,
     pub(crate) about: About,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) containerizer: Arc<dyn Containerizer>,
+    /// What callers that make tasks do something have to bring.
+    pub(crate) token: Option<Token>,
 }
 
 /// All routes. Mesos serves each with and without `.json`, and the state also under the process' own name.
@@ -37,6 +45,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/files/browse.json", get(files::browse))
         .route("/files/download", get(files::download))
         .route("/files/download.json", get(files::download))
+        .route("/zdd/v1/tasks/{id}/check", post(checks::check))
         .with_state(api)
 }
 

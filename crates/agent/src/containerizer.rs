@@ -4,12 +4,14 @@
 //! must know a task again by its [`Order`] alone after the agent was started anew.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use zddcluster_model::TaskState;
-use zddcluster_model::agent::LaunchTask;
+use zddcluster_model::agent::{CheckEnd, LaunchTask};
 
 /// One task as it was ordered; written to disk before anything is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Order {
     pub container_name: String,
     /// The address of the agent, for `LIBPROCESS_IP`.
     pub ip: String,
+    /// The machine's boot at which it was ordered, if the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
 }
 
 impl Order {
@@ -63,6 +68,8 @@ pub enum Exit {
         /// Why, for the user.
         message: String,
     },
+    /// The machine was started anew while it ran.
+    Rebooted,
     /// It is gone, and nobody saw how.
     Unknown {
         /// What is known.
@@ -98,6 +105,15 @@ pub enum Recovered {
     NeverStarted,
 }
 
+/// Where a running task is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Where its agent is: it shares the host's network, or has none.
+    OfAgent,
+    /// In a network of its own; none if nobody could tell any more.
+    Own(Vec<IpAddr>),
+}
+
 /// The two signals that end a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillSignal {
@@ -124,11 +140,17 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     /// `Err` means it cannot be told now; the agent asks again.
     async fn recover(&self, order: &Order) -> io::Result<Recovered>;
 
+    /// Where a task that was launched or recovered is reached. Waits for whoever can tell.
+    async fn addresses(&self, order: &Order) -> Addresses;
+
     /// Waits for the end of a task that was launched or recovered.
     async fn wait(&self, order: &Order) -> Exit;
 
     /// Signals a task; one that is gone already is fine.
     async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()>;
+
+    /// Runs a shell command beside a running task, in its sandbox and control groups or in its container, for at most `limit`.
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd;
 
     /// Takes away what is left beside sandbox and task directory (control groups, a stopped container).
     async fn clean(&self, order: &Order);
@@ -168,6 +190,11 @@ pub fn verdict(exit: &Exit, has_image: bool, killed: bool) -> (TaskState, String
             );
             (TaskState::Failed, message)
         }
+        // As Mesos' master says of all tasks of an agent whose host came back without them.
+        Exit::Rebooted => (
+            TaskState::Lost,
+            "The host was rebooted while the task ran".to_owned(),
+        ),
         Exit::NotStarted { ref message } | Exit::Unknown { ref message } => {
             (TaskState::Failed, message.clone())
         }
@@ -207,6 +234,7 @@ mod tests {
 
     #[test]
     fn words_as_mesos_chooses_them() {
+        // contract: task-state-finished, task-state-failed, task-state-killed
         use TaskState::{Failed, Finished, Killed};
         let check = |exit: Exit, has_image, killed, state, message: &str| {
             assert_eq!(

@@ -10,7 +10,9 @@
 //! is concluded: a container that was started is taken to run until the engine says otherwise. Tasks without an image are
 //! processes, as in Mesos with `--containerizers=docker,mesos`; so are those that an earlier agent started as processes.
 
+mod address;
 mod bundle;
+mod check;
 mod create;
 mod detect;
 mod engine;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::models::ContainerCreateBody;
 use tokio::time::Instant;
+use zddcluster_model::agent::CheckEnd;
 use zddcluster_runtime::{Backoff, OnFailure, Tasks};
 
 pub use self::detect::{detect, hint, holds_containers, socket};
@@ -40,7 +43,9 @@ use self::exit::{exit_of, is_untouched, removed};
 use self::image::{Images, Present};
 use self::logs::Follower;
 use self::watcher::Watcher;
-use crate::containerizer::{Containerizer, Exit, KillSignal, LaunchError, Order, Recovered};
+use crate::containerizer::{
+    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Recovered,
+};
 use crate::executor::{self, glog_line};
 use crate::process::{fetch, user};
 use crate::{ProcessContainerizer, durable};
@@ -443,6 +448,13 @@ impl Containerizer for DockerContainerizer {
         self.recover_container(order).await
     }
 
+    async fn addresses(&self, order: &Order) -> Addresses {
+        if self.is_process(order) {
+            return self.processes.addresses(order).await;
+        }
+        address::addresses(&self.engine, order).await
+    }
+
     async fn wait(&self, order: &Order) -> Exit {
         if self.is_process(order) {
             return self.processes.wait(order).await;
@@ -466,6 +478,13 @@ impl Containerizer for DockerContainerizer {
                 other => return other.map_err(io::Error::other),
             }
         }
+    }
+
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd {
+        if self.is_process(order) {
+            return self.processes.check(order, command, limit).await;
+        }
+        check::run(&self.engine, order, command, limit).await
     }
 
     async fn clean(&self, order: &Order) {

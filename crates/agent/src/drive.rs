@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use zddcluster_model::TaskId;
 use zddcluster_runtime::Backoff;
 
-use crate::containerizer::{Containerizer, Exit, KillSignal, Order, Recovered};
+use crate::containerizer::{Addresses, Containerizer, Exit, KillSignal, Order, Recovered};
 use crate::journal::KillOrder;
 
 /// First and longest pause before a containerizer is asked again for a task it could not tell about.
@@ -31,8 +31,8 @@ const KILL_AGAIN: Duration = Duration::from_secs(2);
 /// What a driver tells the agent.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// Its command was executed, or it was found running.
-    Running,
+    /// Its command was executed, or it was found running; where it is reached.
+    Running(Addresses),
     /// It ended.
     Ended(Exit),
     /// It was ordered before a restart and never came to life.
@@ -65,8 +65,8 @@ impl Driver {
             Origin::Found => self.recover().await,
         };
         let exit = match begun {
-            News::Running => {
-                self.tell(News::Running).await;
+            News::Running(addresses) => {
+                self.tell(News::Running(addresses)).await;
                 self.watch(origin).await
             }
             News::Ended(exit) => exit,
@@ -116,7 +116,7 @@ impl Driver {
             () = given_up => return self.recover().await,
         };
         match launched {
-            Ok(()) => News::Running,
+            Ok(()) => self.running().await,
             Err(error) => News::Ended(self.not_started(error.message).await),
         }
     }
@@ -125,7 +125,7 @@ impl Driver {
         let mut backoff = Backoff::new(RECOVER_PAUSE.0, RECOVER_PAUSE.1);
         loop {
             match self.containerizer.recover(&self.order).await {
-                Ok(Recovered::Running) => return News::Running,
+                Ok(Recovered::Running) => return self.running().await,
                 Ok(Recovered::Ended(exit)) => return News::Ended(exit),
                 Ok(Recovered::NeverStarted) if self.kill.borrow().is_some() => {
                     return News::Ended(self.killed_before().await);
@@ -137,6 +137,10 @@ impl Driver {
                 }
             }
         }
+    }
+
+    async fn running(&self) -> News {
+        News::Running(self.containerizer.addresses(&self.order).await)
     }
 
     async fn killed_before(&self) -> Exit {

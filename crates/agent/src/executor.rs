@@ -62,6 +62,9 @@ pub(crate) const LOG: &str = "executor.log";
 /// What the executor writes to its stdout once the command was executed.
 pub(crate) const RUNNING: &str = "running";
 
+/// Exit code of `executor --check` that could not take on the task's environment; as `docker run` says that it failed itself.
+pub(crate) const CHECK_NOT_RUN: u8 = 125;
+
 /// Exit code of an executor that found the task claimed by another one.
 const REFUSED: u8 = 3;
 
@@ -120,6 +123,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match args.as_slice() {
         [directory] if directory == "--hold" => stage::hold(),
         [directory] => run(Path::new(directory)),
+        [flag, directory, command] if flag == "--check" => {
+            stage::check(Path::new(directory), command);
+            return ExitCode::from(CHECK_NOT_RUN);
+        }
         [flag, directory] if flag == "--task" => stage::become_task(Path::new(directory)),
         _ => Err(ExecutorError::Usage),
     };

@@ -21,6 +21,7 @@ use zddcluster_model::{AgentId, TaskId};
 use crate::containerizer::{Exit, LaunchError, Order};
 use crate::durable;
 use crate::executor::EXIT;
+use crate::executor::procfs::boot_id;
 
 /// How long a lock is waited for: a process that the last agent was just forking holds it until it executes.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -105,12 +106,15 @@ pub(crate) struct Scan {
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     work_dir: PathBuf,
+    /// The boot of the machine in which this process runs.
+    boot_id: Option<String>,
 }
 
 impl Journal {
     pub(crate) fn new(work_dir: &Path) -> Self {
         Self {
             work_dir: work_dir.to_owned(),
+            boot_id: boot_id().ok(),
         }
     }
 
@@ -161,6 +165,11 @@ impl Journal {
         Ok(durable::read_json(&self.work_dir.join("agent.json"))?.unwrap_or_default())
     }
 
+    /// Whether a process that was started after the one of this epoch has written itself down here.
+    pub(crate) fn has_later_epoch(&self, epoch: u64) -> bool {
+        self.identity().is_ok_and(|identity| identity.epoch > epoch)
+    }
+
     pub(crate) fn set_identity(&self, identity: &Identity) -> io::Result<()> {
         durable::write_json(&self.work_dir.join("agent.json"), identity)
     }
@@ -189,6 +198,7 @@ impl Journal {
             task_dir,
             container_name,
             ip: ip.to_owned(),
+            boot_id: self.boot_id.clone(),
             launch,
         })
     }

@@ -191,7 +191,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let parts = Parts {
         journal: journal.clone(),
         identity: identity.clone(),
-        containerizer,
+        containerizer: Arc::clone(&containerizer),
         address,
         outbox: outbox.clone(),
         owner: owner.clone(),
@@ -222,6 +222,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         inbox: inbox.clone(),
         about,
         sandboxes,
+        containerizer,
+        token: token.clone(),
     });
     if let Some(token) = token.filter(|_| !local.ip().is_loopback()) {
         router = token.wrap(router);
@@ -281,9 +283,13 @@ fn open(work_dir: PathBuf) -> io::Result<Option<Books>> {
     }))
 }
 
-/// The address of every task: the host's, since tasks share its network.
+/// The address of the agent, and of every task that shares its network.
 fn address_of(hostname: &str, listening: IpAddr) -> IpAddress {
-    let ip = hostname.parse().unwrap_or(listening);
+    ip_address(hostname.parse().unwrap_or(listening))
+}
+
+/// An address as it is told.
+pub(crate) fn ip_address(ip: IpAddr) -> IpAddress {
     let protocol = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     IpAddress {
         ip_address: ip.to_string(),

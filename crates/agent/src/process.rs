@@ -3,6 +3,7 @@
 //! It writes down what to run ([`Spec`]), starts the executor and from then on knows the task only by the files the
 //! executor keeps (see [`crate::executor`]); a task it started and one it found after a restart are the same to it.
 
+mod check;
 pub(crate) mod command;
 mod detect;
 pub(crate) mod fetch;
@@ -21,10 +22,13 @@ use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use zddcluster_model::agent::CheckEnd;
 
 pub(crate) use self::detect::Mechanism;
 use self::user::User;
-use crate::containerizer::{Containerizer, Exit, KillSignal, LaunchError, Order, Recovered};
+use crate::containerizer::{
+    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Recovered,
+};
 use crate::durable;
 use crate::executor::cgroup::Limits;
 use crate::executor::procfs::ProcessRecord;
@@ -263,6 +267,10 @@ impl Containerizer for ProcessContainerizer {
         }
     }
 
+    async fn addresses(&self, _: &Order) -> Addresses {
+        Addresses::OfAgent
+    }
+
     async fn wait(&self, order: &Order) -> Exit {
         match wait(order).await {
             Ok(exit) => exit,
@@ -277,6 +285,10 @@ impl Containerizer for ProcessContainerizer {
         tokio::task::spawn_blocking(move || kill(&owned, signal))
             .await
             .map_err(io::Error::other)?
+    }
+
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd {
+        check::run(&self.executable, order, command, limit).await
     }
 
     async fn clean(&self, order: &Order) {
@@ -356,9 +368,10 @@ async fn why_not(order: &Order) -> String {
         if let Ok(Some(exit)) = order.exit() {
             return match exit {
                 Exit::NotStarted { message } | Exit::Unknown { message } => message,
-                Exit::Exited { .. } | Exit::Signalled { .. } | Exit::MemoryLimit { .. } => {
-                    "the executor ended without a word".to_owned()
-                }
+                Exit::Exited { .. }
+                | Exit::Signalled { .. }
+                | Exit::MemoryLimit { .. }
+                | Exit::Rebooted => "the executor ended without a word".to_owned(),
             };
         }
         // The pipe closes a moment before the file is there, but nobody writes it once the lock is free.
@@ -386,10 +399,8 @@ async fn wait(order: &Order) -> io::Result<Exit> {
         return Ok(exit);
     }
     // The executor is gone without a word. Nobody but the task's parent learns its status.
-    let message = match record(order, executor::PROCESS)? {
-        Some(process) if process.is_of_another_boot() => {
-            "the host was rebooted while the task ran".to_owned()
-        }
+    let exit = match record(order, executor::PROCESS)? {
+        Some(process) if process.is_of_another_boot() => Exit::Rebooted,
         Some(process) => {
             if let Some(pidfd) = process.open() {
                 tracing::warn!(task = %order.launch.task_id, "its executor is gone; the task goes on, its output is lost");
@@ -399,11 +410,14 @@ async fn wait(order: &Order) -> io::Result<Exit> {
             tokio::task::spawn_blocking(move || kill(&owned, KillSignal::Kill))
                 .await
                 .map_err(io::Error::other)??;
-            "exit status unknown: the task's executor died before it".to_owned()
+            Exit::Unknown {
+                message: "exit status unknown: the task's executor died before it".to_owned(),
+            }
         }
-        None => "the executor died before it started the task".to_owned(),
+        None => Exit::Unknown {
+            message: "the executor died before it started the task".to_owned(),
+        },
     };
-    let exit = Exit::Unknown { message };
     order.record_exit(&exit)?;
     Ok(exit)
 }

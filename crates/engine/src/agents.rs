@@ -172,6 +172,7 @@ impl Turn<'_> {
             TaskState::Running | TaskState::Killing => {
                 let first_time = task.started_at.is_none();
                 let started_at = task.started_at.or(Some(self.now));
+                let has_moved = task.ip_addresses != ip_addresses;
                 let task = Task {
                     started_at,
                     ip_addresses,
@@ -188,7 +189,11 @@ impl Turn<'_> {
                         self.put_task(task);
                     }
                     TaskState::Lost => self.found_again(task, TaskState::Running),
-                    _ if first_time => self.put_task(task),
+                    TaskState::Running if has_moved => {
+                        self.publish_status(&task);
+                        self.put_task(task);
+                    }
+                    _ if first_time || has_moved => self.put_task(task),
                     _ => {}
                 }
                 self.repeat_kill(&task_id);
@@ -243,6 +248,8 @@ impl Turn<'_> {
             ..(**agent).clone()
         };
         self.state.agents.insert_mut(id.clone(), Arc::new(agent));
+        // What waits says so of this agent.
+        self.state.queue_is_stale = true;
     }
 
     /// Gives up the tasks of agents that have been away too long, and forgets those lost for long.

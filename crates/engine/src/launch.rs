@@ -12,7 +12,8 @@ use zddcluster_model::{AgentId, AppId, TaskState};
 
 use crate::effect::Effect;
 use crate::env::environment;
-use crate::placement::{Placement, place};
+use crate::placement::{Placement, place, unplaced};
+use crate::reason::Unplaced;
 use crate::state::{QueueEntry, State, Task};
 use crate::turn::{Turn, millionths};
 
@@ -34,8 +35,9 @@ impl Turn<'_> {
             app: Arc::clone(app),
             count: u32::try_from(total).unwrap_or(u32::MAX),
             delayed_until,
-            since: queued.map_or(self.now, |entry| entry.since),
-            refusals: Vec::new(),
+            since: queued.as_ref().map_or(self.now, |entry| entry.since),
+            refusals: Arc::default(),
+            offers: queued.map_or_else(Default::default, |entry| entry.offers.clone()),
             is_tried: false,
         };
         self.state.queue.insert_mut(app.id.clone(), Arc::new(entry));
@@ -85,16 +87,19 @@ impl Turn<'_> {
             let bound = u32::from(u16::MAX);
             let random = self.random_below(bound);
             match place(self.state, &entry.app, &own, random) {
-                Ok(placement) => {
+                Some(placement) => {
                     *own.entry(placement.agent.id.clone()).or_default() += 1;
                     self.n_launched += 1;
                     self.launch(&entry.app, placement);
                     has_launched = true;
                     if entry.count > 1 {
                         let count = entry.count - 1;
+                        let mut offers = entry.offers.clone();
+                        offers.used(self.now);
                         let entry = QueueEntry {
                             count,
-                            refusals: Vec::new(),
+                            refusals: Arc::default(),
+                            offers,
                             ..(*entry).clone()
                         };
                         self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
@@ -102,9 +107,13 @@ impl Turn<'_> {
                         self.state.queue.remove_mut(app_id);
                     }
                 }
-                Err(refusals) => {
+                None => {
+                    let Unplaced { refusals, declined } = unplaced(self.state, &entry.app);
+                    let mut offers = entry.offers.clone();
+                    offers.unused(self.now, &declined);
                     let entry = QueueEntry {
                         refusals,
+                        offers,
                         is_tried: true,
                         delayed_until: None,
                         ..(*entry).clone()
@@ -163,6 +172,10 @@ impl Turn<'_> {
             args: app.args.clone(),
             user: app.user.clone(),
             container: app.container.clone(),
+            network_name: app
+                .ip_address
+                .as_ref()
+                .and_then(|ip_address| ip_address.network_name.clone()),
             env: environment(app, task),
             cpus: app.cpus,
             mem: app.mem,

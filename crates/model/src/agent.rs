@@ -138,6 +138,9 @@ pub struct LaunchTask {
     pub user: Option<String>,
     /// The app's container, if any.
     pub container: Option<Container>,
+    /// The network of a container that is in one of the user's (`ipAddress.networkName`), if the app names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_name: Option<String>,
     /// The whole environment but for what the executor adds (contract marathon §4.4).
     pub env: BTreeMap<String, String>,
     /// Cores.

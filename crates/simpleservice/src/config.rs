@@ -49,9 +49,11 @@ impl Config {
                 expected: "a number above 0",
             });
         }
+        // Not a name: that could stand for any interface, and `/env` tells the environment to whoever asks.
+        let host = parse(env, "HOST", "an IP address", Ipv4Addr::LOCALHOST.into())?;
         Ok(Self {
-            // Not a name: that could stand for any interface, and `/env` tells the environment to whoever asks.
-            address: parse(env, "HOST", "an IP address", Ipv4Addr::LOCALHOST.into())?,
+            // In a network of its own, `HOST` is still the agent's address, which is not there.
+            address: parse(env, "ZDD_BIND", "an IP address", host)?,
             port: parse(env, "PORT0", "a port", DEFAULT_PORT)?,
             version: env("SIMPLE_SERVICE_VERSION").unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
             // As the original: bounds in the wrong order mean no delay.
@@ -124,6 +126,13 @@ mod tests {
             ignores_sigterm: true,
         };
         assert_eq!(config(&env), Ok(expected));
+    }
+
+    #[test]
+    fn where_to_listen_goes_before_where_it_is_reached() {
+        let env = [("HOST", "127.0.0.11"), ("ZDD_BIND", "0.0.0.0")];
+        let address = config(&env).map(|config| config.address);
+        assert_eq!(address, Ok(Ipv4Addr::UNSPECIFIED.into()));
     }
 
     #[test]

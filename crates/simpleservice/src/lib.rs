@@ -31,8 +31,8 @@ use crate::service::Service;
 
 /// Runs the service as the environment says, until SIGTERM or SIGINT.
 ///
-/// Environment: `PORT0` (default 9876), `HOST` (the IP address to bind, default 127.0.0.1), `SIMPLE_SERVICE_VERSION` (default
-/// `0.9`), `HEALTH_MIN` and `HEALTH_MAX` (ms, default 0), `ZDD_SPEED` (divides the health delay, default 1),
+/// Environment: `PORT0` (default 9876), `HOST` (the IP address to bind, default 127.0.0.1), `ZDD_BIND` (goes before it; an
+/// agent sets it for a container in a network of its own), `SIMPLE_SERVICE_VERSION` (default `0.9`), `HEALTH_MIN` and `HEALTH_MAX` (ms, default 0), `ZDD_SPEED` (divides the health delay, default 1),
 /// `SIMPLE_SERVICE_IGNORE_SIGTERM=1` (for trying out what happens to tasks that do not end when asked).
 ///
 /// Returns success after SIGTERM, and 1 after an error, which is told on stderr.

@@ -85,6 +85,11 @@ fn executor(view: &TaskView, key: &str) -> Value {
         "disk": launch.disk,
         "ports": ranges(launch.ports.iter().map(|&port| (port, port))),
     });
+    let addresses: Vec<Value> = view
+        .ip_addresses
+        .iter()
+        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
+        .collect();
     let task = json!({
         "id": launch.task_id,
         "name": launch.app_id.mesos_name(),
@@ -97,7 +102,10 @@ fn executor(view: &TaskView, key: &str) -> Value {
             "state": view.state.as_str(),
             "timestamp": timestamp,
             "message": view.message,
-            "container_status": { "container_id": { "value": launch.container_id } },
+            "container_status": {
+                "container_id": { "value": launch.container_id },
+                "network_infos": [{ "ip_addresses": addresses }],
+            },
         }],
     });
     let mut entry = json!({

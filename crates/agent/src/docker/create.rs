@@ -22,6 +22,9 @@ pub(crate) const SANDBOX: &str = "/mnt/mesos/sandbox";
 /// In the environment of built-in roles: the file with the cluster's token, if it has one.
 const TOKEN_FILE: &str = "ZDD_TOKEN_FILE";
 
+/// In the environment of built-in roles: where to listen, if not at `HOST`.
+const BIND: &str = "ZDD_BIND";
+
 /// On every container of ours: its name in the cluster's terms. Also what they are found by.
 pub(crate) const TASK_LABEL: &str = "zddcluster.task";
 
@@ -74,7 +77,7 @@ pub(crate) fn plan(
         }),
         // Our own roles need no more than what every container may, however marathon-lb's app is written.
         privileged: Some(!image.is_built_in && engine.is_some_and(|engine| engine.privileged)),
-        network_mode: Some(network(engine).map_err(refused)?.to_owned()),
+        network_mode: Some(network(engine, launch.network_name.as_deref()).map_err(refused)?),
         ..HostConfig::default()
     };
     let mut exposed = None;
@@ -115,26 +118,46 @@ pub(crate) fn plan(
     Ok(Plan { body, line })
 }
 
-/// The engine's name for the network.
-fn network(engine: Option<&DockerEngine>) -> Result<&'static str, String> {
-    let is_named = |engine: &DockerEngine| {
-        engine
-            .parameters
-            .iter()
-            .any(|parameter| ["net", "network"].contains(&parameter.key.as_str()))
-    };
-    match engine.and_then(|engine| engine.network) {
-        Some(Network::Bridge) => Ok("bridge"),
-        Some(Network::None) => Ok("none"),
-        // Replaced by the parameter in a moment.
-        Some(Network::User) if engine.is_some_and(is_named) => Ok("bridge"),
-        Some(Network::User) => Err(
-            "network USER needs the network's name: add the docker parameter \
-             {\"key\": \"net\", \"value\": NAME}"
+/// The engine's name for the network; `name` is what the app calls one of the user's.
+fn network(engine: Option<&DockerEngine>, name: Option<&str>) -> Result<String, String> {
+    // Says the same as the name, and goes before it.
+    if let Some(parameter) = engine.and_then(network_parameter) {
+        return Ok(parameter.to_owned());
+    }
+    match (engine.and_then(|engine| engine.network), name) {
+        (Some(Network::Bridge), _) => Ok("bridge".to_owned()),
+        (Some(Network::None), _) => Ok("none".to_owned()),
+        (Some(Network::User), Some(name)) => Ok(name.to_owned()),
+        (Some(Network::User), None) => Err(
+            "network USER needs the network's name: \"ipAddress\": {\"networkName\": NAME}"
                 .to_owned(),
         ),
         // Mesos' default.
-        Some(Network::Host) | None => Ok("host"),
+        (Some(Network::Host) | None, _) => Ok("host".to_owned()),
+    }
+}
+
+/// The network of a `docker run --net`, which is the last one given.
+fn network_parameter(engine: &DockerEngine) -> Option<&str> {
+    let names_one = |key: &str| ["net", "network"].contains(&key.trim_start_matches('-'));
+    let mut parameters = engine.parameters.iter().rev();
+    let parameter = parameters.find(|parameter| names_one(&parameter.key))?;
+    Some(&parameter.value)
+}
+
+/// Whether the order's container is given an address by the engine.
+pub(crate) fn has_own_network(order: &Order) -> bool {
+    let Some(Docker::Engine(engine)) = order
+        .launch
+        .container
+        .as_ref()
+        .and_then(|container| container.docker.as_ref())
+    else {
+        return false;
+    };
+    match network_parameter(engine) {
+        Some(name) => !["host", "none"].contains(&name) && !name.starts_with("container:"),
+        None => matches!(engine.network, Some(Network::Bridge | Network::User)),
     }
 }
 
@@ -236,6 +259,10 @@ fn mounts(order: &Order, image: &Present, built_in_env: &BTreeMap<String, String
 
 fn environment(order: &Order, built_in_env: Option<&BTreeMap<String, String>>) -> Vec<String> {
     let mut env: BTreeMap<&str, &str> = BTreeMap::new();
+    if built_in_env.is_some() && has_own_network(order) {
+        // The agent's address, which `HOST` says, is not there.
+        env.insert(BIND, "0.0.0.0");
+    }
     let own = built_in_env.into_iter().flatten().chain(&order.launch.env);
     env.extend(own.map(|(key, value)| (key.as_str(), value.as_str())));
     // Set by the executor whatever the app says.

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// For questions: an engine under load answers them in milliseconds, one that swaps in seconds.
-const ASK_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const ASK_LIMIT: Duration = Duration::from_secs(20);
 
 /// For the first word: an engine that does not answer it within this is taken for absent.
 const PING_LIMIT: Duration = Duration::from_secs(3);
@@ -307,7 +307,7 @@ impl Engine {
         }
     }
 
-    async fn call<T, F>(
+    pub(super) async fn call<T, F>(
         &self,
         what: &'static str,
         limit: Duration,

@@ -5,9 +5,13 @@ use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateSt
 use super::watcher::Watch;
 use crate::containerizer::{Exit, Order};
 use crate::executor::cgroup::Limits;
+use crate::executor::procfs;
 
 /// The status of a process that was ended by SIGKILL, as the out-of-memory killer does.
 const KILLED_STATUS: i64 = 137;
+
+/// The length of a date with its time, to the second: `2026-11-24T22:20:23`.
+const SECOND: usize = 19;
 
 /// Created and never started.
 pub(super) fn is_untouched(container: &ContainerInspectResponse) -> bool {
@@ -34,6 +38,11 @@ pub(super) fn exit_of(order: &Order, container: &ContainerInspectResponse) -> Op
         Some(Status::CREATED) => Some(Exit::Unknown {
             message: "the agent died while it started the container".to_owned(),
         }),
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING)
+            if ended_with_the_machine(order, state) =>
+        {
+            Some(Exit::Rebooted)
+        }
         Some(Status::EXITED | Status::DEAD | Status::REMOVING) => {
             let status = state
                 .and_then(|state| state.exit_code)
@@ -47,6 +56,24 @@ pub(super) fn exit_of(order: &Order, container: &ContainerInspectResponse) -> Op
             }
             Some(exited(status))
         }
+    }
+}
+
+/// Whether it ran when the machine went down. The engine then dates its end to its own next start.
+fn ended_with_the_machine(order: &Order, state: Option<&ContainerState>) -> bool {
+    let (Some(ordered_in), Ok(now)) = (&order.boot_id, procfs::boot_id()) else {
+        return false;
+    };
+    if *ordered_in == now {
+        return false;
+    }
+    let finished_at = state.and_then(|state| state.finished_at.as_deref());
+    match (finished_at, procfs::booted_at()) {
+        // Dates as the engine writes them: to the second, texts compare.
+        (Some(at), Ok(booted_at)) if !at.starts_with("0001-") => {
+            at.get(..SECOND) >= booted_at.to_string().get(..SECOND)
+        }
+        _ => true,
     }
 }
 

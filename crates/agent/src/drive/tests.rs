@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use zddcluster_model::agent::LaunchTask;
+use zddcluster_model::agent::{CheckEnd, LaunchTask};
 use zddcluster_model::{AgentId, AppId, Timestamp};
 
 use super::*;
-use crate::containerizer::LaunchError;
+use crate::containerizer::{Addresses, LaunchError};
 
 /// A launch that never comes to an end, as one that pulls from a registry that answers nothing.
 #[derive(Debug)]
@@ -25,12 +25,20 @@ impl Containerizer for Stuck {
         Ok(Recovered::NeverStarted)
     }
 
+    async fn addresses(&self, _: &Order) -> Addresses {
+        Addresses::OfAgent
+    }
+
     async fn wait(&self, _: &Order) -> Exit {
         std::future::pending().await
     }
 
     async fn kill(&self, _: &Order, _: KillSignal) -> io::Result<()> {
         Ok(())
+    }
+
+    async fn check(&self, _: &Order, _: &str, _: Duration) -> CheckEnd {
+        CheckEnd::TimedOut
     }
 
     async fn clean(&self, _: &Order) {}
@@ -48,6 +56,7 @@ fn order(directory: &std::path::Path) -> Order {
         args: None,
         user: None,
         container: None,
+        network_name: None,
         env: BTreeMap::new(),
         cpus: 0.1,
         mem: 32.0,
@@ -62,6 +71,7 @@ fn order(directory: &std::path::Path) -> Order {
         task_dir: directory.join("tasks/stuck.1"),
         container_name: "mesos-M-S1.1".to_owned(),
         ip: "127.0.0.1".to_owned(),
+        boot_id: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
+use zddcluster_model::Timestamp;
 
 /// A process beyond doubt: a pid alone may be reused, a pid with its start time within one boot is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,17 @@ pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())
+}
+
+/// When this boot of the machine began, by its clock, to the second.
+pub(crate) fn booted_at() -> io::Result<Timestamp> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let seconds: Option<i64> = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))
+        .and_then(|seconds| seconds.trim().parse().ok());
+    let seconds = seconds.ok_or_else(|| io::Error::other("/proc/stat has no btime"))?;
+    Ok(Timestamp::from_millis(seconds * 1000))
 }
 
 /// The parts of `/proc/<pid>/stat` that matter here.

@@ -3,6 +3,7 @@
 //! Everything that must hold from the command's first instruction on (session, groups, user, environment) is set up
 //! here by the process itself, so nothing is moved or limited late.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -33,7 +34,11 @@ pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
     rustix::stdio::dup2_stdin(&null)
         .map_err(io::Error::from)
         .map_err(ExecutorError::io("stdin cannot be replaced"))?;
-    let complaint = match prepare(directory) {
+    let prepared = read_spec(directory).and_then(|spec| {
+        let command = prepare(&spec, &spec.argv)?;
+        Ok((spec, command))
+    });
+    let complaint = match prepared {
         Ok((spec, mut command)) => {
             let mut go = [0; GO.len()];
             if executor.read_exact(&mut go).is_err() {
@@ -53,16 +58,29 @@ pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
         .map_err(ExecutorError::io("the executor is gone"))
 }
 
-fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
-    let spec: Spec = durable::read_json(&directory.join(SPEC))
+/// Executes a shell command in the environment of the task of this directory; returns only if that cannot be done.
+pub(super) fn check(directory: &Path, command: &OsStr) {
+    let _ = rustix::process::setsid();
+    let shell = [OsStr::new("/bin/sh"), OsStr::new("-c"), command];
+    if let Ok(mut command) = read_spec(directory).and_then(|spec| prepare(&spec, &shell)) {
+        let _ = command.exec();
+    }
+}
+
+fn read_spec(directory: &Path) -> Result<Spec, String> {
+    durable::read_json(&directory.join(SPEC))
         .map_err(|error| format!("spec.json cannot be read: {error}"))?
-        .ok_or("spec.json is missing")?;
+        .ok_or_else(|| "spec.json is missing".to_owned())
+}
+
+/// Takes on what the task has but the command: groups, directory; user and environment come with the execution.
+fn prepare<S: AsRef<OsStr>>(spec: &Spec, argv: &[S]) -> Result<Command, String> {
     if let Some(cgroup) = &spec.cgroup {
         cgroup
             .join(std::process::id())
             .map_err(|error| format!("Failed to join the control group: {error}"))?;
     }
-    let [program, args @ ..] = spec.argv.as_slice() else {
+    let [program, args @ ..] = argv else {
         return Err("there is no command".to_owned());
     };
     // Before the user changes: the sandbox is the user's, a directory above it may not be.
@@ -74,7 +92,7 @@ fn prepare(directory: &Path) -> Result<(Spec, Command), String> {
         // As root this also drops the supplementary groups.
         command.uid(uid).gid(gid);
     }
-    Ok((spec, command))
+    Ok(command)
 }
 
 /// Waits for the end of stdin: a process the agent moves into a control group to see whether it may.

@@ -328,9 +328,13 @@ impl World {
         i32::try_from(record["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// Where a path of the agent's own API is.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.agent.as_ref().unwrap().1.address())
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
-        let address = self.agent.as_ref().unwrap().1.address();
-        let request = Request::get(format!("http://{address}{path}"))
+        let request = Request::get(self.url(path))
             .body(bytes::Bytes::new())
             .unwrap();
         let answer = HttpClient::new()
@@ -387,6 +391,7 @@ pub(crate) fn shell(task: &str, cmd: &str) -> LaunchTask {
         args: None,
         user: None,
         container: None,
+        network_name: None,
         env: BTreeMap::from([("MESOS_TASK_ID".to_owned(), task.to_owned())]),
         cpus: 0.1,
         mem: 32.0,

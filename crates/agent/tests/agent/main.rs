@@ -1,5 +1,6 @@
 //! The agent as a whole: a small master in front, real executors and processes behind.
 
+mod checks;
 mod common;
 mod life;
 mod restart;

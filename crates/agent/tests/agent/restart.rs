@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{World, container_id, is_alive, shell, wait_for};
-use zddcluster_model::TaskState::{Failed, Finished, Killed, Running};
+use zddcluster_model::TaskState::{Failed, Finished, Killed, Lost, Running};
 
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -161,7 +161,7 @@ async fn another_boot_ended_every_task() {
         std::fs::write(&path, record.to_string()).unwrap();
     }
     world.start_agent().await;
-    let message = world.master.state("old.1", Failed).await;
+    let message = world.master.state("old.1", Lost).await;
     assert!(message.contains("rebooted"), "{message}");
 }
 
@@ -245,6 +245,20 @@ async fn a_fenced_agent_stops() {
     world.master.fence();
     let failure = tokio::time::timeout(GRACE, world.failure()).await.unwrap();
     assert!(format!("{failure:?}").contains("Fenced"), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_not_carried_out_where_a_younger_process_works() {
+    let world = World::start().await;
+    let path = world.work_dir().join("agent.json");
+    let mut identity: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    identity["epoch"] = 2.into();
+    std::fs::write(&path, identity.to_string()).unwrap();
+    world.master.launch(shell("twice.1", "true"));
+    let failure = tokio::time::timeout(GRACE, world.failure()).await.unwrap();
+    assert!(format!("{failure:?}").contains("TakenOver"), "{failure:?}");
+    assert!(!world.task_dir("twice.1").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,8 @@
 //! Lives of containers: start, output, exit status, signals, memory.
 
-use std::time::Duration;
-
 use zddcluster_agent::Containerizer;
 use zddcluster_agent::containerizer::{Exit, KillSignal, Recovered};
-use zddcluster_model::app::{Network, Parameter, PortMapping};
+use zddcluster_model::app::Parameter;
 
 use crate::support::{World, file, says};
 
@@ -213,50 +211,4 @@ async fn the_engines_words_for_what_cannot_start() {
         error.contains("'restart=always': it is not supported"),
         "{error}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bridged_port_answers_at_the_agents_address() {
-    let Some(mut world) = World::start().await else {
-        return;
-    };
-    if !world.has_bridge().await {
-        return;
-    }
-    let image = format!("mhausenblas/simpleservice:{}", world.cluster);
-    world.images.push(image.clone());
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let order = world.order("bridge.1", |launch, engine| {
-        launch.ports = vec![port];
-        launch.mem = 128.0;
-        launch.env.insert("PORT0".to_owned(), "8080".to_owned());
-        engine.image = image;
-        engine.network = Some(Network::Bridge);
-        engine.port_mappings = Some(vec![PortMapping {
-            container_port: 8080,
-            host_port: Some(0),
-            service_port: 10_000,
-            protocol: "tcp".to_owned(),
-            name: None,
-            labels: Default::default(),
-        }]);
-    });
-    world.containerizer.launch(&order).await.unwrap();
-    let deadline = tokio::time::Instant::now() + crate::support::LIMIT;
-    loop {
-        let answer = crate::images::ask(port).await;
-        if answer.as_deref() == Some("bridge.1") {
-            break;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{answer:?} {}",
-            file(&order, "stderr")
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

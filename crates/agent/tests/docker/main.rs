@@ -2,8 +2,10 @@
 //!
 //! No registry is needed: the tests' image is made of this machine's shell, built-in images of this very executable.
 
+mod checks;
 mod engine;
 mod images;
 mod life;
+mod networks;
 mod support;
 mod trouble;

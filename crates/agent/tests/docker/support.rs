@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, NetworkCreateRequest};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) containerizer: Arc<DockerContainerizer>,
     /// Images to take away.
     pub(crate) images: Vec<String>,
+    networks: Vec<String>,
     tasks: Tasks,
 }
 
@@ -91,6 +92,7 @@ impl World {
                 .tempdir()
                 .unwrap(),
             images: Vec::new(),
+            networks: Vec::new(),
             cluster,
             tasks,
         };
@@ -116,6 +118,18 @@ impl World {
             eprintln!("skipped: the engine's bridge {name:?} is not there");
         }
         is_there
+    }
+
+    /// A network beside the engine's own ones.
+    pub(crate) async fn make_network(&mut self) -> String {
+        let request = NetworkCreateRequest {
+            name: self.cluster.clone(),
+            driver: Some("bridge".to_owned()),
+            ..NetworkCreateRequest::default()
+        };
+        self.docker.create_network(request).await.unwrap();
+        self.networks.push(self.cluster.clone());
+        self.cluster.clone()
     }
 
     /// The image with a shell.
@@ -200,6 +214,7 @@ impl World {
             args: None,
             user: None,
             container: None,
+            network_name: None,
             env: BTreeMap::from([("MESOS_TASK_ID".to_owned(), task.to_owned())]),
             cpus: 0.1,
             mem: 32.0,
@@ -224,6 +239,7 @@ impl World {
             task_dir,
             container_name: format!("mesos-{agent}.{task}"),
             ip: "127.0.0.1".to_owned(),
+            boot_id: None,
         }
     }
 
@@ -307,20 +323,22 @@ pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, 
 impl Drop for World {
     fn drop(&mut self) {
         self.tasks.token().cancel();
-        let (cluster, images) = (self.cluster.clone(), std::mem::take(&mut self.images));
+        let cluster = self.cluster.clone();
+        let images = std::mem::take(&mut self.images);
+        let networks = std::mem::take(&mut self.networks);
         // Also when an assertion failed: no test leaves a container or an image behind.
         let cleaner = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap()
-                .block_on(clean(&cluster, &images));
+                .block_on(clean(&cluster, &images, &networks));
         });
         let _ = cleaner.join();
     }
 }
 
-async fn clean(cluster: &str, images: &[String]) {
+async fn clean(cluster: &str, images: &[String], networks: &[String]) {
     let Some(docker) = engine().await else { return };
     let filters = HashMap::from([("label", vec![format!("zddcluster.cluster={cluster}")])]);
     let options = ListContainersOptionsBuilder::new()
@@ -339,6 +357,9 @@ async fn clean(cluster: &str, images: &[String]) {
         let _ = docker
             .remove_container(&container.id.unwrap_or_default(), Some(options))
             .await;
+    }
+    for network in networks {
+        let _ = docker.remove_network(network).await;
     }
     for image in images {
         let options = RemoveImageOptionsBuilder::new().force(true).build();

@@ -83,6 +83,26 @@ async fn what_happened_while_no_agent_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ended_with_the_machine() {
+    let Some(mut world) = World::start().await else {
+        return;
+    };
+    let mut order = world.shell("boot.1", "exec sleep 1000");
+    world.containerizer.launch(&order).await.unwrap();
+    world.restart_agent().await;
+    order.boot_id = Some("another".to_owned());
+    // It runs, whenever it was ordered.
+    let waiting = tokio::time::timeout(Duration::from_secs(1), world.containerizer.wait(&order));
+    assert!(waiting.await.is_err(), "an end was concluded");
+    world
+        .containerizer
+        .kill(&order, KillSignal::Kill)
+        .await
+        .unwrap();
+    assert_eq!(world.end_of(&order).await, Exit::Rebooted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn removed_behind_the_agents_back() {
     let Some(world) = World::start().await else {
         return;

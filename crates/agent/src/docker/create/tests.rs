@@ -27,6 +27,7 @@ fn order(change: impl FnOnce(&mut LaunchTask, &mut DockerEngine)) -> Order {
         args: None,
         user: None,
         container: None,
+        network_name: None,
         env: BTreeMap::from([
             ("HEALTH_MAX".to_owned(), "5000".to_owned()),
             ("MARATHON_APP_LABELS".to_owned(), String::new()),
@@ -52,6 +53,7 @@ fn order(change: impl FnOnce(&mut LaunchTask, &mut DockerEngine)) -> Order {
         task_dir: "/agent/meta/x".into(),
         container_name: "mesos-145f052d-S1.76d75960".to_owned(),
         ip: "127.0.0.11".to_owned(),
+        boot_id: None,
     }
 }
 
@@ -70,6 +72,7 @@ fn planned(
 
 #[test]
 fn as_the_lab_ran_it() {
+    // contract: command-run-image, env-executor
     let Plan { body, line } = planned(|_, _| {}, false).unwrap();
     assert_eq!(
         line,
@@ -107,6 +110,7 @@ fn the_least_cpu_shares() {
 
 #[test]
 fn commands_and_arguments() {
+    // contract: command-run-cmd, command-run-args
     let words = |words: &[&str]| {
         Some(
             words
@@ -237,8 +241,58 @@ fn volumes_parameters_and_refusals() {
             .unwrap_err()
             .contains("'restart=always': it is not supported")
     );
-    let user_network = planned(|_, engine| engine.network = Some(Network::User), false);
-    assert!(user_network.unwrap_err().contains("network USER needs"));
+}
+
+#[test]
+fn networks_and_whose_address_a_task_has() {
+    let check =
+        |network, name: Option<&str>, parameters: &[(&str, &str)], expected: &str, is_own| {
+            let change = |launch: &mut LaunchTask, engine: &mut DockerEngine| {
+                launch.network_name = name.map(str::to_owned);
+                engine.network = network;
+                engine.parameters = parameters
+                    .iter()
+                    .map(|(key, value)| Parameter {
+                        key: (*key).to_owned(),
+                        value: (*value).to_owned(),
+                    })
+                    .collect();
+            };
+            let mode =
+                planned(change, false).map(|plan| plan.body.host_config.unwrap().network_mode);
+            assert_eq!(mode.unwrap().as_deref(), Some(expected));
+            assert_eq!(has_own_network(&order(change)), is_own, "{expected}");
+        };
+    check(None, None, &[], "host", false);
+    check(Some(Network::Host), Some("lab"), &[], "host", false);
+    check(Some(Network::None), None, &[], "none", false);
+    check(Some(Network::Bridge), None, &[], "bridge", true);
+    check(Some(Network::User), Some("lab"), &[], "lab", true);
+    check(Some(Network::User), None, &[("net", "lab")], "lab", true);
+    check(
+        Some(Network::User),
+        Some("lab"),
+        &[("network", "host")],
+        "host",
+        false,
+    );
+    check(
+        Some(Network::Host),
+        None,
+        &[("net", "a"), ("--net", "b")],
+        "b",
+        true,
+    );
+    check(None, None, &[("net", "container:x")], "container:x", false);
+    let in_bridge =
+        |_: &mut LaunchTask, engine: &mut DockerEngine| engine.network = Some(Network::Bridge);
+    let binds = |is_built_in| {
+        let env = planned(in_bridge, is_built_in).unwrap().body.env.unwrap();
+        env.contains(&"ZDD_BIND=0.0.0.0".to_owned())
+    };
+    assert!(binds(true) && !binds(false));
+    let nameless = planned(|_, engine| engine.network = Some(Network::User), false);
+    assert!(nameless.unwrap_err().contains("network USER needs"));
 }
 
 #[test]

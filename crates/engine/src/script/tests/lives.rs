@@ -1,6 +1,8 @@
 //! Ends, failures, delays, losses and versions of one app.
 
 use serde_json::json;
+use zddcluster_model::agent::TaskReport;
+use zddcluster_model::task::IpAddress;
 use zddcluster_model::{AppId, EdgeId, TaskState};
 
 use super::{app, update};
@@ -158,6 +160,38 @@ fn tasks_of_a_lost_agent_are_replaced_and_the_youngest_go_if_it_returns() {
     script.agent_returns(&lost.agent_id, std::slice::from_ref(&lost));
     assert_eq!(script.kills.len(), n_kills + 1);
     assert_eq!(script.show("/a"), "2 new RUNNING");
+}
+
+#[test]
+fn an_address_that_an_agent_corrects_is_told_and_kept() {
+    let mut script = Script::new();
+    script.deploy(app(json!({ "instances": 1 })));
+    let task = script.tasks("/a")[0].clone();
+    script.events();
+    let report = |address: &str| TaskReport {
+        task_id: task.id.clone(),
+        state: TaskState::Running,
+        message: String::new(),
+        ip_addresses: vec![IpAddress {
+            ip_address: address.to_owned(),
+            protocol: "IPv4".to_owned(),
+        }],
+    };
+    for (address, events) in [
+        ("10.1.0.2", &["TASK_RUNNING"][..]),
+        ("10.1.0.2", &[]),
+        ("10.1.0.3", &["TASK_RUNNING"]),
+    ] {
+        let report = report(address);
+        let ip_addresses = report.ip_addresses.clone();
+        script.step(Input::TaskStatus {
+            agent_id: task.agent_id.clone(),
+            report,
+        });
+        assert_eq!(script.events(), events, "{address}");
+        assert_eq!(script.tasks("/a")[0].ip_addresses, ip_addresses);
+    }
+    assert_eq!(script.tasks("/a")[0].started_at, task.started_at);
 }
 
 #[test]
