@@ -14,13 +14,14 @@ use zddcluster_model::event::EventKind;
 use zddcluster_model::task::{IpAddress, TaskFailure};
 use zddcluster_model::{AppId, EdgeId, TaskId, TaskState, Timestamp};
 
+use crate::Config;
 use crate::effect::{CheckOrder, Effect, KillOrder};
 use crate::persist;
 use crate::state::{COMPLETED_KEPT, Killing, Task};
-use crate::turn::Turn;
+use crate::turn::{Turn, scaled};
 
 /// A kill is repeated after this time until a terminal status comes, milliseconds (Marathon's `kill_retry_timeout`).
-const KILL_RETRY_MILLIS: i64 = 10_000;
+pub(crate) const KILL_RETRY_MILLIS: i64 = 10_000;
 
 /// SIGTERM to SIGKILL for Docker containers in DC/OS (`docker_stop_timeout`), milliseconds.
 const DOCKER_GRACE_MILLIS: i64 = 20_000;
@@ -142,15 +143,7 @@ impl Turn<'_> {
 
     /// Milliseconds between SIGTERM and SIGKILL for a task, at the configured speed.
     pub(crate) fn grace_millis(&self, task: &Task) -> u64 {
-        let app = task.app.as_deref();
-        let millis = match app.and_then(|app| app.task_kill_grace_period_seconds) {
-            Some(seconds) => i64::try_from(seconds)
-                .unwrap_or(i64::MAX)
-                .saturating_mul(1000),
-            None if app.is_some_and(|app| app.image().is_some()) => DOCKER_GRACE_MILLIS,
-            None => COMMAND_GRACE_MILLIS,
-        };
-        self.scaled(millis).unsigned_abs()
+        grace_millis(self.config, task)
     }
 
     /// Sends the signals that are due.
@@ -349,4 +342,17 @@ impl Turn<'_> {
             version: task.version,
         });
     }
+}
+
+/// Milliseconds between SIGTERM and SIGKILL for a task, at the configured speed.
+pub(crate) fn grace_millis(config: &Config, task: &Task) -> u64 {
+    let app = task.app.as_deref();
+    let millis = match app.and_then(|app| app.task_kill_grace_period_seconds) {
+        Some(seconds) => i64::try_from(seconds)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000),
+        None if app.is_some_and(|app| app.image().is_some()) => DOCKER_GRACE_MILLIS,
+        None => COMMAND_GRACE_MILLIS,
+    };
+    scaled(config, millis).unsigned_abs()
 }

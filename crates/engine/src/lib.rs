@@ -11,11 +11,13 @@
 //!
 //! Reading order: [`input`] and [`effect`] are the alphabet, [`state`] is what is kept; `deployment` plans and runs changes,
 //! `rollout` and `scale` hold their arithmetic; `placement` chooses agents and ports, `launch` makes tasks, `kill` ends
-//! them, `health` judges them, `backoff` delays them.
+//! them, `health` judges them, `backoff` delays them. [`predict`] runs it all ahead of time.
 
 pub mod effect;
 pub mod input;
 pub mod state;
+
+pub mod predict;
 
 mod agents;
 mod backoff;

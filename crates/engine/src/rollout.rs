@@ -120,6 +120,11 @@ impl Rollout {
         }
     }
 
+    /// Its arithmetic.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Decides what may be done for the app as it is now; the caller does all of it before it asks again.
     pub(crate) fn look(&mut self, view: &View) -> Moves {
         // `start()`: asked at any time it gives more only when an old task has ended.
