@@ -20,7 +20,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use crate::exit::ExitStatus;
 use crate::verbs::{ClientVerb, Verb as ClientVerbs};
 
-pub use self::common::{ConfigArgs, HostArgs, TokenArgs};
+pub use self::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 pub(crate) use self::dcos::{
     AppVerb, DcosArgs, DcosVerb, DeploymentVerb, MarathonTaskVerb, MarathonVerb, PackageVerb,
     TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,

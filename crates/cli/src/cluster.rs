@@ -182,10 +182,17 @@ impl ClusterFile {
 
     /// Whether the process that wrote the file is still there, as far as the system tells (Linux: /proc).
     ///
-    /// A number that was given to another process since is not noticed here: then nobody answers at the front door.
+    /// One that has ended and whose parent has not taken notice yet is not. A number that was given to another process since is
+    /// not noticed here: then nobody answers at the front door.
     pub fn is_alive(&self) -> bool {
         let processes = Path::new("/proc");
-        !processes.join("self").exists() || processes.join(self.pid.to_string()).exists()
+        if !processes.join("self").exists() {
+            return true;
+        }
+        let stat = fs::read_to_string(processes.join(self.pid.to_string()).join("stat"));
+        // `4711 (name) S …`; the name may itself hold brackets.
+        let state = stat.as_ref().ok().and_then(|stat| stat.rsplit_once(')'));
+        state.is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X', 'x']))
     }
 
     /// The front door as a URL without a trailing slash.
@@ -279,6 +286,27 @@ mod tests {
         // Above the largest number Linux gives.
         file(u32::MAX).write(dir.path()).unwrap();
         assert_eq!(ClusterFile::read_running(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_process_that_ended_and_is_not_yet_missed_is_no_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        file(child.id()).write(dir.path()).unwrap();
+        assert!(ClusterFile::read_running(dir.path()).unwrap().is_some());
+        // It ends with its input. The end of its output comes when the kernel has closed its files, just before it is a zombie.
+        drop(child.stdin.take());
+        io::copy(&mut child.stdout.take().unwrap(), &mut io::sink()).unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert_eq!(ClusterFile::read_running(dir.path()).unwrap(), None);
+        child.wait().unwrap();
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Failure {
     /// There is no cluster file, or its cluster is gone.
     #[error("no cluster runs in {}", .data_dir.display())]
     NotRunning { data_dir: PathBuf },
+    /// There are roles, each in a process of its own.
+    #[error("no `zddcluster up` runs in {}, only roles on their own", .data_dir.display())]
+    Apart { data_dir: PathBuf },
     /// The cluster file cannot be used.
     #[error(transparent)]
     ClusterFile(#[from] ClusterFileError),
@@ -175,6 +178,9 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::NotRunning { .. } | Self::Unreachable { .. } => Some(START_IT),
+            Self::Apart { .. } => {
+                Some("DCOS_URL=http://MASTER:8080 zddcluster dcos ... speaks to their master")
+            }
             Self::Blocked { .. } => {
                 Some("wait for it (dcos marathon deployment list), or override it with --force")
             }
@@ -194,7 +200,9 @@ impl Failure {
     /// How the process ends.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::NotRunning { .. } | Self::Unreachable { .. } => ExitStatus::NotRunning,
+            Self::NotRunning { .. } | Self::Apart { .. } | Self::Unreachable { .. } => {
+                ExitStatus::NotRunning
+            }
             Self::BrokenPipe => ExitStatus::BrokenPipe,
             Self::Probe(_) => ExitStatus::Usage,
             _ => ExitStatus::Failure,

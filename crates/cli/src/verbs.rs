@@ -32,12 +32,15 @@ pub(crate) enum Verb {
 pub struct Hooks {
     /// Tasks that still run although the cluster of this data directory does not: one line each.
     pub leftovers: fn(data_dir: &Path) -> Vec<String>,
+    /// Roles that run on their own with this data directory: one line each.
+    pub roles: fn(data_dir: &Path) -> Vec<String>,
 }
 
 impl Hooks {
     /// Knows of nothing.
     pub const NONE: Self = Self {
         leftovers: |_| Vec::new(),
+        roles: |_| Vec::new(),
     };
 }
 

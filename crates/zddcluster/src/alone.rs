@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use tracing::{error, info, warn};
-use zddcluster_cli::{AgentArgs, DnsArgs, EdgeArgs, ExitStatus, LogArgs, MasterArgs};
+use zddcluster_cli::{AgentArgs, DnsArgs, EdgeArgs, ExitStatus, LogArgs, MasterArgs, MemberArgs};
 use zddcluster_runtime::Tasks;
 use zddcluster_store::SledStore;
 
@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::lock::DataDirLock;
 use crate::plan::AgentPlan;
 use crate::signals::Signals;
-use crate::{big_runtime, containerizer, listeners, logging, settings, token};
+use crate::{big_runtime, containerizer, listeners, logging, members, settings, token};
 
 /// How long a role may take to end: requests in flight get 5 s, an edge's connections a little more.
 const GRACE: Duration = Duration::from_secs(12);
@@ -110,6 +110,7 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
     }
     logging::init(&args.log.filter)?;
     let (udp, tcp) = listeners::dns(args.listen).map_err(Fault::settings)?;
+    let _lock = members::join(&args.member, members::DNS, &args.listen.to_string())?;
     let parts = DnsParts {
         udp,
         tcp,
@@ -132,6 +133,7 @@ pub(crate) fn edge(args: EdgeArgs, dump: Option<&str>) -> Result<ExitCode, Fault
     };
     let log = args.log.filter.clone();
     let token_file = args.token.file().map(Path::to_owned);
+    let member = args.member.clone();
     let config = zddcluster_edge::Config::from_args(edge_words(args), token, env)
         .map_err(|error| faults.push(error.to_string()))
         .ok();
@@ -140,9 +142,10 @@ pub(crate) fn edge(args: EdgeArgs, dump: Option<&str>) -> Result<ExitCode, Fault
         return Err(Fault::failure(anyhow!("the settings cannot be used")));
     };
     if dump.is_some() {
-        return settings::print(&edge_dump(&config, &log, token_file.as_deref()));
+        return settings::print(&edge_dump(&config, &log, token_file.as_deref(), &member));
     }
     logging::init(&log)?;
+    let _lock = members::join(&member, members::EDGE, &config.bind.to_string())?;
     run(|tasks| async move {
         zddcluster_edge::start(config, &tasks)
             .await
@@ -180,7 +183,12 @@ fn edge_words(args: EdgeArgs) -> Vec<String> {
 }
 
 /// The settings of an edge as a file that says the same. They are read from marathon-lb's words too, so this is not clap's to do.
-fn edge_dump(config: &zddcluster_edge::Config, log: &str, token_file: Option<&Path>) -> String {
+fn edge_dump(
+    config: &zddcluster_edge::Config,
+    log: &str,
+    token_file: Option<&Path>,
+    member: &MemberArgs,
+) -> String {
     // JSON's texts and lists of texts are TOML's too.
     let mut lines = vec![
         format!("dont-bind-http-https = {}", !config.bind_http),
@@ -192,7 +200,12 @@ fn edge_dump(config: &zddcluster_edge::Config, log: &str, token_file: Option<&Pa
         format!("marathon = {}", json!(config.marathon)),
         format!("strict-mode = {}", config.strict_mode),
     ];
-    lines.extend(token_file.map(|path| format!("token-file = {}", json!(path.to_string_lossy()))));
+    let paths = [("data-dir", member.data_dir()), ("token-file", token_file)];
+    let given = paths
+        .into_iter()
+        .filter_map(|(key, path)| Some((key, path?.to_string_lossy())));
+    lines.extend(given.map(|(key, path)| format!("{key} = {}", json!(path))));
+    lines.sort();
     lines.join("\n") + "\n"
 }
 

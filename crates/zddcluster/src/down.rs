@@ -2,7 +2,7 @@
 //!
 //! A living `up` is asked by SIGTERM and does the rest itself. Tasks of an `up` that was killed live on by design; without an
 //! `up` to ask, this command ends them through the agents' own books. So with roles on their own: a master is a holder as `up` is,
-//! agents below its directory are ended, then their tasks. DNS and edge keep nothing here and are their starter's to end.
+//! agents below its directory are ended, then their tasks, and last the DNS servers and edges that were given the directory.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,14 @@ use zddcluster_cli::{ClusterFile, DownArgs};
 
 use crate::fault::Fault;
 use crate::lock::DataDirLock;
+use crate::members::{self, Member};
 use crate::plan::AGENT_DIR_PREFIX;
 
 /// Over and above the time the tasks get: `up` still flushes its store and closes connections.
 const UP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long an agent, a DNS server or an edge may take to end: requests in flight get 5 s, an edge's connections a little more.
+const ROLE_GRACE: Duration = Duration::from_secs(15);
 
 /// Where an agent keeps its books, in its work directory.
 const AGENT_BOOKS: &str = "meta/tasks";
@@ -31,7 +35,7 @@ pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
     let holder = DataDirLock::holder(&data_dir)
         .with_context(|| format!("cannot look into {}", data_dir.display()))?;
     if let Some(pid) = holder {
-        end_up(pid, patience + UP_GRACE)?;
+        end_process(pid, patience + UP_GRACE)?;
         // It may have been killed just now, or given its tasks up. Those of a new `up` are not ours.
         let n_ended = match DataDirLock::holder(&data_dir)? {
             Some(_) => 0,
@@ -42,31 +46,39 @@ pub(crate) fn run(args: &DownArgs) -> Result<ExitCode, Fault> {
             1 => ", and 1 task that it left behind".to_owned(),
             n => format!(", and {n} tasks that it left behind"),
         };
+        let servers = end_servers(&data_dir)?;
         say(&format!(
-            "the cluster (pid {pid}) has ended{left}; `zddcluster up` brings its apps back"
+            "the cluster (pid {pid}) has ended{left}{servers}; `zddcluster up` brings its apps back"
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
     let n_ended = end_leftovers(&data_dir, patience)?;
+    let servers = end_servers(&data_dir)?;
     if let Some(file) = ClusterFile::read(&data_dir).map_err(Fault::failure)? {
         file.remove(&data_dir).map_err(Fault::failure)?;
     }
+    let dir = data_dir.display();
     say(&match n_ended {
-        0 => format!("no cluster runs in {}", data_dir.display()),
-        1 => format!(
-            "no `up` runs in {}; ended 1 task that one left behind",
-            data_dir.display()
-        ),
-        n => format!(
-            "no `up` runs in {}; ended {n} tasks that one left behind",
-            data_dir.display()
-        ),
+        0 if servers.is_empty() => format!("no cluster runs in {dir}"),
+        0 => format!("no `up` runs in {dir}{servers}"),
+        1 => format!("no `up` runs in {dir}; ended 1 task that one left behind{servers}"),
+        n => format!("no `up` runs in {dir}; ended {n} tasks that one left behind{servers}"),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Ends the DNS servers and edges on their own, which serve until everything else has ended; what to say of them.
+fn end_servers(data_dir: &Path) -> Result<String, Fault> {
+    let mut said = String::new();
+    for Member { name, pid } in members::servers(data_dir)? {
+        end_process(pid, ROLE_GRACE)?;
+        said.push_str(&format!("; ended {name} (pid {pid})"));
+    }
+    Ok(said)
+}
+
 /// Sends SIGTERM and waits for the end.
-fn end_up(pid: i32, patience: Duration) -> Result<(), Fault> {
+fn end_process(pid: i32, patience: Duration) -> Result<(), Fault> {
     let raw = Pid::from_raw(pid).ok_or_else(|| anyhow!("the lock names no process"))?;
     // By descriptor, so that a number given away since cannot be hit.
     let process = match pidfd_open(raw, PidfdFlags::empty()) {
@@ -98,11 +110,9 @@ fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
     }
     // Nobody may start a cluster meanwhile.
     let _lock = DataDirLock::take(data_dir).map_err(Fault::settings)?;
-    for dir in agent_dirs(data_dir).iter().filter(|dir| *dir != data_dir) {
-        // An agent in a process of its own; those of `up` are in its.
-        if let Some(pid) = DataDirLock::holder(dir)? {
-            end_up(pid, UP_GRACE)?;
-        }
+    // In processes of their own; those of `up` are in its.
+    for Member { name: _, pid } in members::agents(data_dir)? {
+        end_process(pid, ROLE_GRACE)?;
     }
     let ended: Vec<io::Result<usize>> = std::thread::scope(|scope| {
         let agents: Vec<_> = agent_dirs(data_dir)
@@ -128,16 +138,10 @@ fn end_leftovers(data_dir: &Path, grace: Duration) -> Result<usize, Fault> {
 
 /// The work directories of the agents that ever ran with this data directory, itself among them if it is one.
 fn agent_dirs(data_dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
-    let below = entries.map(|entry| entry.path()).filter(|path| {
-        path.is_dir()
-            && path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(AGENT_DIR_PREFIX))
-    });
     // `--data-dir` may name the work directory of an agent on its own.
     let itself = Some(data_dir.to_owned()).filter(|dir| dir.join(AGENT_BOOKS).is_dir());
-    below.chain(itself).collect()
+    let below = members::dirs(data_dir, AGENT_DIR_PREFIX);
+    below.into_iter().chain(itself).collect()
 }
 
 /// Whether tasks run under this agent's directory; yes if its books cannot be read.
@@ -145,10 +149,14 @@ pub(crate) fn has_leftovers(work_dir: &Path) -> bool {
     zddcluster_agent::leftovers(work_dir).map_or(true, |tasks| !tasks.is_empty())
 }
 
-/// The tasks that run without a cluster, one line each, for `status`.
+/// The tasks that run without a cluster, one line each, for `status`; those of an agent on its own are not left.
 pub(crate) fn describe_leftovers(data_dir: &Path) -> Vec<String> {
     let mut lines = Vec::new();
-    for dir in agent_dirs(data_dir) {
+    let is_alone = |dir: &PathBuf| matches!(DataDirLock::holder(dir), Ok(Some(_)));
+    for dir in agent_dirs(data_dir)
+        .into_iter()
+        .filter(|dir| !is_alone(dir))
+    {
         match zddcluster_agent::leftovers(&dir) {
             Ok(tasks) => lines.extend(tasks.into_iter().map(|task| {
                 let ports = describe_ports(&task.ports);

@@ -18,6 +18,7 @@ mod fault;
 mod listeners;
 mod lock;
 mod logging;
+mod members;
 mod plan;
 mod settings;
 mod signals;
@@ -86,6 +87,7 @@ fn client(globals: &Globals, verb: ClientVerb) -> io::Result<ExitStatus> {
     let printer = Printer::new(globals);
     let hooks = Hooks {
         leftovers: down::describe_leftovers,
+        roles: members::describe,
     };
     Ok(small_runtime()?.block_on(zddcluster_cli::run_client(verb, &printer, &hooks)))
 }

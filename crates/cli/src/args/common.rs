@@ -20,6 +20,21 @@ pub struct ConfigArgs {
     dump_config: bool,
 }
 
+/// Which cluster a role that keeps nothing belongs to.
+#[derive(Clone, Debug, Args)]
+pub struct MemberArgs {
+    /// The cluster's directory, for a role that `zddcluster down` is to find and end there
+    #[arg(long = "data-dir", env = "ZDD_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl MemberArgs {
+    /// `--data-dir`, if given.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+}
+
 /// Where the token is.
 #[derive(Clone, Debug, Args)]
 pub struct TokenArgs {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::common::{ConfigArgs, HostArgs, TokenArgs};
+use super::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 use super::up::{Containerizer, DataDirArgs, LogArgs};
 use super::value::{self, ResourceSpec};
 
@@ -118,6 +118,8 @@ pub struct DnsArgs {
     )]
     pub ttl: u32,
     #[command(flatten)]
+    pub member: MemberArgs,
+    #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]
     pub log: LogArgs,
@@ -150,6 +152,8 @@ pub struct EdgeArgs {
     /// The address to listen on
     #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST)]
     pub host: Ipv4Addr,
+    #[command(flatten)]
+    pub member: MemberArgs,
     #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]

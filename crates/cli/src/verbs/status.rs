@@ -87,12 +87,23 @@ pub(super) async fn run(
     let data_dir = data_dir(args.get())?;
     let Some(cluster) = ClusterFile::read_running(&data_dir)? else {
         let leftovers = (hooks.leftovers)(&data_dir);
+        let roles = (hooks.roles)(&data_dir);
         if printer.is_json() {
-            printer.json(&serde_json::json!({ "cluster": null, "leftovers": leftovers }))?;
-        } else if !leftovers.is_empty() {
-            printer.talk(&left_behind(&leftovers));
+            let status =
+                serde_json::json!({ "cluster": null, "roles": roles, "leftovers": leftovers });
+            printer.json(&status)?;
+        } else {
+            if !roles.is_empty() {
+                printer.talk(&on_their_own(&roles));
+            }
+            if !leftovers.is_empty() {
+                printer.talk(&left_behind(&leftovers));
+            }
         }
-        return Err(Failure::NotRunning { data_dir });
+        return Err(match roles.is_empty() {
+            true => Failure::NotRunning { data_dir },
+            false => Failure::Apart { data_dir },
+        });
     };
     let front = Front::at(cluster.front_url());
     let state: Value = front.mesos("/mesos/master/state.json").await?;
@@ -125,6 +136,20 @@ fn now_millis() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
+}
+
+/// What to say of roles that are no `up`.
+fn on_their_own(roles: &[String]) -> String {
+    format!(
+        "{} on {} own (zddcluster down ends {}):\n  {}",
+        match roles.len() {
+            1 => "1 role runs".to_owned(),
+            n => format!("{n} roles run"),
+        },
+        if roles.len() == 1 { "its" } else { "their" },
+        if roles.len() == 1 { "it" } else { "them" },
+        roles.join("\n  ")
+    )
 }
 
 /// What to say of tasks without a cluster.

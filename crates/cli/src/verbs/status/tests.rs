@@ -67,6 +67,13 @@ async fn status(dir: &std::path::Path, format: Format) -> (String, String, ExitS
     let verb = ClientVerb(Verb::Status(DataDirArgs::at(dir)));
     let hooks = Hooks {
         leftovers: |_| vec!["pid 77, zdd_base.1".to_owned()],
+        roles: |dir| match dir.ends_with("apart") {
+            true => vec![
+                "master (pid 5)".to_owned(),
+                "dns at 127.0.0.1:53 (pid 6)".to_owned(),
+            ],
+            false => Vec::new(),
+        },
     };
     let status = run_client(verb, &printer, &hooks).await;
     (captured.out(), captured.err(), status)
@@ -122,6 +129,25 @@ async fn no_cluster() {
             "1 task was left behind (zddcluster up adopts them, zddcluster down ends them):\n  pid 77, zdd_base.1\n\
              error: no cluster runs in {}\nhint: start it with: zddcluster up\n",
             dir.path().display()
+        )
+    );
+    assert_eq!(code, ExitStatus::NotRunning);
+}
+
+#[tokio::test]
+async fn roles_on_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("apart");
+    let (out, err, code) = status(&dir, Format::Table).await;
+    assert_eq!(out, "");
+    assert_eq!(
+        err,
+        format!(
+            "2 roles run on their own (zddcluster down ends them):\n  master (pid 5)\n  dns at 127.0.0.1:53 (pid 6)\n\
+             1 task was left behind (zddcluster up adopts them, zddcluster down ends them):\n  pid 77, zdd_base.1\n\
+             error: no `zddcluster up` runs in {}, only roles on their own\n\
+             hint: DCOS_URL=http://MASTER:8080 zddcluster dcos ... speaks to their master\n",
+            dir.display()
         )
     );
     assert_eq!(code, ExitStatus::NotRunning);
