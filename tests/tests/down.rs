@@ -68,6 +68,36 @@ async fn an_up_that_is_dying_is_cleaned_up_after() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn an_up_that_was_killed_and_is_not_missed_yet_runs_no_more() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start().await?;
+    let pid = cluster.pid().unwrap_or_default();
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status()?;
+    assert!(killed.success());
+    // Nobody waits for it: it stays as a zombie.
+    eventually("a zombie", || async {
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) if stat.contains(") Z ") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    for verb in ["status", "env"] {
+        let output = cluster.command(&[verb]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{verb}: {said}");
+        assert!(
+            said.contains("error: no cluster runs in "),
+            "{verb}: {said}"
+        );
+    }
+    let output = cluster.command(&["down"]).output()?;
+    assert!(output.status.success(), "{output:?}");
+    cluster.kill()
+}
+
 /// Whether the process was sent SIGTERM and did not take notice yet.
 fn has_pending_sigterm(pid: &str) -> anyhow::Result<bool> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
