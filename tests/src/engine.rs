@@ -6,9 +6,11 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod bridge;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Options, processes_of};
+use self::bridge::Bridge;
+use crate::{Options, SmallDisk, processes_of};
 
 /// How long an engine may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -38,6 +41,10 @@ struct Own {
     driver: String,
     /// Whether containers run on while it is away (`live-restore`); else it ends them, at its own end or at its next start.
     keeps_containers: bool,
+    /// For containers with addresses of their own.
+    bridge: Option<Bridge>,
+    /// Mounted on the engine's directory.
+    disk: Option<SmallDisk>,
     /// Lives as long as this: it, not the engine, holds the containers.
     containerd: Option<Child>,
     child: Option<Child>,
@@ -62,7 +69,7 @@ impl Engine {
         if let Some(engine) = shared.upgrade() {
             return Some(engine);
         }
-        let engine = match Self::start_own() {
+        let engine = match Self::start_own(None) {
             Ok(engine) => engine,
             Err(why) => {
                 eprintln!("no engine of our own: {why:#}");
@@ -97,8 +104,15 @@ impl Engine {
         Ok(engine)
     }
 
+    /// An engine of the test's own on a disk of so many megabytes, or `None` after telling why there is none.
+    pub fn on_a_disk(megabytes: u32) -> Option<Self> {
+        Self::start_own(Some(megabytes))
+            .inspect_err(|why| eprintln!("skipped: no engine on a disk of its own: {why:#}"))
+            .ok()
+    }
+
     /// One that nobody else uses.
-    fn start_own() -> anyhow::Result<Self> {
+    fn start_own(disk_megabytes: Option<u32>) -> anyhow::Result<Self> {
         ensure!(
             rustix::process::geteuid().is_root(),
             "only root may start one"
@@ -108,12 +122,21 @@ impl Engine {
             .and_then(|engine| engine.docker(&["info", "--format", "{{.Driver}}"]))
             .unwrap_or_default();
         let dir = TempDir::with_prefix("zdd-engine-")?;
+        let data = dir.path().join("data");
+        fs::create_dir(&data)?;
+        let disk = disk_megabytes.map(|megabytes| SmallDisk::mount(&data, megabytes));
+        let disk = disk.transpose().context("cannot mount a tmpfs here")?;
+        let bridge = Bridge::make()
+            .inspect_err(|why| eprintln!("no bridge of our own: {why:#}"))
+            .ok();
         let engine = Self {
             socket: dir.path().join("sock").display().to_string(),
             own: Some(Mutex::new(Own {
                 dir,
                 driver: driver.trim().to_owned(),
                 keeps_containers: true,
+                bridge,
+                disk,
                 containerd: None,
                 child: None,
             })),
@@ -212,6 +235,23 @@ impl Engine {
         Ok(shims.count())
     }
 
+    /// The network bridge for its containers, if it has one that is there.
+    pub fn bridge(&self) -> anyhow::Result<String> {
+        let option = "{{index .Options \"com.docker.network.bridge.name\"}}";
+        let name = self.docker(&["network", "inspect", "bridge", "--format", option])?;
+        let name = name.trim();
+        ensure!(
+            Path::new("/sys/class/net").join(name).exists(),
+            "the engine's bridge {name:?} is not there"
+        );
+        Ok(name.to_owned())
+    }
+
+    /// Where an engine of the test's own keeps images and containers: the disk, if it has one.
+    pub fn data_root(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.lock()?.dir.path().join("data"))
+    }
+
     /// What `docker inspect` says of a container or image.
     pub fn inspect(&self, name: &str) -> anyhow::Result<Value> {
         let mut found: Value = serde_json::from_str(&self.docker(&["inspect", name])?)?;
@@ -305,6 +345,9 @@ impl Engine {
         if !own.driver.is_empty() {
             command.args(["--storage-driver", &own.driver]);
         }
+        if let Some(bridge) = &own.bridge {
+            command.args(["--bridge", bridge.name()]);
+        }
         let child = command.spawn().context("cannot run `dockerd`")?;
         let child = own.child.insert(child);
         let deadline = Instant::now() + START_LIMIT;
@@ -388,6 +431,7 @@ impl Drop for Engine {
         {
             let _ = self.docker(&["rm", "--force", "--volumes", container]);
         }
+        let _ = self.docker(&["network", "prune", "--force"]);
         let _ = self.stop();
         let Ok(mut own) = self.lock() else {
             return;
@@ -417,6 +461,8 @@ impl Drop for Engine {
         {
             let _ = rustix::mount::unmount(mounted, rustix::mount::UnmountFlags::DETACH);
         }
+        own.disk = None;
+        own.bridge = None;
     }
 }
 

@@ -1,11 +1,16 @@
 //! The lab with containers of a Docker engine. Without one each test says that it was skipped.
 
+#![expect(clippy::print_stderr, reason = "a skipped part says why")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zddcluster_tests::lab::blue_green::{Load, switch};
 use zddcluster_tests::lab::{min_over, rolling};
 use zddcluster_tests::{ClusterSandbox, Engine, eventually, seconds};
+
+/// Where a task listens that has no host port.
+const IN_ITS_NETWORK: u64 = 9000;
 
 /// Requests a second that the prober has to have sent.
 const AT_LEAST: f64 = 200.0;
@@ -175,5 +180,135 @@ async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
     let rate = report.sent as f64 * 1000.0 / report.elapsed_ms;
     assert!(rate >= AT_LEAST, "{}", report.table());
     assert!(report.by_version.contains_key("0.9") && report.by_version.contains_key("1.0"));
+    Ok(())
+}
+
+/// An app whose tasks are in a network of their own.
+fn networked(app_id: &str, docker: Value, ip_address: Value) -> Value {
+    json!({
+        "id": app_id, "instances": 2, "cpus": 0.1, "mem": 32,
+        "container": {"type": "DOCKER", "docker": docker},
+        "ipAddress": ip_address,
+    })
+}
+
+/// Tasks of an app that run and answer, with the addresses the API shows, each checked against the engine.
+async fn addresses(
+    engine: &Engine,
+    cluster: &ClusterSandbox,
+    app_id: &str,
+    network: &str,
+) -> anyhow::Result<BTreeMap<String, Value>> {
+    cluster.settled().await;
+    let mut addresses = BTreeMap::new();
+    let containers = engine.containers(&cluster.data_dir())?;
+    for task in cluster.tasks(app_id).await? {
+        let id = task["id"].as_str().unwrap_or_default();
+        let container = containers.iter().find(|found| found.task_id == id);
+        let container = engine.inspect(&container.expect("each has one").id)?;
+        let address = &container["NetworkSettings"]["Networks"][network]["IPAddress"];
+        assert_eq!(task["state"], "TASK_RUNNING", "{task}");
+        assert_eq!(
+            task["ipAddresses"],
+            json!([{"ipAddress": address, "protocol": "IPv4"}]),
+            "{container}"
+        );
+        let port = match task["ports"][0].as_u64() {
+            // In the bridge it listens on the number of its host port, which leads there, too.
+            Some(port) => {
+                let host = task["host"].as_str().unwrap_or_default();
+                answers(cluster, &format!("http://{host}:{port}/endpoint0")).await;
+                port
+            }
+            None => IN_ITS_NETWORK,
+        };
+        let address = address.as_str().unwrap_or_default();
+        answers(cluster, &format!("http://{address}:{port}/endpoint0")).await;
+        addresses.insert(id.to_owned(), task["ipAddresses"].clone());
+    }
+    assert_eq!(addresses.len(), 2, "{addresses:?}");
+
+    // And so does Mesos, the master as the agents.
+    let master = cluster.get("/mesos/master/state.json").await?;
+    let agents = [11, 12].map(|host| format!("http://{}:5051/state.json", cluster.host(host)));
+    let mut states = vec![("tasks", master["frameworks"][0]["tasks"].clone())];
+    for agent in agents {
+        let state: Value = cluster.http().get_json(&agent).await?;
+        for executor in state["frameworks"][0]["executors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            states.push(("agent", executor["tasks"].clone()));
+        }
+    }
+    let mut n_told = BTreeMap::new();
+    for (who, tasks) in states {
+        for task in tasks.as_array().into_iter().flatten() {
+            let Some(expected) = task["id"].as_str().and_then(|id| addresses.get(id)) else {
+                continue;
+            };
+            let statuses = task["statuses"].as_array().map_or(&[][..], Vec::as_slice);
+            let last = statuses.last().unwrap_or(&Value::Null);
+            let told = &last["container_status"]["network_infos"][0]["ip_addresses"][0];
+            assert_eq!(
+                told["ip_address"], expected[0]["ipAddress"],
+                "{who}: {task}"
+            );
+            *n_told.entry(who).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(n_told, BTreeMap::from([("tasks", 2), ("agent", 2)]));
+    Ok(addresses)
+}
+
+async fn answers(cluster: &ClusterSandbox, url: &str) {
+    eventually(&format!("an answer at {url}"), || {
+        cluster.http().get_json::<Value>(url)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let network = format!("zddtest-{}", std::process::id());
+    let mut apps = vec![("/user", network.as_str())];
+    match engine.bridge() {
+        Ok(_) => apps.push(("/bridge", "bridge")),
+        Err(why) => eprintln!("the bridge is skipped: {why:#}"),
+    }
+    let mut cluster = ClusterSandbox::start_with(engine.options(&["--speed", "10"])).await?;
+    engine.docker(&["network", "create", &network])?;
+    let image = "mhausenblas/simpleservice:0.4.0";
+    for (app_id, _) in &apps {
+        let app = match *app_id {
+            "/user" => networked(
+                app_id,
+                json!({"image": image, "network": "USER", "portMappings": [{"containerPort": IN_ITS_NETWORK}]}),
+                json!({"networkName": network}),
+            ),
+            _ => networked(
+                app_id,
+                json!({"image": image, "network": "BRIDGE", "portMappings": [{"containerPort": 0}]}),
+                Value::Null,
+            ),
+        };
+        cluster.post_app(&app).await?;
+    }
+    let mut before = Vec::new();
+    for (app_id, network) in &apps {
+        before.push(addresses(&engine, &cluster, app_id, network).await?);
+    }
+    cluster.kill()?;
+    cluster.up().await?;
+    for ((app_id, network), before) in apps.iter().zip(before) {
+        assert_eq!(addresses(&engine, &cluster, app_id, network).await?, before);
+    }
+    cluster.stop().await?;
+    is_empty(&engine, &cluster).await;
+    engine.docker(&["network", "rm", &network])?;
     Ok(())
 }
