@@ -52,4 +52,12 @@ impl ClusterSandbox {
         anyhow::ensure!(status == StatusCode::CREATED, "{status}: {body}");
         Ok(())
     }
+
+    /// Puts a change of an app that has to be taken.
+    pub async fn put_app(&self, app_id: &str, change: &Value) -> anyhow::Result<()> {
+        let path = format!("/v2/apps{app_id}");
+        let (status, body) = self.send(Method::PUT, &path, change.to_string()).await?;
+        anyhow::ensure!(status.is_success(), "{status}: {body}");
+        Ok(())
+    }
 }

@@ -23,6 +23,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// More environment of `up`.
     pub env: Vec<(String, String)>,
+    /// Another executable than the one under test.
+    pub binary: Option<PathBuf>,
     /// Megabytes of a disk of its own for the data directory. Needs the right to mount.
     pub disk_megabytes: Option<u32>,
 }
@@ -144,7 +146,10 @@ impl ClusterSandbox {
 
     /// `zddcluster` with these arguments, for this cluster.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(zddcluster());
+        let mut command = match &self.options.binary {
+            Some(binary) => Command::new(binary),
+            None => Command::new(zddcluster()),
+        };
         command
             .args(args)
             .env("ZDD_DATA_DIR", self.data_dir())
