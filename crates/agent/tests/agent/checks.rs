@@ -1,0 +1,86 @@
+//! Commands run beside a task for the master's health checks.
+
+use std::time::Duration;
+
+use axum::http::{Request, StatusCode};
+use zddcluster_client::HttpClient;
+use zddcluster_model::TaskState::Running;
+use zddcluster_model::agent::{CheckEnd, RunCheck};
+
+use crate::common::{World, is_alive, shell, wait_for};
+
+async fn check(world: &World, task: &str, command: &str, limit: Duration) -> (StatusCode, String) {
+    let question = RunCheck {
+        command: command.to_owned(),
+        timeout_millis: u64::try_from(limit.as_millis()).unwrap(),
+    };
+    let url = world.url(&format!("/zdd/v1/tasks/{task}/check"));
+    let request = Request::post(url)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&question).unwrap().into())
+        .unwrap();
+    let answer = HttpClient::new()
+        .send(request, Duration::from_secs(30))
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    (answer.status(), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_runs_in_the_tasks_environment_and_ends_in_time() {
+    let world = World::start().await;
+    let mut launch = shell("checked.1", "echo yes > ready; exec sleep 1000");
+    launch.env.insert("COLOUR".to_owned(), "green".to_owned());
+    world.master.launch(launch);
+    world.master.state("checked.1", Running).await;
+    wait_for("the task's file", || {
+        let content = world.file("checked.1", "ready");
+        if content.is_empty() {
+            Err(content)
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    let long = Duration::from_secs(20);
+    let ended = async |command: &str, limit: Duration| {
+        let (status, text) = check(&world, "checked.1", command, limit).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        serde_json::from_str::<CheckEnd>(&text).unwrap()
+    };
+    let here = "grep yes ready && test \"$COLOUR\" = green && test \"$PWD\" = \"$MESOS_SANDBOX\"";
+    assert_eq!(ended(here, long).await, CheckEnd::Exited { status: 0 });
+    assert_eq!(ended("exit 3", long).await, CheckEnd::Exited { status: 3 });
+    assert_eq!(
+        ended("kill -9 $$", long).await,
+        CheckEnd::Signalled { signal: 9 }
+    );
+    // It and what it started are ended.
+    let hangs = "sleep 1001 & echo $! > child; wait";
+    assert_eq!(
+        ended(hangs, Duration::from_millis(500)).await,
+        CheckEnd::TimedOut
+    );
+    let child: i32 = world.file("checked.1", "child").trim().parse().unwrap();
+    wait_for("the command's child to end", || {
+        if is_alive(child) {
+            Err(String::new())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    // Its output is not the task's.
+    assert_eq!(world.file("checked.1", "stdout"), "");
+
+    let (status, text) = check(&world, "nobody.1", "true", long).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
+    world.master.kill("checked.1", Duration::from_secs(3));
+    world
+        .master
+        .state("checked.1", zddcluster_model::TaskState::Killed)
+        .await;
+    let (status, text) = check(&world, "checked.1", "true", long).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
+}

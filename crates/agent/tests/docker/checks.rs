@@ -1,0 +1,47 @@
+//! Commands run inside a task's container for the master's health checks.
+
+use std::time::Duration;
+
+use zddcluster_agent::Containerizer;
+use zddcluster_agent::containerizer::KillSignal;
+use zddcluster_model::agent::CheckEnd;
+
+use crate::support::{World, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_runs_inside_the_container_and_ends_in_time() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let order = world.shell("checked.1", "echo yes > /ready; echo up; exec sleep 1000");
+    world.containerizer.launch(&order).await.unwrap();
+    let waiting = world.containerizer.wait(&order);
+    let checks = async {
+        says(&order, "stdout", "up").await;
+        let ended = async |command: &str, limit: Duration| {
+            world.containerizer.check(&order, command, limit).await
+        };
+        let long = Duration::from_secs(20);
+        let inside =
+            "read word < /ready && test \"$word\" = yes && test -n \"$MESOS_CONTAINER_NAME\"";
+        assert_eq!(ended(inside, long).await, CheckEnd::Exited { status: 0 });
+        assert_eq!(ended("exit 3", long).await, CheckEnd::Exited { status: 3 });
+        let hangs = "exec sleep 1001";
+        assert_eq!(
+            ended(hangs, Duration::from_millis(500)).await,
+            CheckEnd::TimedOut
+        );
+        world
+            .containerizer
+            .kill(&order, KillSignal::Kill)
+            .await
+            .unwrap();
+    };
+    tokio::join!(waiting, checks);
+    let gone = world
+        .containerizer
+        .check(&order, "true", Duration::from_secs(20))
+        .await;
+    assert!(matches!(gone, CheckEnd::NotRun { .. }), "{gone:?}");
+    world.containerizer.clean(&order).await;
+}
