@@ -27,8 +27,9 @@ pub use container::{
     Network, Parameter, PersistentVolume, PortMapping, Volume, VolumeMode,
 };
 pub use ports::{AppIpAddress, Discovery, DiscoveryPort, PortDefinition};
-pub(crate) use read::merge as merge_faults;
-pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors, validate};
+pub(crate) use read::{Faults, Object, merge as merge_faults};
+pub(crate) use update::parse;
+pub use update::{AppUpdate, Fault, Form, ReadError, RuleErrors, validate, validate_change};
 
 /// The JSON schema (draft 4) of an app, as `/v2/schemas/app` shows it. For editors and clients; the server checks by its own rules.
 pub const SCHEMA: &str = include_str!("app/schema.json");

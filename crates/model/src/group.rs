@@ -1,6 +1,7 @@
 //! The tree of groups and apps.
 
 mod tree;
+mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::app::App;
 use crate::id::AppId;
 use crate::time::Timestamp;
 
-pub use tree::{check_tree, levels};
+pub use tree::{check_tree, levels, place};
+pub use update::{GroupContent, GroupRequest, GroupUpdate, MissingId};
 
 /// A group: apps and groups below one path. The whole cluster is the root group.
 ///
@@ -68,12 +70,39 @@ impl Group {
         apps
     }
 
+    /// True if there is an app anywhere below.
+    pub fn has_apps(&self) -> bool {
+        !self.apps.is_empty() || self.groups.values().any(|group| group.has_apps())
+    }
+
+    /// This group and everything below it with `version`, each app as `change` gives it back.
+    #[must_use]
+    pub fn with_apps(
+        &self,
+        version: Timestamp,
+        change: &mut dyn FnMut(&Arc<App>) -> Arc<App>,
+    ) -> Self {
+        let apps = self.apps.iter();
+        let groups = self.groups.iter();
+        Self {
+            id: self.id.clone(),
+            apps: apps.map(|(id, app)| (id.clone(), change(app))).collect(),
+            groups: groups
+                .map(|(id, group)| (id.clone(), Arc::new(group.with_apps(version, change))))
+                .collect(),
+            dependencies: self.dependencies.clone(),
+            version,
+        }
+    }
+
     /// This tree with `app` put in its place; missing groups on the way are made, all on the way get `version`.
+    ///
+    /// A group with the app's id gives way if there is no app in it, as in Marathon; an emptied group outlives its apps.
     #[must_use]
     pub fn with_app(&self, app: Arc<App>, version: Timestamp) -> Self {
         let parent = app.id.parent();
         self.edit(&parent, version, &mut |group| {
-            group.apps.insert(app.id.clone(), Arc::clone(&app));
+            group.insert(Arc::clone(&app))
         })
     }
 
@@ -92,7 +121,51 @@ impl Group {
             group = Arc::make_mut(child);
             group.version = version;
         }
-        group.apps.insert(app.id.clone(), app);
+        group.insert(app);
+    }
+
+    fn insert(&mut self, app: Arc<App>) {
+        if let Some(group) = self.groups.get(&app.id)
+            && !group.has_apps()
+        {
+            self.groups.remove(&app.id);
+        }
+        self.apps.insert(app.id.clone(), app);
+    }
+
+    /// This tree with `group` in its place; missing groups on the way are made, all on the way get `version`.
+    #[must_use]
+    pub fn with_group(&self, group: Self, version: Timestamp) -> Self {
+        if group.id == self.id {
+            return group;
+        }
+        let group = Arc::new(group);
+        self.edit(&group.id.parent(), version, &mut |parent| {
+            parent.groups.insert(group.id.clone(), Arc::clone(&group));
+        })
+    }
+
+    /// This tree without that group and all below it; all groups on the way get `version`.
+    #[must_use]
+    pub fn without_group(&self, id: &AppId, version: Timestamp) -> Self {
+        self.edit(&id.parent(), version, &mut |parent| {
+            parent.groups.remove(id);
+        })
+    }
+
+    /// The group at a place below this one, to be changed; it and missing ones on the way are made with `version`.
+    pub fn group_mut(&mut self, id: &AppId, version: Timestamp) -> &mut Self {
+        let depth = self.id.segments().count();
+        let mut group = self;
+        for segment in id.segments().skip(depth) {
+            let id = group.id.child(segment);
+            let child = group
+                .groups
+                .entry(id.clone())
+                .or_insert_with(|| Arc::new(Self::empty(id, version)));
+            group = Arc::make_mut(child);
+        }
+        group
     }
 
     /// This tree without that app; its group stays, all groups on the way get `version`.

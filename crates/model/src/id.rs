@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What Marathon says about a segment that breaks the naming rule (contract marathon §1.3).
 pub const SEGMENT_FAULT: &str = r"must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$'";
 
+/// Groups nest as deep as ids have segments, and JSON readers give up at about 60 groups (a nesting of 128).
+pub(crate) const MAX_SEGMENTS: usize = 32;
+
+/// A task id (`<safe name>.<UUID>`) names a directory, and file systems allow 255 bytes; the rest is room for suffixes.
+pub(crate) const MAX_ID_LENGTH: usize = 200;
+
 /// An absolute path of an app or group: `/zdd/base`; the root group is `/`.
 ///
 /// Always normalised: one leading slash, no trailing slash, no empty segments, no `.` or `..`. Whether the segments

@@ -191,6 +191,33 @@ fn are_same_ports(current: &App, app: &App) -> bool {
             .all(|(before, after)| *after == 0 || before == after)
 }
 
+impl App {
+    /// Puts what Marathon holds as sets into the order of `current` where the members are the same, so that a whole definition
+    /// that changes nothing gives an equal app.
+    pub fn keep_order_of(&mut self, current: &Self) {
+        let mut constraints = current.constraints.clone();
+        replace_set(
+            &mut constraints,
+            Some(std::mem::take(&mut self.constraints)),
+        );
+        self.constraints = constraints;
+        let mut health_checks = current.health_checks.clone();
+        replace_set(
+            &mut health_checks,
+            Some(std::mem::take(&mut self.health_checks)),
+        );
+        self.health_checks = health_checks;
+        if let (Some(roles), Some(current)) = (
+            &mut self.accepted_resource_roles,
+            &current.accepted_resource_roles,
+        ) {
+            let mut kept = current.clone();
+            replace_set(&mut kept, Some(std::mem::take(roles)));
+            *roles = kept;
+        }
+    }
+}
+
 fn replace<T>(current: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *current = given;

@@ -28,16 +28,16 @@ const MAX_SECONDS: u64 = 9_223_372_036;
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     /// Answered with 400.
-    pub(super) reading: Vec<Fault>,
+    pub(crate) reading: Vec<Fault>,
     /// Answered with 422, once reading has found nothing.
     pub(super) rules: Vec<Fault>,
 }
 
 impl Faults {
     /// Notes a reading fault.
-    pub(super) fn read(&mut self, path: impl Into<String>, error: impl Into<String>) {
+    pub(crate) fn read(&mut self, path: impl Into<String>, error: impl Into<String>) {
         self.reading.push(Fault {
             path: path.into(),
             errors: vec![error.into()],
@@ -86,7 +86,7 @@ pub(super) fn without_duplicates<T: Eq + Hash + Clone>(items: Vec<T>) -> Vec<T> 
 
 /// A JSON object and where it stands in the body.
 #[derive(Clone, Copy)]
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     map: &'a Map<String, Value>,
     /// `""` for the body itself, `/container/docker` inside.
     pub(super) path: &'a str,
@@ -94,7 +94,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// `value` as an object, or a fault.
-    pub(super) fn new(value: &'a Value, path: &'a str, faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn new(value: &'a Value, path: &'a str, faults: &mut Faults) -> Option<Self> {
         match value {
             Value::Object(map) => Some(Self { map, path }),
             _ => {
@@ -105,7 +105,7 @@ impl<'a> Object<'a> {
     }
 
     /// The path of a member.
-    pub(super) fn at(&self, key: &str) -> String {
+    pub(crate) fn at(&self, key: &str) -> String {
         format!("{}/{key}", self.path)
     }
 
@@ -120,7 +120,7 @@ impl<'a> Object<'a> {
     }
 
     /// A text.
-    pub(super) fn string(&self, key: &str, faults: &mut Faults) -> Option<String> {
+    pub(crate) fn string(&self, key: &str, faults: &mut Faults) -> Option<String> {
         string(self.get(key)?, || self.at(key), faults)
     }
 
@@ -149,7 +149,7 @@ impl<'a> Object<'a> {
     }
 
     /// Any number.
-    pub(super) fn double(&self, key: &str, faults: &mut Faults) -> Option<f64> {
+    pub(crate) fn double(&self, key: &str, faults: &mut Faults) -> Option<f64> {
         let value = self.get(key)?;
         if value.as_f64().is_none() {
             faults.read(self.at(key), "error.expected.jsnumber");
@@ -195,7 +195,7 @@ impl<'a> Object<'a> {
     }
 
     /// A list, each item read by `item` with its value and path (`/fetch(1)`).
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         key: &str,
         faults: &mut Faults,
@@ -223,7 +223,7 @@ impl<'a> Object<'a> {
     }
 
     /// A list of texts.
-    pub(super) fn strings(&self, key: &str, faults: &mut Faults) -> Option<Vec<String>> {
+    pub(crate) fn strings(&self, key: &str, faults: &mut Faults) -> Option<Vec<String>> {
         self.list(key, faults, |value, path, faults| {
             string(value, || path.to_owned(), faults)
         })

@@ -9,15 +9,9 @@ mod roles;
 mod uri;
 
 use super::{App, Constraint, ContainerKind, EnvValue, Fault, Operator};
-use crate::id::SEGMENT_FAULT;
+use crate::id::{MAX_ID_LENGTH, MAX_SEGMENTS, SEGMENT_FAULT};
 
 pub(super) use checks::BAD_PORT_INDEX;
-
-/// Groups nest as deep as ids have segments, and JSON readers give up at about 60 groups (a nesting of 128).
-const MAX_SEGMENTS: usize = 32;
-
-/// A task id (`<safe name>.<UUID>`) names a directory, and file systems allow 255 bytes; the rest is room for suffixes.
-const MAX_ID_LENGTH: usize = 200;
 
 /// The broken rules of an app.
 #[derive(Default)]

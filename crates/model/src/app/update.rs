@@ -198,6 +198,17 @@ pub fn validate(app: &App) -> Result<(), RuleErrors> {
     }
 }
 
+/// Checks every rule that concerns one app alone, and what an app with this one's tasks may not change.
+pub fn validate_change(current: &App, app: &App) -> Result<(), RuleErrors> {
+    let mut faults = rule_faults(app);
+    faults.extend(resident_faults(current, app));
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(RuleErrors(merge(faults)))
+    }
+}
+
 fn checked(app: App, mut faults: Vec<Fault>) -> Result<App, RuleErrors> {
     faults.extend(rule_faults(&app));
     if faults.is_empty() {
@@ -208,7 +219,7 @@ fn checked(app: App, mut faults: Vec<Fault>) -> Result<App, RuleErrors> {
 }
 
 /// The body as JSON. Nesting deeper than `serde_json`'s limit (128) and invalid UTF-8 are syntax errors.
-fn parse(body: &[u8]) -> Result<Value, ReadError> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, ReadError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ReadError::Empty(
             "No content to map due to end-of-input".to_owned(),

@@ -37,10 +37,7 @@ pub fn check_tree(root: &Group) -> Result<(), Vec<Fault>> {
             let text = "Groups and Applications may not have the same identifier.";
             fault(path.clone(), text);
         }
-        let misplaced = format!(
-            "Identifier is not child of {}. Hint: use relative paths.",
-            group.id
-        );
+        let misplaced = misplaced(&group.id);
         for (idx, id) in group.apps.keys().enumerate() {
             if !is_child(id, &group.id) {
                 fault(format!("{path}/apps({idx})/id"), &misplaced);
@@ -97,8 +94,26 @@ pub fn levels(root: &Group) -> BTreeMap<AppId, usize> {
         .collect()
 }
 
-fn is_child(id: &AppId, group: &AppId) -> bool {
+/// Where an app stands in the tree, in the words of faults: `/groups(0)/apps(1)`; `/` for one that is not there.
+pub fn place(root: &Group, app_id: &AppId) -> String {
+    fn find(group: &Group, app_id: &AppId) -> Option<String> {
+        if let Some(idx) = group.apps.keys().position(|id| id == app_id) {
+            return Some(format!("/apps({idx})"));
+        }
+        let mut groups = group.groups.iter().enumerate();
+        let (idx, (_, child)) = groups.find(|(_, (id, _))| app_id.is_within(id))?;
+        find(child, app_id).map(|rest| format!("/groups({idx}){rest}"))
+    }
+    find(root, app_id).unwrap_or_else(|| "/".to_owned())
+}
+
+pub(super) fn is_child(id: &AppId, group: &AppId) -> bool {
     !id.is_root() && id.parent() == *group
+}
+
+/// What an id is told that does not stand directly below its group.
+pub(super) fn misplaced(group: &AppId) -> String {
+    format!("Identifier is not child of {group}. Hint: use relative paths.")
 }
 
 /// The nodes are numbers; apps weigh 1, the duties and contents of groups nothing.

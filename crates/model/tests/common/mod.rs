@@ -75,7 +75,7 @@ pub(crate) fn rule_faults(extra: Value) -> Vec<String> {
     whole_faults(body(extra))
 }
 
-fn lines(faults: &[Fault]) -> Vec<String> {
+pub(crate) fn lines(faults: &[Fault]) -> Vec<String> {
     faults
         .iter()
         .map(|fault| format!("{}: {}", fault.path, fault.errors.join("; ")))
