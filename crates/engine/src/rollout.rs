@@ -146,9 +146,12 @@ impl Rollout {
         let is_stuck = view.old_kept == view.old_launched && good == self.started;
         let mut kept = view.old_kept;
         let mut kill = 0;
-        while kept > 0 && (self.credit > 0 || is_complete) {
+        while kept > 0 {
             let leaves_enough = kept + good > self.floor;
-            if !(leaves_enough || is_complete || (is_stuck && kill == 0)) {
+            // Once, and without credit too: lost tasks that came back may have taken the room for new ones.
+            let may_get_unstuck = is_stuck && kill == 0 && (self.credit > 0 || leaves_enough);
+            let is_earned = self.credit > 0 && leaves_enough;
+            if !(is_complete || is_earned || may_get_unstuck) {
                 break;
             }
             kept -= 1;

@@ -220,3 +220,31 @@ fn a_dead_new_task_is_replaced_and_earns_no_second_kill_too_early() {
     );
     assert_eq!(rollout.look(&view(3, 4, &["a.2", "a.3"])).kill, 1);
 }
+
+#[test]
+fn old_tasks_that_come_back_do_not_block() {
+    // Five old ones at the start, at most six of all. Two that were lost come back when one new one is good.
+    let bounds = Bounds::new(5, strategy(1.0, 0.1), 5, 0, false);
+    let mut rollout = Rollout::new(5, bounds, 5, 0);
+    let view = |old_launched, old_kept, new_launched: i64, n_good: i64| View {
+        old_launched,
+        old_kept,
+        new_launched,
+        queued: 0,
+        good: (0..n_good)
+            .map(|n| TaskId::new(&format!("a.{n}")))
+            .collect(),
+    };
+    let mut look = |view: &View| {
+        let Moves { kill, queue, .. } = rollout.look(view);
+        (kill, queue)
+    };
+    assert_eq!(look(&view(5, 5, 0, 0)), (0, 1));
+    assert_eq!(look(&view(5, 5, 1, 1)), (1, 0));
+    assert_eq!(look(&view(6, 5, 1, 1)), (0, 0), "one is on its way out");
+    // All that may be started is good, and there is no room for more: the surplus goes, one at a time.
+    assert_eq!(look(&view(6, 6, 1, 1)), (1, 0));
+    assert_eq!(look(&view(6, 5, 1, 1)), (0, 0));
+    assert_eq!(look(&view(5, 5, 1, 1)), (1, 0));
+    assert_eq!(look(&view(4, 4, 1, 1)), (0, 1));
+}
