@@ -43,9 +43,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 async fn handle(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) -> Response {
     let began = Instant::now();
-    let response = match Call::read(request).await {
-        Ok(call) => answer(&shared, call).await,
-        Err(error) => api::with_headers(&shared, error.into_response()),
+    let response = if let Some(path) = api::artifacts::upload_path(&request) {
+        let outcome = Box::pin(api::artifacts::upload(&shared, request, path)).await;
+        api::with_headers(&shared, outcome.unwrap_or_else(ApiError::into_response))
+    } else {
+        match Call::read(request).await {
+            Ok(call) => answer(&shared, call).await,
+            Err(error) => api::with_headers(&shared, error.into_response()),
+        }
     };
     let status = response.status().as_u16();
     shared.metrics.answered(status, began.elapsed());

@@ -5,6 +5,7 @@
 
 mod app_tasks;
 mod apps;
+pub(crate) mod artifacts;
 mod deployments;
 mod events;
 mod groups;
@@ -70,6 +71,7 @@ async fn route(shared: &Arc<Shared>, call: &Call) -> Outcome {
         ["v2", "deployments", rest @ ..] => deployments::route(shared, call, rest).await,
         ["v2", "queue", rest @ ..] => queue::route(shared, call, rest).await,
         ["v2", "groups", rest @ ..] => groups::route(shared, call, rest),
+        ["v2", "artifacts", rest @ ..] => artifacts::route(shared, call, rest).await,
         ["v2", "events"] => events::stream(shared, call),
         ["v2", "info"] => info::info(shared, call),
         ["v2", "leader"] => leader::route(shared, call).await,
@@ -107,7 +109,14 @@ fn mark(response: &mut Response, deployment_id: &str, location: Option<String>) 
     if let Ok(id) = HeaderValue::from_str(deployment_id) {
         response.headers_mut().insert("marathon-deployment-id", id);
     }
-    if let Some(location) = location.and_then(|text| HeaderValue::from_str(&text).ok()) {
+    if let Some(location) = location {
+        mark_location(response, &location);
+    }
+}
+
+/// Adds the header that names a new resource.
+fn mark_location(response: &mut Response, location: &str) {
+    if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
 }

@@ -269,9 +269,7 @@ impl Bus {
         let remote_address = wanted.remote_address.clone();
         let attached = Event {
             timestamp,
-            kind: EventKind::EventStreamAttached {
-                remote_address: remote_address.clone(),
-            },
+            kind: EventKind::EventStreamAttached { remote_address },
         };
         first.extend(Frame::new(id, &attached).bytes_for(&wanted));
         first.extend(missed);

@@ -5,11 +5,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+type Current = dyn Fn() -> String + Send + Sync;
+type Change = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
 /// Reads and changes the filter of the process' log.
 #[derive(Clone)]
 pub struct LogFilter {
-    current: Arc<dyn Fn() -> String + Send + Sync>,
-    change: Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    current: Arc<Current>,
+    change: Arc<Change>,
 }
 
 impl LogFilter {

@@ -15,6 +15,7 @@ use zddcluster_model::{AgentId, EdgeId};
 use zddcluster_runtime::{Tasks, Token, Unauthorized};
 
 use crate::actor::own::Subscription;
+use crate::artifacts::Artifacts;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::error::CallError;
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) callbacks: Callbacks,
     pub(crate) metrics: Metrics,
+    /// None if there is no directory for it.
+    pub(crate) artifacts: Option<Artifacts>,
     /// None if the process does not let it be changed.
     pub(crate) log: Option<LogFilter>,
     /// What agents and edges have to bring.
@@ -96,17 +99,30 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
 }
 
+/// What [`Shared`] is made of.
+pub(crate) struct Parts {
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) speed: f64,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) token: Option<Token>,
+    pub(crate) artifacts: Option<Artifacts>,
+    pub(crate) log: Option<LogFilter>,
+    pub(crate) tasks: Tasks,
+}
+
 impl Shared {
-    pub(crate) fn new(
-        identity: Identity,
-        clock: Clock,
-        speed: f64,
-        state: State,
-        inbox: mpsc::Sender<Message>,
-        token: Option<Token>,
-        log: Option<LogFilter>,
-        tasks: Tasks,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts, state: State) -> Self {
+        let Parts {
+            identity,
+            clock,
+            speed,
+            inbox,
+            token,
+            artifacts,
+            log,
+            tasks,
+        } = parts;
         let authorization = token.as_ref().map(Token::authorization);
         Self {
             identity,
@@ -119,6 +135,7 @@ impl Shared {
             links: Links::default(),
             callbacks: Callbacks::default(),
             metrics: Metrics::default(),
+            artifacts,
             log,
             token,
             http: HttpClient::new().with_authorization(authorization),

@@ -1,6 +1,7 @@
 //! Starting the master from what it stored, and the handle that the binary holds.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
 use crate::actor::{Actor, own};
+use crate::artifacts::Artifacts;
 use crate::clock::Clock;
 use crate::error::CallError;
 use crate::log::LogFilter;
-use crate::shared::{Identity, Message, Shared};
+use crate::shared::{self, Identity, Message, Shared};
 use crate::{admin, callbacks, health, mesos};
 
 /// Messages that may wait for the one writer; more than a lab's agents, checks and callers ever send at once.
@@ -29,6 +31,8 @@ const CHECK_ORDERS: usize = 1024;
 const DRAIN_MILLIS: i64 = 10_000;
 /// An agent away longer than this loses its tasks: Mesos' agent ping timeout (15 s, five times).
 const AGENT_TIMEOUT_MILLIS: i64 = 75_000;
+/// Largest artifact: a build of some hundred megabytes, and not yet somebody's whole disk.
+const ARTIFACT_LIMIT: u64 = 1 << 30;
 /// Where the master keeps its own identity, beside the engine's records.
 const IDENTITY_KEY: &str = "master/uuid";
 /// Prefix of records that are the master's own.
@@ -60,6 +64,10 @@ pub struct Config {
     pub cluster: String,
     /// Most apps, if limited.
     pub max_apps: Option<usize>,
+    /// Directory of the artifact store; none without.
+    pub artifacts: Option<PathBuf>,
+    /// Largest artifact, bytes.
+    pub artifact_limit: u64,
     /// Lets `/logging` change the process' log.
     pub log: Option<LogFilter>,
     /// Moves the master's clock, milliseconds; for tests.
@@ -81,6 +89,8 @@ impl Config {
             shown_mesos: None,
             cluster: "zddcluster".to_owned(),
             max_apps: None,
+            artifacts: None,
+            artifact_limit: ARTIFACT_LIMIT,
             log: None,
             clock_offset_millis: 0,
         }
@@ -105,6 +115,15 @@ pub enum StartError {
     /// A listener has no address.
     #[error("a listener has no address")]
     Listener(#[source] std::io::Error),
+    /// The directory of the artifact store cannot be used.
+    #[error("the artifact store {} cannot be used", .path.display())]
+    Artifacts {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread panicked while the store was read.
     #[error("reading the store was interrupted")]
     Interrupted(#[source] tokio::task::JoinError),
@@ -132,6 +151,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         shown_mesos,
         cluster,
         max_apps,
+        artifacts,
+        artifact_limit,
         log,
         clock_offset_millis,
     } = config;
@@ -145,9 +166,14 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     if is_open && token.is_none() {
         return Err(StartError::NoToken);
     }
-    let loaded = tokio::task::spawn_blocking(move || load(store))
-        .await
-        .map_err(StartError::Interrupted)??;
+    let opened = tokio::task::spawn_blocking(move || {
+        let artifacts = artifacts.map(|path| {
+            Artifacts::open(path.clone(), artifact_limit)
+                .map_err(|source| StartError::Artifacts { path, source })
+        });
+        Ok::<_, StartError>((load(store)?, artifacts.transpose()?))
+    });
+    let (loaded, artifacts) = opened.await.map_err(StartError::Interrupted)??;
     let clock = Clock::start(clock_offset_millis);
     let mut node = [0; 6];
     rand::rng().fill_bytes(&mut node);
@@ -172,16 +198,17 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let (inbox_sender, inbox) = mpsc::channel::<Message>(INBOX);
     let (checks, check_orders) = mpsc::channel::<CheckOrder>(CHECK_ORDERS);
     let state = engine.state().clone();
-    let shared = Arc::new(Shared::new(
+    let parts = shared::Parts {
         identity,
         clock,
         speed,
-        state,
-        inbox_sender,
-        token.clone(),
+        inbox: inbox_sender,
+        token: token.clone(),
+        artifacts,
         log,
-        tasks.clone(),
-    ));
+        tasks: tasks.clone(),
+    };
+    let shared = Arc::new(Shared::new(parts, state));
     let subscribed = own::callbacks(&loaded.own_records);
     shared.callbacks.follow(&shared, &subscribed);
     let actor = Actor {

@@ -1,6 +1,7 @@
 //! The master as a whole, on real sockets, with a store in memory and a fake agent that speaks the real protocol.
 
 mod apps;
+mod artifacts;
 mod callbacks;
 mod checks;
 mod cluster;

@@ -45,6 +45,7 @@ pub(crate) fn master(args: MasterArgs, dump: Option<&str>) -> Result<ExitCode, F
         front,
         mesos,
         store: Box::new(store),
+        artifacts: data_dir.join(cluster::ARTIFACTS),
         speed: args.speed,
         drains: !args.no_drain,
         clock_offset_seconds: 0,

@@ -23,6 +23,9 @@ use crate::plan::{AgentPlan, Plan};
 /// What Mesos-DNS gives its records, seconds.
 const DNS_TTL: u32 = 60;
 
+/// Where in the data directory the artifact store is.
+pub(crate) const ARTIFACTS: &str = "artifacts";
+
 /// Everything the roles are started from.
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
@@ -73,6 +76,7 @@ impl Cluster {
                 front,
                 mesos,
                 store,
+                artifacts: data_dir.join(ARTIFACTS),
                 speed,
                 drains,
                 clock_offset_seconds,
@@ -159,6 +163,8 @@ pub(crate) struct MasterParts {
     pub(crate) front: TcpListener,
     pub(crate) mesos: TcpListener,
     pub(crate) store: Box<dyn Store>,
+    /// Directory of the artifact store.
+    pub(crate) artifacts: PathBuf,
     pub(crate) speed: f64,
     /// SIGTERM waits for the edges.
     pub(crate) drains: bool,
@@ -178,6 +184,7 @@ pub(crate) async fn master(
         front,
         mesos,
         store,
+        artifacts,
         speed,
         drains,
         clock_offset_seconds,
@@ -193,6 +200,7 @@ pub(crate) async fn master(
     config.allowed_hosts = allowed_hosts;
     config.token = token;
     (config.shown_front, config.shown_mesos) = shown;
+    config.artifacts = Some(artifacts);
     config.log = logging::in_use();
     config.clock_offset_millis = clock_offset_seconds.saturating_mul(1000);
     zddcluster_master::start(config, tasks)
