@@ -131,7 +131,7 @@ async fn a_port_no_agent_offers_waits_with_the_reason() -> anyhow::Result<()> {
     waits_because(
         &cluster,
         "/nowhere",
-        "port 50000 is not among the agent's ports",
+        "does not offer port 50000",
     )
     .await;
     bystander.is_unharmed(&cluster).await
@@ -177,7 +177,7 @@ async fn more_than_the_agents_have_waits_with_the_reason() -> anyhow::Result<()>
     let app =
         json!({"id": "/many", "cmd": "exec sleep 100000", "cpus": 3, "mem": 16, "instances": 5});
     cluster.post_app(&app).await?;
-    let entry = waits_because(&cluster, "/many", "cpus: 3 wanted").await;
+    let entry = waits_because(&cluster, "/many", "cpus free, 3 wanted").await;
     assert_eq!(entry["count"], 3, "{entry}");
     let queue = cluster.get("/v2/queue").await?;
     assert_eq!(queue["queue"][0]["count"], 3, "{queue}");

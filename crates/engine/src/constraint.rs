@@ -10,33 +10,15 @@ use zddcluster_model::app::{App, Constraint, Operator};
 
 use crate::state::{Agent, State};
 
-/// Whether one more task of `app` may go to `agent`; `Err` says why not.
-pub(crate) fn holds(
-    state: &State,
-    agent: &Agent,
-    app: &App,
-    constraint: &Constraint,
-) -> Result<(), String> {
+/// Whether one more task of `app` may go to `agent`.
+pub(crate) fn holds(state: &State, agent: &Agent, app: &App, constraint: &Constraint) -> bool {
     let Constraint {
         field,
         operator,
         value,
     } = constraint;
-    let described = || {
-        let value = value
-            .as_deref()
-            .map(|value| format!(" {value}"))
-            .unwrap_or_default();
-        format!(
-            "constraint {field} {}{value} does not hold",
-            operator.as_str()
-        )
-    };
     let Some(own) = field_of(agent, field) else {
-        return match operator {
-            Operator::Unlike => Ok(()),
-            _ => Err(format!("{}: no attribute {field}", described())),
-        };
+        return *operator == Operator::Unlike;
     };
     // How many counted tasks run on agents with each value of the field.
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
@@ -58,7 +40,7 @@ pub(crate) fn holds(
     let matches = |pattern: &str| {
         Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(own))
     };
-    let is_met = match operator {
+    match operator {
         Operator::Unique => here == 0,
         Operator::Cluster => match value {
             Some(value) if !value.is_empty() => value == own,
@@ -71,15 +53,11 @@ pub(crate) fn holds(
         Operator::Like => value.as_deref().is_some_and(matches),
         Operator::Unlike => !value.as_deref().is_some_and(matches),
         Operator::MaxPer => number.is_some_and(|most| here < most),
-    };
-    if is_met {
-        Ok(())
-    } else {
-        Err(format!("{} with {own}", described()))
     }
 }
 
-fn field_of<'a>(agent: &'a Agent, field: &str) -> Option<&'a str> {
+/// What an agent has under a constraint's field.
+pub(crate) fn field_of<'a>(agent: &'a Agent, field: &str) -> Option<&'a str> {
     if field == "hostname" {
         Some(&agent.hostname)
     } else {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::blocker;
 use crate::state::{State, Usage};
 use crate::turn::millionths;
 
@@ -80,6 +81,10 @@ pub(crate) fn check(state: &State) {
                 action.action
             );
         }
+    }
+    for id in state.deployments.keys().filter(|_| state.is_resumed) {
+        let blockers = blocker::blockers(state, id);
+        assert!(!blockers.is_empty(), "{id}: runs and waits for nothing");
     }
     for entry in state.queue.values() {
         assert!(entry.count > 0, "{}: an empty queue entry", entry.app.id);

@@ -15,12 +15,14 @@
 
 pub mod effect;
 pub mod input;
+pub mod reason;
 pub mod state;
 
 pub mod predict;
 
 mod agents;
 mod backoff;
+mod blocker;
 mod change;
 mod constraint;
 mod deployment;
@@ -29,6 +31,7 @@ mod health;
 mod invariants;
 mod kill;
 mod launch;
+mod offer;
 mod persist;
 mod placement;
 mod plan;
@@ -42,6 +45,7 @@ mod settle;
 mod sim;
 mod turn;
 
+pub use blocker::{Blocker, blockers, blockers_of_app};
 pub use effect::{Answer, CheckOrder, Effect, KillOrder, Mutation, Refusal};
 pub use input::{CheckVerdict, Command, Input, Ticket};
 pub use state::State;

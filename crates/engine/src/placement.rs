@@ -1,16 +1,18 @@
 //! Which agent takes the next instance of an app, and on which ports.
 //!
-//! Spreads: fewest tasks of the app first, then most free, then agent id. Each agent that refuses says why.
+//! Spreads: fewest tasks of the app first, then most free, then agent id. If none takes it, each says why.
 //! Source: contract marathon §1.5, §1.7, §4.1.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use zddcluster_model::AgentId;
 use zddcluster_model::app::App;
 
 use crate::constraint;
+use crate::reason::{AGENTS_KEPT, Declined, Reason, Refused, Resource, Unplaced};
 use crate::state::{Agent, State, Usage};
 use crate::turn::millionths;
 
@@ -28,47 +30,78 @@ const TASKS_ON_AN_AGENT: usize = 1000;
 
 /// Finds an agent and ports for one more task of `app`, of which each agent has `own` launched; `random` chooses where in the agent's ranges ports are looked for.
 ///
-/// `Err` holds the reason of each agent that refused; it is empty if there is no agent at all.
+/// `None` if no agent takes it; [`unplaced`] says why.
 pub(crate) fn place(
     state: &State,
     app: &App,
     own: &BTreeMap<AgentId, usize>,
     random: u32,
-) -> Result<Placement, Vec<(AgentId, String)>> {
+) -> Option<Placement> {
     let unused = Usage::default();
     let mut candidates = Vec::new();
-    let mut refusals = Vec::new();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
-        match fits(state, agent, usage, app) {
-            Ok(()) => {
-                let own = own.get(&agent.id).copied().unwrap_or_default();
-                let free_cpus = millionths(agent.resources.cpus) - usage.cpus;
-                let free_mem = millionths(agent.resources.mem) - usage.mem;
-                let rank = (own, Reverse(free_cpus), Reverse(free_mem), agent.id.clone());
-                candidates.push((rank, agent, usage));
-            }
-            Err(reason) => refusals.push((agent.id.clone(), reason)),
+        let fits = examine(state, agent, usage, app, &mut |_| ControlFlow::Break(()));
+        if fits.is_continue() {
+            let own = own.get(&agent.id).copied().unwrap_or_default();
+            let free_cpus = millionths(agent.resources.cpus) - usage.cpus;
+            let free_mem = millionths(agent.resources.mem) - usage.mem;
+            let rank = (own, Reverse(free_cpus), Reverse(free_mem), agent.id.clone());
+            candidates.push((rank, agent, usage));
         }
     }
     candidates.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    for (_, agent, usage) in candidates {
-        match ports(agent, usage, app, random) {
-            Ok(ports) => {
-                return Ok(Placement {
-                    agent: Arc::clone(agent),
-                    ports,
-                });
-            }
-            Err(reason) => refusals.push((agent.id.clone(), reason)),
-        }
-    }
-    Err(refusals)
+    candidates.into_iter().find_map(|(_, agent, usage)| {
+        let ports = ports(agent, usage, app, random).ok()?;
+        let agent = Arc::clone(agent);
+        Some(Placement { agent, ports })
+    })
 }
 
-fn fits(state: &State, agent: &Agent, usage: &Usage, app: &App) -> Result<(), String> {
+/// Why no agent takes one more task of `app`: all that speaks against each. Only asked when [`place`] has failed.
+pub(crate) fn unplaced(state: &State, app: &App) -> Unplaced {
+    let unused = Usage::default();
+    let mut refusals = Vec::new();
+    let mut declined = Declined::default();
+    for agent in state.agents.values() {
+        let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
+        let mut reasons = Vec::new();
+        let _ = examine(state, agent, usage, app, &mut |reason| {
+            reasons.push(reason());
+            ControlFlow::Continue(())
+        });
+        if agent.is_connected
+            && let Err(reason) = ports(agent, usage, app, 0)
+        {
+            reasons.push(reason);
+        }
+        reasons.sort_by_key(Reason::of_offer);
+        if let Some(first) = reasons.first().and_then(Reason::of_offer) {
+            declined[first as usize] += 1;
+        }
+        if !reasons.is_empty() && refusals.len() < AGENTS_KEPT {
+            let agent_id = agent.id.clone();
+            refusals.push(Refused { agent_id, reasons });
+        }
+    }
+    Unplaced {
+        refusals: refusals.into(),
+        declined,
+    }
+}
+
+/// Looks for what speaks against one more task of `app` on an agent, ports aside; cheap questions first. `refuse` gets what
+/// makes each reason, and says whether to go on.
+fn examine(
+    state: &State,
+    agent: &Agent,
+    usage: &Usage,
+    app: &App,
+    refuse: &mut dyn FnMut(&dyn Fn() -> Reason) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     if !agent.is_connected {
-        return Err("the agent is away".to_owned());
+        let _ = refuse(&|| Reason::Away);
+        return ControlFlow::Break(());
     }
     let default_roles = ["*".to_owned()];
     let roles = app
@@ -76,39 +109,46 @@ fn fits(state: &State, agent: &Agent, usage: &Usage, app: &App) -> Result<(), St
         .as_deref()
         .unwrap_or(&default_roles);
     if !roles.contains(&agent.role) {
-        return Err(format!(
-            "role {} is not one of {}",
-            agent.role,
-            roles.join(", ")
-        ));
+        refuse(&|| Reason::Role {
+            offered: agent.role.clone(),
+            accepted: roles.to_vec(),
+        })?;
     }
     let offered = &agent.resources;
-    let enough = |name: &str, wanted: f64, total: f64, used: i64| {
+    for (resource, wanted, total, used) in [
+        (Resource::Cpus, app.cpus, offered.cpus, usage.cpus),
+        (Resource::Mem, app.mem, offered.mem, usage.mem),
+        (Resource::Disk, app.disk, offered.disk, usage.disk),
+        (Resource::Gpus, app.gpus.into(), offered.gpus.into(), 0),
+    ] {
         let free = millionths(total) - used;
-        if millionths(wanted) <= free {
-            Ok(())
-        } else {
-            let free = free as f64 / 1e6;
-            Err(format!("{name}: {wanted} wanted, {free} of {total} free"))
+        if millionths(wanted) > free {
+            refuse(&|| Reason::Resource {
+                resource,
+                wanted,
+                free: free as f64 / 1e6,
+                total,
+            })?;
         }
-    };
-    enough("cpus", app.cpus, offered.cpus, usage.cpus)?;
-    enough("mem", app.mem, offered.mem, usage.mem)?;
-    enough("disk", app.disk, offered.disk, usage.disk)?;
+    }
     if usage.tasks >= TASKS_ON_AN_AGENT {
-        return Err(format!("{} tasks are there already", usage.tasks));
+        refuse(&|| Reason::Tasks {
+            most: TASKS_ON_AN_AGENT,
+        })?;
     }
-    if app.gpus > offered.gpus {
-        return Err(format!("gpus: {} wanted, {} there", app.gpus, offered.gpus));
+    for constraint in &app.constraints {
+        if !constraint::holds(state, agent, app, constraint) {
+            refuse(&|| Reason::Constraint {
+                constraint: constraint.clone(),
+                value: constraint::field_of(agent, &constraint.field).map(str::to_owned),
+            })?;
+        }
     }
-    for wanted in &app.constraints {
-        constraint::holds(state, agent, app, wanted)?;
-    }
-    Ok(())
+    ControlFlow::Continue(())
 }
 
 /// Host ports on this agent, in the order of the app's definition.
-fn ports(agent: &Agent, usage: &Usage, app: &App, random: u32) -> Result<Vec<u16>, String> {
+fn ports(agent: &Agent, usage: &Usage, app: &App, random: u32) -> Result<Vec<u16>, Reason> {
     let wanted: Vec<u16> = match app.port_mappings() {
         // A mapping without host port takes none; a number asks for that one.
         Some(mappings) => mappings
@@ -127,25 +167,29 @@ fn ports(agent: &Agent, usage: &Usage, app: &App, random: u32) -> Result<Vec<u16
             .iter()
             .any(|(begin, end)| (*begin..=*end).contains(&port));
         if !is_offered {
-            return Err(format!("port {port} is not among the agent's ports"));
+            return Err(Reason::PortNotOffered { port });
         }
         if usage.ports.contains(&port) || !taken.insert(port) {
-            return Err(format!("port {port} is taken by another task"));
+            return Err(Reason::PortTaken { port });
         }
     }
     let n_dynamic = wanted.iter().filter(|port| **port == 0).count();
-    let mut dynamic = free_ports(agent, usage, &taken, random)
+    let dynamic: Vec<u16> = free_ports(agent, usage, &taken, random)
         .into_iter()
-        .take(n_dynamic);
-    wanted
-        .into_iter()
-        .map(|port| match port {
-            0 => dynamic
-                .next()
-                .ok_or_else(|| format!("ports: {n_dynamic} wanted, fewer free")),
-            port => Ok(port),
-        })
-        .collect()
+        .take(n_dynamic)
+        .collect();
+    if dynamic.len() < n_dynamic {
+        return Err(Reason::Ports {
+            wanted: n_dynamic,
+            free: dynamic.len(),
+        });
+    }
+    let mut dynamic = dynamic.into_iter();
+    let chosen = wanted.into_iter().map(|port| match port {
+        0 => dynamic.next().unwrap_or_default(),
+        port => port,
+    });
+    Ok(chosen.collect())
 }
 
 /// Free dynamic ports of an agent, beginning at a random place and running round.

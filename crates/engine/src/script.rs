@@ -112,6 +112,11 @@ impl Script {
         }
     }
 
+    /// One agent more.
+    pub(crate) fn register_another(&mut self, host: u8) {
+        self.register(None, host);
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)

@@ -17,6 +17,7 @@ use zddcluster_model::task::{HealthResult, IpAddress, ReadinessResult, TaskFailu
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
+use crate::reason::{OfferCounts, Refused};
 use crate::regroup::GroupChange;
 use crate::rollout::Rollout;
 use crate::scale::Scaling;
@@ -246,8 +247,10 @@ pub struct QueueEntry {
     pub delayed_until: Option<Timestamp>,
     /// When the first of them began to wait.
     pub since: Timestamp,
-    /// Why no agent took the next instance, by agent; empty if it was not tried yet.
-    pub refusals: Vec<(AgentId, String)>,
+    /// Why no agent took the next instance; empty if it was not tried yet, or there is no agent.
+    pub refusals: Arc<[Refused]>,
+    /// What became of the agents' offers.
+    pub offers: OfferCounts,
     /// It was offered to every agent since something last changed.
     pub(crate) is_tried: bool,
 }

@@ -31,7 +31,7 @@ use crate::error::ApiError;
 use crate::http::{Call, ok, text};
 use crate::render::waiting_json;
 use crate::shared::Shared;
-use crate::{agents, api, edges, mesos};
+use crate::{agents, api, edges, explain, mesos};
 
 /// The release that clients of DC/OS are told.
 const DCOS_VERSION: &str = "1.8.4";
@@ -97,6 +97,7 @@ async fn ours(shared: &Arc<Shared>, call: &Call) -> Outcome {
             Ok(ok(&json!({ "queue": items })))
         }
         ["queue"] => Err(ApiError::wrong_method()),
+        ["explain", app @ ..] => explain::route(shared, call, app),
         _ => Err(ApiError::unknown_route(&call.path)),
     }
 }

@@ -22,6 +22,7 @@ mod clock;
 mod edges;
 mod error;
 mod events;
+mod explain;
 mod health;
 mod http;
 mod links;

@@ -8,6 +8,7 @@ mod cluster;
 mod deployments;
 mod errors;
 mod events;
+mod explain;
 mod links;
 mod mesos;
 mod rest;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::app::{HealthCheck, HealthProtocol};
-use zddcluster_model::{AgentId, App, AppId, DeploymentId, TaskState};
+use zddcluster_model::{App, AppId, DeploymentId, TaskState};
 
 use super::record::standing;
 use super::timeline::{Hindrance, Reason, Standing};
 use super::world::{Fate, World};
+use crate::reason::Reason as Cause;
 use crate::state::{RunningAction, State, Task};
 
 /// Everything that keeps this deployment from its end now. Never empty.
@@ -61,35 +62,31 @@ fn waiting(state: &State, app_id: &AppId, reasons: &mut Vec<Reason>) {
         reasons.push(reason(app_id, Hindrance::Agent, text));
         return;
     }
-    let mut by_cause: BTreeMap<&str, Vec<&AgentId>> = BTreeMap::new();
-    for (agent_id, cause) in &entry.refusals {
-        by_cause.entry(cause).or_default().push(agent_id);
+    let mut by_cause: BTreeMap<String, (Hindrance, Vec<&str>)> = BTreeMap::new();
+    for refused in entry.refusals.iter() {
+        let causes: Vec<String> = refused.reasons.iter().map(Cause::to_string).collect();
+        let kind = refused.reasons.first().map_or(Hindrance::Other, kind_of);
+        let agent = state.agents.get(&refused.agent_id);
+        let host = agent.map_or(refused.agent_id.as_str(), |agent| &agent.hostname);
+        let known = by_cause.entry(causes.join(" and "));
+        known.or_insert_with(|| (kind, Vec::new())).1.push(host);
     }
-    for (cause, agents) in by_cause {
-        let hosts: Vec<&str> = agents
-            .into_iter()
-            .map(|id| {
-                state
-                    .agents
-                    .get(id)
-                    .map_or(id.as_str(), |agent| &agent.hostname)
-            })
-            .collect();
-        let text = format!("{instances}; on {}: {cause}", hosts.join(", "));
-        reasons.push(reason(app_id, kind_of(cause), text));
+    for (cause, (kind, hosts)) in by_cause {
+        let each = singular(hosts.len(), "", "each of ");
+        let text = format!("{instances}: {each}{} {cause}", hosts.join(", "));
+        reasons.push(reason(app_id, kind, text));
     }
 }
 
-/// Placement words its refusals so that the first word tells.
-fn kind_of(cause: &str) -> Hindrance {
-    let first = cause.split([' ', ':']).next().unwrap_or_default();
-    match first {
-        "cpus" | "mem" | "disk" | "gpus" => Hindrance::Resources,
-        "constraint" => Hindrance::Constraint,
-        "port" | "ports" => Hindrance::Ports,
-        "role" => Hindrance::Role,
-        "the" => Hindrance::Agent,
-        _ => Hindrance::Other,
+const fn kind_of(cause: &Cause) -> Hindrance {
+    match cause {
+        Cause::Away => Hindrance::Agent,
+        Cause::Role { .. } => Hindrance::Role,
+        Cause::Constraint { .. } => Hindrance::Constraint,
+        Cause::Resource { .. } | Cause::Tasks { .. } => Hindrance::Resources,
+        Cause::PortNotOffered { .. } | Cause::PortTaken { .. } | Cause::Ports { .. } => {
+            Hindrance::Ports
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcom
                 .queue
                 .values()
                 .filter(|entry| entry.count > 0)
-                .map(|entry| queue_json(entry, now, with_offers))
+                .map(|entry| queue_json(&state, entry, now, with_offers))
                 .collect();
             Ok(ok(&json!({ "queue": items })))
         }

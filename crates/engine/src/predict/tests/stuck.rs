@@ -34,7 +34,7 @@ fn short_resources_are_named_with_the_agents() {
         "127.0.0.11, 127.0.0.12",
         "cpus",
         "0.5",
-        "0 of 1",
+        "0 cpus free",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
