@@ -109,13 +109,4 @@ fn ports(app: &App, task: &Task, env: &mut BTreeMap<String, String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    #[test]
-    fn label_names_are_escaped() {
-        // contract: env-MARATHON_APP_LABEL
-        assert_eq!(escaped("HAPROXY_0_PORT"), "HAPROXY_0_PORT");
-        assert_eq!(escaped("traefik.frontend--rule"), "TRAEFIK_FRONTEND_RULE");
-    }
-}
+mod tests;

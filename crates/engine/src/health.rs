@@ -130,7 +130,10 @@ impl Turn<'_> {
                 reason: cause.clone(),
                 host: task.host.clone(),
                 slave_id: task.agent_id.clone(),
-                last_failure: result.last_failure.unwrap_or(self.now),
+                last_failure: before
+                    .as_ref()
+                    .and_then(|before| before.last_failure)
+                    .unwrap_or(self.now),
             });
             let message = format!("Task was killed since health check failed. Reason: {cause}");
             self.remember_failure(&task, TaskState::Killed, message);

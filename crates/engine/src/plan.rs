@@ -97,3 +97,6 @@ fn step<'a>(action: ActionKind, apps: impl Iterator<Item = &'a AppId>) -> Step {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,13 @@
 //! Scripted lives of small clusters.
 
 mod chapters;
+mod checking;
+mod delaying;
+mod deploying;
+mod ending;
 mod lives;
 mod mended;
+mod placing;
 mod rollback;
 
 use serde_json::{Value, json};

@@ -1,0 +1,306 @@
+//! Where tasks go: roles, resources, constraints, ports, names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use zddcluster_model::AppId;
+
+use super::{app, strategy, update};
+use crate::effect::Refusal;
+use crate::script::Script;
+
+/// Two plain agents, 127.0.0.11 and .12; .13 and .14 in rack a, .15 in rack b.
+fn with_racks() -> Script {
+    let mut script = Script::new();
+    for (host, rack) in [(13, "a"), (14, "a"), (15, "b")] {
+        script.add_agent(host, |agent| {
+            agent.attributes = BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+        });
+    }
+    script
+}
+
+/// How many tasks of `/a` are on which host, by its last number: `11:2 12:1; 1 queued`.
+fn placed(script: &Script) -> String {
+    let mut hosts: BTreeMap<String, usize> = BTreeMap::new();
+    for task in script.tasks("/a") {
+        let number = task.host.rsplit('.').next().unwrap().to_owned();
+        *hosts.entry(number).or_default() += 1;
+    }
+    let mut text = hosts
+        .iter()
+        .map(|(host, n)| format!("{host}:{n}"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let queued = script.engine.state().queued_of(&AppId::absolute("/a"));
+    if queued > 0 {
+        text.push_str(&format!("; {queued} queued"));
+    }
+    text
+}
+
+#[track_caller]
+fn check(mut script: Script, more: Value, expected: &str) {
+    script.post(app(more.clone())).unwrap();
+    assert_eq!(placed(&script), expected, "{more}");
+}
+
+#[test]
+fn constraints() {
+    for (constraint, instances, expected) in [
+        // contract: constraint-unique
+        (json!(["rack", "UNIQUE"]), 3, "13:1 15:1; 1 queued"),
+        (
+            json!(["hostname", "UNIQUE"]),
+            6,
+            "11:1 12:1 13:1 14:1 15:1; 1 queued",
+        ),
+        // contract: constraint-cluster
+        (json!(["rack", "CLUSTER"]), 4, "13:2 14:2"),
+        (json!(["rack", "CLUSTER", "b"]), 2, "15:2"),
+        (json!(["hostname", "CLUSTER"]), 3, "11:3"),
+        // contract: constraint-group-by
+        (json!(["rack", "GROUP_BY"]), 4, "13:1 14:1 15:2"),
+        (json!(["rack", "GROUP_BY", "2"]), 4, "13:1 14:1 15:2"),
+        (json!(["rack", "GROUP_BY", "3"]), 4, "13:1 15:1; 2 queued"),
+        // contract: constraint-like
+        (json!(["rack", "LIKE", "a|c"]), 2, "13:1 14:1"),
+        (json!(["hostname", "LIKE", "127.0.0.1"]), 1, "; 1 queued"),
+        (json!(["hostname", "LIKE", ".*5"]), 1, "15:1"),
+        // contract: constraint-unlike
+        (json!(["rack", "UNLIKE", "a"]), 3, "11:1 12:1 15:1"),
+        (
+            json!(["hostname", "UNLIKE", "127.0.0.1"]),
+            5,
+            "11:1 12:1 13:1 14:1 15:1",
+        ),
+        // contract: constraint-max-per, z-10
+        (
+            json!(["rack", "MAX_PER", "2"]),
+            5,
+            "13:1 14:1 15:2; 1 queued",
+        ),
+        // contract: constraint-no-attribute
+        (json!(["zone", "UNIQUE"]), 1, "; 1 queued"),
+        (json!(["zone", "CLUSTER"]), 1, "; 1 queued"),
+        (json!(["zone", "GROUP_BY"]), 1, "; 1 queued"),
+        (json!(["zone", "LIKE", ".*"]), 1, "; 1 queued"),
+        (json!(["zone", "MAX_PER", "9"]), 1, "; 1 queued"),
+        (json!(["zone", "UNLIKE", ".*"]), 1, "11:1"),
+    ] {
+        let more = json!({"instances": instances, "constraints": [constraint]});
+        check(with_racks(), more, expected);
+    }
+}
+
+#[test]
+fn attributes_are_texts() {
+    // contract: constraint-text, z-19
+    for (constraint, expected) in [
+        (json!(["size", "CLUSTER", "1000"]), "13:1"),
+        (json!(["size", "LIKE", "1000"]), "13:1"),
+        (json!(["size", "CLUSTER", "1000.0"]), "; 1 queued"),
+        (json!(["size", "LIKE", "1,000"]), "; 1 queued"),
+    ] {
+        let mut script = Script::new();
+        script.add_agent(13, |agent| {
+            agent.attributes = BTreeMap::from([("size".to_owned(), "1000".to_owned())]);
+        });
+        let more = json!({"instances": 1, "constraints": [constraint]});
+        check(script, more, expected);
+    }
+}
+
+#[test]
+fn constraints_count_the_present_config_only() {
+    // contract: constraint-current-only, trap-30
+    let mut script = Script::new();
+    let unique = json!({"instances": 2, "constraints": [["hostname", "UNIQUE"]],
+        "upgradeStrategy": strategy(1.0, 0.0)});
+    script.deploy(app(unique));
+    script.put("/a", update(2), false).unwrap();
+    assert_eq!(script.show("/a"), "2 old RUNNING, 1 new STAGING");
+    // Scaling is no new config: its tasks count.
+    let mut script = Script::new();
+    script.deploy(app(
+        json!({"instances": 2, "constraints": [["hostname", "UNIQUE"]]}),
+    ));
+    script.put("/a", json!({"instances": 3}), false).unwrap();
+    assert_eq!(placed(&script), "11:1 12:1; 1 queued");
+    // Nor do lost tasks count: the rack is free for another one.
+    let mut script = with_racks();
+    script.deploy(app(
+        json!({"instances": 1, "constraints": [["rack", "MAX_PER", "1"], ["rack", "LIKE", "a"]]}),
+    ));
+    let lost = script.tasks("/a")[0].clone();
+    script.lose_agent(&lost.agent_id);
+    script.tick(76_000);
+    assert_eq!(placed(&script), "14:1");
+}
+
+#[test]
+fn roles() {
+    let with_public = || {
+        let mut script = Script::new();
+        script.add_agent(13, |agent| agent.role = "slave_public".to_owned());
+        script
+    };
+    for (roles, expected) in [
+        (Value::Null, "11:2 12:2"),        // contract: agent-roles-default
+        (json!(["*"]), "11:2 12:2"),       // contract: agent-roles-default
+        (json!(["slave_public"]), "13:4"), // contract: agent-roles-public
+        (json!(["slave_public", "*"]), "11:2 12:1 13:1"), // contract: agent-roles-both
+        (json!(["other"]), "; 4 queued"),  // contract: agent-waits
+    ] {
+        check(
+            with_public(),
+            json!({"acceptedResourceRoles": roles}),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn everything_fits_on_one_agent() {
+    // contract: agent-fits, agent-waits
+    for (more, expected) in [
+        (json!({"cpus": 3}), "11:1 12:1; 2 queued"),
+        (json!({"cpus": 5, "instances": 1}), "; 1 queued"),
+        (json!({"cpus": 1.3}), "11:2 12:2"),
+        (json!({"cpus": 0, "instances": 5}), "11:3 12:2"),
+        (json!({"mem": 10_000}), "11:1 12:1; 2 queued"),
+        (json!({"disk": 20_000}), "11:1 12:1; 2 queued"),
+        (
+            json!({"ports": [4000], "requirePorts": true}),
+            "11:1 12:1; 2 queued",
+        ),
+        (json!({"ports": [80], "requirePorts": true}), "; 4 queued"),
+        // Enough of each, but not in one place.
+        (
+            json!({"cpus": 3, "ports": [4000], "requirePorts": true, "constraints": [["hostname", "LIKE", ".*1"]]}),
+            "11:1; 3 queued",
+        ),
+    ] {
+        check(Script::new(), more, expected);
+    }
+}
+
+#[test]
+fn what_waits_says_nothing() {
+    // contract: agent-waits, trap-31
+    let mut script = Script::new();
+    script.post(app(json!({"cpus": 5}))).unwrap();
+    assert_eq!(
+        script.events(),
+        [
+            "deployment_info",
+            "group_change_success",
+            "api_post_event",
+            "deployment_step_success",
+            "deployment_info"
+        ]
+    );
+    script.tick(3_600_000);
+    assert!(script.events().is_empty());
+    assert_eq!(script.engine.state().deployments.size(), 1);
+    assert_eq!(script.show("/a"), "; 4 queued");
+}
+
+#[test]
+fn service_ports() {
+    let ports = |script: &Script, id: &str| script.app(id).service_ports();
+    let mut script = Script::new();
+    // contract: port-lowest-free
+    script
+        .post(app(json!({"ports": [0, 10_001, 0], "instances": 0})))
+        .unwrap();
+    assert_eq!(ports(&script, "/a"), [10_000, 10_001, 10_002]);
+    script
+        .post(app(json!({"id": "/b", "instances": 0})))
+        .unwrap();
+    assert_eq!(ports(&script, "/b"), [10_003]);
+    // contract: port-explicit-unchecked
+    script
+        .post(app(json!({"id": "/c", "ports": [10_000], "instances": 0})))
+        .unwrap();
+    assert_eq!(ports(&script, "/c"), [10_000]);
+    // contract: trap-28
+    let before = script.app("/b");
+    script.put("/b", json!({"ports": [0]}), false).unwrap();
+    assert_eq!(*script.app("/b"), *before);
+    script
+        .put("/b", json!({"ports": [0], "cmd": "y"}), false)
+        .unwrap();
+    assert_eq!(ports(&script, "/b"), [10_003]);
+    // contract: port-own-first
+    let mut script = Script::new();
+    script
+        .post(app(json!({"ports": [0, 0, 0], "instances": 0})))
+        .unwrap();
+    assert_eq!(ports(&script, "/a"), [10_000, 10_001, 10_002]);
+    script
+        .put("/a", json!({"ports": [10_010, 0, 10_011]}), false)
+        .unwrap();
+    assert_eq!(ports(&script, "/a"), [10_010, 10_000, 10_011]);
+    // contract: port-exhausted, error-500-ports
+    let rest = vec![0; 9_997];
+    script
+        .post(app(json!({"id": "/b", "ports": rest, "instances": 0})))
+        .unwrap();
+    let refused = script.post(app(json!({"id": "/c", "instances": 0})));
+    let Err(refusal @ Refusal::PortsExhausted) = refused else {
+        panic!("{refused:?}")
+    };
+    let text = "All ports in the range [10000-20000) are already in use";
+    assert_eq!(refusal.to_string(), text);
+}
+
+#[test]
+fn host_ports() {
+    let ports = |more: Value| {
+        let mut script = Script::new();
+        script.post(app(more)).unwrap();
+        script.tasks("/a")[0].ports.clone()
+    };
+    // contract: port-required
+    assert_eq!(
+        ports(json!({"ports": [0, 9000], "requirePorts": true})),
+        [10_000, 9000]
+    );
+    // contract: port-from-offer
+    let drawn = ports(json!({"ports": [9000, 9001, 9002]}));
+    assert!((20_000..=31_997).contains(&drawn[0]), "{drawn:?}");
+    assert_eq!(drawn, [drawn[0], drawn[0] + 1, drawn[0] + 2]);
+    let mappings = json!([{"hostPort": 9000}, {"containerPort": 80}, {"hostPort": 9001}]);
+    let docker = |network: &str| {
+        json!({"cmd": null, "container": {"docker":
+            {"image": "i", "network": network, "portMappings": mappings}}})
+    };
+    let bridged = ports(docker("BRIDGE"));
+    assert_eq!((bridged[0], bridged.len(), bridged[2]), (9000, 3, 9001));
+    // A mapping of a user network without a host port takes none.
+    assert_eq!(ports(docker("USER")), [9000, 9001]);
+    assert_eq!(ports(json!({"ports": []})), Vec::<u16>::new());
+}
+
+#[test]
+fn names() {
+    let mut script = Script::new();
+    script.post(app(json!({"id": "/zdd/a"}))).unwrap();
+    let state = script.engine.state();
+    // contract: agent-ids
+    let uuid = state.master_uuid;
+    let agents: Vec<String> = state.agents.keys().map(ToString::to_string).collect();
+    assert_eq!(agents, [format!("{uuid}-S0"), format!("{uuid}-S1")]);
+    assert_eq!(state.framework_id(), format!("{uuid}-0000"));
+    // contract: task-id
+    let mut ids = BTreeSet::new();
+    for task in script.tasks("/zdd/a") {
+        let id = task.id.to_string();
+        let uuid: uuid::Uuid = id.strip_prefix("zdd_a.").unwrap().parse().unwrap();
+        assert_eq!(uuid.get_version_num(), 1);
+        assert_eq!(uuid.get_node_id(), Some([1, 2, 3, 4, 5, 6]));
+        assert!(ids.insert(uuid));
+    }
+    assert_eq!(ids.len(), 4);
+}
