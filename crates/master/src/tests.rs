@@ -1,5 +1,6 @@
 //! The master as a whole, on real sockets, with a store in memory and a fake agent that speaks the real protocol.
 
+mod answers;
 mod apps;
 mod artifacts;
 mod callbacks;
@@ -13,4 +14,5 @@ mod links;
 mod mesos;
 mod rest;
 mod store;
+mod tasks;
 mod token;

@@ -126,6 +126,8 @@ fn every_recorded_event_is_printed_as_it_was() {
 fn events_the_recording_lacks() {
     // contract: event-remove_health_check_event, event-app_terminated_event
     // contract: event-unhealthy_task_kill_event, event-group_change_failed
+    // contract: event-event_stream_attached, event-event_stream_detached, event-subscribe_event
+    // contract: event-scheduler_registered_event, event-scheduler_disconnected_event
     let app_id = AppId::absolute("/a");
     let task_id = TaskId::new("a.1");
     let version = Timestamp::ZERO;

@@ -18,6 +18,7 @@ fn faults(instance: &Value) -> Vec<String> {
 
 #[test]
 fn the_labs_apps_are_valid_as_sent_and_as_printed() {
+    // contract: schema
     for text in [
         include_str!("../../../examples/default/base.json"),
         include_str!("../../../examples/default/base-health.json"),
@@ -40,6 +41,7 @@ fn the_labs_apps_are_valid_as_sent_and_as_printed() {
 
 #[test]
 fn what_the_server_refuses_the_schema_refuses() {
+    // contract: schema
     for bad in [
         json!({"cmd": "true"}),
         json!({"id": "/uppER"}),

@@ -107,6 +107,7 @@ fn a_service_without_a_server_has_no_listener() {
 
 #[test]
 fn states_and_health_decide() {
+    // contract: trap-39
     let case = |state: Value, results: Value, last: Option<bool>| {
         let mut app = app("/a", 10000, json!([task("a.1", 1)]));
         app["tasks"][0]["state"] = state;

@@ -84,6 +84,7 @@ async fn told(feed: &mut Feed) -> Vec<(u64, String)> {
 
 #[tokio::test]
 async fn an_event_is_two_lines_with_crlf() {
+    // contract: stream-frames, trap-36
     let bus = bus();
     let mut feed = attach(
         &bus,
@@ -136,6 +137,7 @@ async fn an_event_is_rendered_once_and_only_for_a_reader() {
 
 #[tokio::test]
 async fn time_never_runs_backwards_on_a_stream() {
+    // contract: invariant-3.10-10
     let bus = bus();
     let mut feed = attach(&bus, Wanted::default());
     // The engine's time is that of the step, which may lie before the stream was attached.
@@ -155,6 +157,7 @@ async fn time_never_runs_backwards_on_a_stream() {
 
 #[tokio::test]
 async fn a_slow_reader_is_cut_off_and_others_go_on() {
+    // contract: stream-slow-reader
     let bus = bus();
     let hangup = Hangup::default();
     let slow = Wanted {
@@ -307,6 +310,7 @@ async fn ids_grow_over_lives() {
 
 #[tokio::test]
 async fn abdication_ends_streams_and_goes_on() {
+    // contract: stream-abdication
     let bus = bus();
     let mut feed = attach(&bus, with_ids(Begin::Now));
     let mut observer = bus.observe();

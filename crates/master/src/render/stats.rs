@@ -102,3 +102,6 @@ fn summary(tasks: &[&Arc<Task>], now: Timestamp) -> Value {
     }
     summary
 }
+
+#[cfg(test)]
+mod tests;

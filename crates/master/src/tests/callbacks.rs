@@ -73,6 +73,7 @@ impl Subscriber {
 
 #[tokio::test]
 async fn subscribers_get_what_the_stream_has_also_after_a_restart() {
+    // contract: callbacks, subscriptions, event-subscribe_event, z-14
     let cluster = Cluster::with_agent().await;
     let subscriber = Subscriber::start(&cluster).await;
     let mut seen = cluster.handle.shared.bus.observe();
@@ -113,6 +114,7 @@ async fn subscribers_get_what_the_stream_has_also_after_a_restart() {
 
 #[tokio::test]
 async fn a_bad_subscriber_is_left_alone_for_a_while_and_holds_nobody_up() {
+    // contract: callbacks
     let cluster = Cluster::with_agent().await;
     // It accepts connections and never answers.
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,6 +162,7 @@ async fn a_bad_subscriber_is_left_alone_for_a_while_and_holds_nobody_up() {
 
 #[tokio::test]
 async fn only_urls_that_can_be_called_are_taken() {
+    // contract: subscriptions, error-422-argument, error-503-unavailable
     let cluster = Cluster::start().await;
     for bad in [
         "",

@@ -173,6 +173,7 @@ async fn bind_task(cluster: &Cluster) -> tokio::net::TcpListener {
 
 #[tokio::test]
 async fn https_is_asked_whatever_the_certificate() {
+    // contract: health-http, check-protocol, check-where, z-7
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::rustls::pki_types::pem::PemObject as _;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -231,6 +232,7 @@ async fn https_is_asked_whatever_the_certificate() {
 
 #[tokio::test]
 async fn a_command_is_run_by_the_tasks_agent() {
+    // contract: health-command, check-where
     use zddcluster_model::agent::{CheckEnd, RunCheck};
 
     let cluster = Cluster::start().await;

@@ -20,6 +20,7 @@ async fn running(cluster: &Cluster) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_plan_is_rolled_back_also_by_the_next_master() {
+    // contract: deployment-rollback, rollback-sequence, trap-33, error-404-deployment, resume-plans
     let cluster = Cluster::with_agent().await;
     let created = cluster.deploy(BASE).await;
     let put = cluster
@@ -61,6 +62,7 @@ async fn a_plan_is_rolled_back_also_by_the_next_master() {
 
 #[tokio::test]
 async fn a_plan_is_stopped_with_an_empty_answer() {
+    // contract: deployment-stop, trap-11, lock-no-rollback, queue-purged
     let cluster = Cluster::with_agent().await;
     cluster.deploy(BASE).await;
     let put = cluster

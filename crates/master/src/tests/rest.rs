@@ -13,6 +13,7 @@ use crate::api::help::ROUTES;
 
 #[tokio::test]
 async fn every_route_of_the_help_page_is_there() {
+    // contract: pages
     let cluster = Cluster::start().await;
     let help = cluster.get("/help").await;
     assert_eq!(help.status, StatusCode::FOUND);
@@ -57,6 +58,7 @@ async fn every_route_of_the_help_page_is_there() {
 
 #[tokio::test]
 async fn info_has_every_key_and_no_other() {
+    // contract: info-keys, info-marathon-config, info-zookeeper-config, plugins, schema
     let cluster = Cluster::start().await;
     let info = cluster.get("/v2/info").await.body;
     let top = "name version buildref elected leader frameworkId marathon_config zookeeper_config \
@@ -89,6 +91,7 @@ async fn info_has_every_key_and_no_other() {
 
 #[tokio::test]
 async fn the_log_is_changed_by_its_form() {
+    // contract: pages
     let current = Arc::new(Mutex::new("info".to_owned()));
     let (shown, changed) = (Arc::clone(&current), Arc::clone(&current));
     let log = LogFilter::new(
@@ -146,6 +149,7 @@ async fn the_log_is_changed_by_its_form() {
 
 #[tokio::test]
 async fn metrics_in_three_forms() {
+    // contract: metrics, z-22
     let cluster = Cluster::with_agent().await;
     cluster
         .deploy(r#"{"id": "/g/a", "cmd": "true", "instances": 2}"#)
@@ -226,6 +230,8 @@ async fn metrics_in_three_forms() {
 
 #[tokio::test]
 async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
+    // contract: leader-abdicate, stream-abdication, z-15, resume-plans
+    // contract: event-scheduler_registered_event
     let cluster = Cluster::start().await;
     // No agent: its instance waits.
     let created = cluster
@@ -275,6 +281,7 @@ async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
 
 #[tokio::test]
 async fn writes_are_json_or_nothing_where_marathon_says_so() {
+    // contract: http-media-type
     let cluster = Cluster::start().await;
     for (method, path) in [
         ("POST", "/v2/apps"),

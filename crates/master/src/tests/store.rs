@@ -6,6 +6,7 @@ use super::cluster::Cluster;
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {
+    // contract: error-503-unavailable
     let cluster = Cluster::with_agent().await;
     cluster
         .deploy(r#"{"id": "/a", "cmd": "true", "instances": 2}"#)

@@ -37,6 +37,7 @@ fn settle(script: &mut Script) {
 
 #[test]
 fn a_stop_is_one_event_and_nothing_else() {
+    // contract: stop-and-sweep, event-deployment_failed, lock-no-rollback
     let mut script = Script::new();
     script.deploy(app(json!({ "healthChecks": [{}] })));
     let deployment_id = deployment_id(script.put("/a", update(2), false));
@@ -50,6 +51,7 @@ fn a_stop_is_one_event_and_nothing_else() {
 
 #[test]
 fn a_rollback_replaces_both_releases_by_the_first_under_a_new_version() {
+    // contract: rollback-changed, rollback-sequence, trap-33, deployment-rollback
     let mut script = Script::new();
     script.deploy(app(json!({ "healthChecks": [{}] })));
     let first = script.app("/a");
@@ -123,6 +125,7 @@ fn a_rollback_of_a_scaling_scales_and_one_of_a_restart_leaves_the_tasks() {
 
 #[test]
 fn a_rollback_removes_what_was_added_and_keeps_what_others_did() {
+    // contract: rollback-added, rollback-others
     let mut script = Script::new();
     script.deploy(app(json!({ "id": "/other", "instances": 1 })));
     let added = |id: &str| read(&app(json!({ "id": id, "instances": 1 })));
@@ -157,6 +160,7 @@ fn a_rollback_removes_what_was_added_and_keeps_what_others_did() {
 
 #[test]
 fn a_removed_app_comes_back_also_when_the_master_has_died_and_it_had_ended() {
+    // contract: rollback-changed
     let mut script = Script::new();
     script.deploy(app(json!({ "id": "/zdd/a", "instances": 2 })));
     let first = script.app("/zdd/a");
@@ -176,6 +180,7 @@ fn a_removed_app_comes_back_also_when_the_master_has_died_and_it_had_ended() {
 
 #[test]
 fn the_original_wins_over_what_others_did_to_the_same_app() {
+    // contract: rollback-changed
     let mut script = Script::new();
     script.deploy(app(json!({ "instances": 1 })));
     let first = script.app("/a");
