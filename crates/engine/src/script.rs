@@ -79,22 +79,8 @@ impl Script {
     }
 
     fn register_with(&mut self, agent_id: Option<AgentId>, host: u8, tasks: Vec<TaskReport>) {
-        self.register_as(agent_id, host, |registration| registration.tasks = tasks);
-    }
-
-    /// One more agent, which `change` makes different from the two.
-    pub(crate) fn add_agent(&mut self, host: u8, change: impl FnOnce(&mut Registration)) {
-        self.register_as(None, host, change);
-    }
-
-    fn register_as(
-        &mut self,
-        agent_id: Option<AgentId>,
-        host: u8,
-        change: impl FnOnce(&mut Registration),
-    ) {
         self.epoch += 1;
-        let mut registration = Registration {
+        let registration = Registration {
             protocol: PROTOCOL,
             agent_id: agent_id.clone(),
             epoch: self.epoch,
@@ -110,9 +96,8 @@ impl Script {
                 ports: vec![(1025, 32_000)],
                 dynamic_ports: vec![(20_000, 31_999)],
             },
-            tasks: Vec::new(),
+            tasks,
         };
-        change(&mut registration);
         let ticket = self.ticket();
         let registration = Box::new(registration);
         let answer = self.step(Input::AgentRegistered {

@@ -4,10 +4,48 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use zddcluster_model::AppId;
+use zddcluster_model::agent::{PROTOCOL, Registration, Resources};
 
 use super::{app, strategy, update};
-use crate::effect::Refusal;
+use crate::effect::{Answer, Refusal};
+use crate::input::Input;
 use crate::script::Script;
+
+impl Script {
+    /// One more agent, which `change` makes different from the two.
+    fn add_agent(&mut self, host: u8, change: impl FnOnce(&mut Registration)) {
+        self.epoch += 1;
+        let mut registration = Registration {
+            protocol: PROTOCOL,
+            agent_id: None,
+            epoch: self.epoch,
+            hostname: format!("127.0.0.{host}"),
+            port: 5051,
+            role: "*".to_owned(),
+            attributes: BTreeMap::new(),
+            resources: Resources {
+                cpus: 4.0,
+                mem: 14_861.0,
+                disk: 35_577.0,
+                gpus: 0,
+                ports: vec![(1025, 32_000)],
+                dynamic_ports: vec![(20_000, 31_999)],
+            },
+            tasks: Vec::new(),
+        };
+        change(&mut registration);
+        let ticket = self.ticket();
+        let registration = Box::new(registration);
+        let answer = self.step(Input::AgentRegistered {
+            ticket,
+            registration,
+        });
+        assert!(
+            matches!(answer, Some(Ok(Answer::Registered(_)))),
+            "{answer:?}"
+        );
+    }
+}
 
 /// Two plain agents, 127.0.0.11 and .12; .13 and .14 in rack a, .15 in rack b.
 fn with_racks() -> Script {
