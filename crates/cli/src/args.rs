@@ -112,6 +112,9 @@ enum Verb {
     /// Show where everything is and how the apps are
     #[command(after_help = examples::STATUS)]
     Status(DataDirArgs),
+    /// Say why an app waits, or everything that waits, and what would help
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(ExplainArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
     #[command(after_help = examples::ENV)]
     Env(EnvArgs),
@@ -171,6 +174,16 @@ pub struct Parsed {
     pub invocation: Invocation,
     /// With `--dump-config`: the settings in effect, as a TOML file. They are to be printed instead of anything done.
     pub dump: Option<String>,
+}
+
+/// The settings of `explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// The app; without it everything that waits
+    #[arg(value_name = "APP")]
+    pub(crate) app: Option<String>,
 }
 
 /// The settings of `env`.
@@ -326,6 +339,7 @@ where
         Verb::Edge(args) => Invocation::Edge(args),
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),
         Verb::Status(args) => client(ClientVerbs::Status(args)),
+        Verb::Explain(args) => client(ClientVerbs::Explain(args)),
         Verb::Env(args) => client(ClientVerbs::Env(args)),
         Verb::Probe(args) => client(ClientVerbs::Probe(args)),
         Verb::Dcos(args) => client(ClientVerbs::Dcos(args)),

@@ -2,12 +2,13 @@
 
 mod completions;
 mod env;
+mod explain;
 mod probe;
 mod status;
 
 use std::path::Path;
 
-use crate::args::{CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ProbeArgs};
+use crate::args::{CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExplainArgs, ProbeArgs};
 use crate::dcos;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -21,6 +22,7 @@ pub struct ClientVerb(pub(crate) Verb);
 #[derive(Debug)]
 pub(crate) enum Verb {
     Status(DataDirArgs),
+    Explain(ExplainArgs),
     Env(EnvArgs),
     Probe(ProbeArgs),
     Dcos(DcosArgs),
@@ -51,6 +53,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
     match verb.0 {
         Verb::Dcos(args) => end_as_dcos(printer, dcos::run(args, printer).await),
         Verb::Status(args) => end(printer, status::run(&args, printer, hooks).await),
+        Verb::Explain(args) => end(printer, explain::run(&args, printer).await),
         Verb::Env(args) => end(printer, env::run(&args, printer)),
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),

@@ -17,6 +17,12 @@ Examples:
   zddcluster status
   zddcluster --output json status | jq .apps";
 
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  zddcluster explain
+  zddcluster explain /zdd/base
+  zddcluster --output json explain /zdd/base | jq .queue.refusals";
+
 pub(super) const ENV: &str = "\
 Examples:
   eval \"$(zddcluster env)\"
