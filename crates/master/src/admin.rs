@@ -31,7 +31,7 @@ use crate::error::ApiError;
 use crate::http::{Call, ok, text};
 use crate::render::waiting_json;
 use crate::shared::Shared;
-use crate::{agents, api, edges, explain, mesos};
+use crate::{agents, api, edges, explain, mesos, plan};
 
 /// The release that clients of DC/OS are told.
 const DCOS_VERSION: &str = "1.8.4";
@@ -98,6 +98,8 @@ async fn ours(shared: &Arc<Shared>, call: &Call) -> Outcome {
         }
         ["queue"] => Err(ApiError::wrong_method()),
         ["explain", app @ ..] => explain::route(shared, call, app),
+        ["plan"] => plan::predict(shared, call).await,
+        ["cluster"] => plan::cluster(shared, call),
         _ => Err(ApiError::unknown_route(&call.path)),
     }
 }

@@ -29,6 +29,7 @@ mod links;
 mod log;
 mod mesos;
 mod metrics;
+mod plan;
 mod render;
 mod shared;
 mod start;

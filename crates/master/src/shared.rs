@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
     pub(crate) speed: f64,
+    /// The engine's own, for predictions.
+    pub(crate) engine_config: zddcluster_engine::Config,
     snapshot: ArcSwap<State>,
     published: watch::Sender<u64>,
     inbox: mpsc::Sender<Message>,
@@ -103,7 +105,7 @@ pub(crate) struct Shared {
 pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
-    pub(crate) speed: f64,
+    pub(crate) engine_config: zddcluster_engine::Config,
     pub(crate) inbox: mpsc::Sender<Message>,
     pub(crate) token: Option<Token>,
     pub(crate) artifacts: Option<Artifacts>,
@@ -116,7 +118,7 @@ impl Shared {
         let Parts {
             identity,
             clock,
-            speed,
+            engine_config,
             inbox,
             token,
             artifacts,
@@ -127,7 +129,8 @@ impl Shared {
         Self {
             identity,
             clock,
-            speed,
+            speed: engine_config.speed,
+            engine_config,
             snapshot: ArcSwap::from_pointee(state),
             published: watch::Sender::new(0),
             inbox,

@@ -201,7 +201,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let parts = shared::Parts {
         identity,
         clock,
-        speed,
+        engine_config: engine.config().clone(),
         inbox: inbox_sender,
         token: token.clone(),
         artifacts,

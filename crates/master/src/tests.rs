@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod links;
 mod mesos;
+mod plan;
 mod rest;
 mod store;
 mod tasks;
