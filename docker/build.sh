@@ -3,6 +3,8 @@
 # so no registry is asked for anything. And a token for the cluster of docker-compose.yml, once.
 #
 #   docker/build.sh [EXECUTABLE]    default: target/release/zddcluster
+#
+# ZDD_IMAGE is another name for the images, ZDD_TOKEN_FILE another place for the token.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,9 +25,11 @@ ldd "$executable" | awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /^\// { prin
     cp -L "$library" "$context/root$library"
 done
 
-docker build --quiet --tag zddcluster --file "$here/Dockerfile" "$context"
-docker build --quiet --tag zddcluster/simpleservice --file "$here/Dockerfile.simpleservice" "$context"
+image=${ZDD_IMAGE:-zddcluster}
+docker build --quiet --tag "$image" --file "$here/Dockerfile" "$context"
+docker build --quiet --tag "$image/simpleservice" --file "$here/Dockerfile.simpleservice" "$context"
 
-if [ ! -e "$here/token" ]; then
-    (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > "$here/token")
+token=${ZDD_TOKEN_FILE:-"$here/token"}
+if [ ! -e "$token" ]; then
+    (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > "$token")
 fi

@@ -104,6 +104,13 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The machine's engine, or `None` after telling why there is none. Others use it, too.
+    pub fn of_the_machine() -> Option<Self> {
+        Self::of_this_machine()
+            .inspect_err(|why| eprintln!("skipped: no Docker engine answers: {why:#}"))
+            .ok()
+    }
+
     /// An engine of the test's own on a disk of so many megabytes, or `None` after telling why there is none.
     pub fn on_a_disk(megabytes: u32) -> Option<Self> {
         Self::start_own(Some(megabytes))
