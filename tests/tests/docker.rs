@@ -271,6 +271,7 @@ async fn answers(cluster: &ClusterSandbox, url: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Result<()> {
+    // contract: task-json-ip-own
     let Some(engine) = Engine::find() else {
         return Ok(());
     };
