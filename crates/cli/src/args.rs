@@ -7,6 +7,7 @@ mod common;
 mod dcos;
 mod examples;
 mod file;
+mod plan;
 mod role;
 mod up;
 mod value;
@@ -26,6 +27,7 @@ pub(crate) use self::dcos::{
     TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
 };
 use self::file::Read;
+pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
@@ -115,6 +117,9 @@ enum Verb {
     /// Say why an app waits, or everything that waits, and what would help
     #[command(after_help = examples::EXPLAIN)]
     Explain(ExplainArgs),
+    /// Show what an update will do, before it happens
+    #[command(after_help = examples::PLAN)]
+    Plan(PlanArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
     #[command(after_help = examples::ENV)]
     Env(EnvArgs),
@@ -340,6 +345,7 @@ where
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),
         Verb::Status(args) => client(ClientVerbs::Status(args)),
         Verb::Explain(args) => client(ClientVerbs::Explain(args)),
+        Verb::Plan(args) => client(ClientVerbs::Plan(args)),
         Verb::Env(args) => client(ClientVerbs::Env(args)),
         Verb::Probe(args) => client(ClientVerbs::Probe(args)),
         Verb::Dcos(args) => client(ClientVerbs::Dcos(args)),

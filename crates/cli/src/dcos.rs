@@ -12,7 +12,7 @@ mod log;
 mod marathon_task;
 mod node;
 mod package;
-mod property;
+pub(crate) mod property;
 mod resource;
 mod task;
 

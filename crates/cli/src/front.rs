@@ -120,6 +120,21 @@ impl Front {
         decode(&url, &answer)
     }
 
+    /// Asks for what is ours alone; `path` comes after `/zdd/v1/` and is encoded.
+    pub(crate) async fn zdd<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        let url = format!("{}/zdd/v1/{path}", self.origin);
+        let (status, answer) = self.exchange(method.clone(), &url, body).await?;
+        if !status.is_success() {
+            return Err(Failure::from_marathon(&method, &url, status, &answer));
+        }
+        decode(&url, &answer)
+    }
+
     /// Reads a document of a Mesos master or agent; `path` begins with `/` and is encoded.
     pub(crate) async fn mesos<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let url = format!("{}{path}", self.origin);

@@ -3,12 +3,15 @@
 mod completions;
 mod env;
 mod explain;
+mod plan;
 mod probe;
 mod status;
 
 use std::path::Path;
 
-use crate::args::{CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExplainArgs, ProbeArgs};
+use crate::args::{
+    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExplainArgs, PlanArgs, ProbeArgs,
+};
 use crate::dcos;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -23,6 +26,7 @@ pub struct ClientVerb(pub(crate) Verb);
 pub(crate) enum Verb {
     Status(DataDirArgs),
     Explain(ExplainArgs),
+    Plan(PlanArgs),
     Env(EnvArgs),
     Probe(ProbeArgs),
     Dcos(DcosArgs),
@@ -54,6 +58,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Dcos(args) => end_as_dcos(printer, dcos::run(args, printer).await),
         Verb::Status(args) => end(printer, status::run(&args, printer, hooks).await),
         Verb::Explain(args) => end(printer, explain::run(&args, printer).await),
+        Verb::Plan(args) => end(printer, plan::run(&args, printer).await),
         Verb::Env(args) => end(printer, env::run(&args, printer)),
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),

@@ -23,6 +23,15 @@ Examples:
   zddcluster explain /zdd/base
   zddcluster --output json explain /zdd/base | jq .queue.refusals";
 
+pub(super) const PLAN: &str = "\
+Ends with 1 if the update cannot finish. Nothing is changed.
+
+Examples:
+  zddcluster plan /zdd/base instances=8
+  sed 's/\"0.9\"/\"1.0\"/' examples/default/base.json | zddcluster plan -
+  zddcluster plan blue.json green.json --fails 1    what if one new task never gets healthy?
+  zddcluster plan new.json --agents 2 --cpus 2 --from old.json    without any cluster";
+
 pub(super) const ENV: &str = "\
 Examples:
   eval \"$(zddcluster env)\"

@@ -233,6 +233,30 @@ pub(super) fn speed(text: &str) -> Result<f64, String> {
     })
 }
 
+/// Reads a length of time in seconds that may be none, with or without an `s` behind it.
+pub(super) fn seconds_or_none(text: &str) -> Result<f64, String> {
+    if text.strip_suffix('s').unwrap_or(text).parse() == Ok(0.0) {
+        return Ok(0.0);
+    }
+    seconds(text).map_err(|_| "must be a number of seconds, 0 or more".to_owned())
+}
+
+/// Reads an amount of a resource.
+pub(super) fn amount(text: &str) -> Result<f64, String> {
+    let amount = text.parse::<f64>().ok();
+    let amount = amount.filter(|amount| amount.is_finite() && *amount >= 0.0);
+    amount.ok_or_else(|| "must be a number, 0 or more".to_owned())
+}
+
+/// Reads what a check answers.
+pub(super) fn answer(text: &str) -> Result<bool, String> {
+    match text {
+        "good" => Ok(true),
+        "bad" => Ok(false),
+        _ => Err("must be good or bad".to_owned()),
+    }
+}
+
 /// Reads a length of time in seconds, with or without an `s` behind it.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     /// A year: anything longer is a mistake.

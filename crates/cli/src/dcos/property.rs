@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::text::quoted;
 
 /// The object that a list of `key=value` describes.
-pub(super) fn object(properties: &[String]) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn object(properties: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut object = Map::new();
     for property in properties {
         let Some((key, text)) = property.split_once('=') else {
