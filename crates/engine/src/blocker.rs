@@ -20,6 +20,13 @@ use crate::state::{Deployment, QueueEntry, RunningAction, State, Task};
 /// One thing that a deployment, or an app, waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Blocker {
+    /// Files of an app are being brought into the artifact store.
+    Download {
+        /// The app.
+        app_id: AppId,
+        /// Where they come from.
+        urls: Vec<String>,
+    },
     /// Instances wait until a back-off delay is over.
     BackOff {
         /// Their app.
@@ -99,6 +106,13 @@ pub fn blockers_of_app(state: &State, app_id: &AppId) -> Vec<Blocker> {
 
 fn of_action(state: &State, deployment: &Deployment, running: &RunningAction) -> Vec<Blocker> {
     let app_id = &running.action.app;
+    if running.action.action == ActionKind::ResolveArtifacts {
+        let downloads = deployment.downloads.get(app_id).into_iter().flatten();
+        return vec![Blocker::Download {
+            app_id: app_id.clone(),
+            urls: downloads.map(|download| download.url.clone()).collect(),
+        }];
+    }
     let target = deployment.plan.target.app(app_id);
     let version = target.map(|app| app.version);
     let mut found: Vec<Blocker> = state

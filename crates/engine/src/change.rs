@@ -79,6 +79,10 @@ impl Turn<'_> {
                     Err(Refusal::NotQueued(app_id))
                 }
             }
+            Command::WithDownloads { downloads, command } => {
+                self.downloads = downloads;
+                self.carry_out(*command)
+            }
             Command::Abdicate => {
                 self.begin_anew();
                 Ok(Answer::Done)

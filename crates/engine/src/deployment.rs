@@ -19,12 +19,12 @@ use zddcluster_model::event::EventKind;
 use zddcluster_model::task::{ReadinessResponse, ReadinessResult};
 use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState};
 
-use crate::effect::{CheckOrder, Effect};
+use crate::effect::{CheckOrder, DownloadOrder, Effect};
 use crate::kill::KillReason;
 use crate::persist;
 use crate::rollout::{Bounds, Rollout, View};
 use crate::scale::{Scaling, replacement_order, victims};
-use crate::state::{Deployment, Progress, RunningAction, Task};
+use crate::state::{Deployment, DownloadState, Progress, RunningAction, Task};
 use crate::turn::Turn;
 
 impl Turn<'_> {
@@ -87,8 +87,8 @@ impl Turn<'_> {
                     }
                     (ActionKind::RestartApplication, Some(app)) => self.restart(app, running),
                     (ActionKind::StopApplication, _) => self.stop(&app_id, running),
-                    (ActionKind::StartApplication | ActionKind::ResolveArtifacts, _)
-                    | (_, None) => running.is_done = true,
+                    (ActionKind::ResolveArtifacts, _) => self.download(&deployment, running),
+                    (ActionKind::StartApplication, _) | (_, None) => running.is_done = true,
                 }
                 if running.is_done {
                     running.waits_for.clear();
@@ -205,6 +205,59 @@ impl Turn<'_> {
     }
 
     // === the actions ===
+
+    /// ResolveArtifacts: has an app's files brought into the artifact store, and waits for them.
+    fn download(&mut self, deployment: &Deployment, running: &mut RunningAction) {
+        let app_id = &running.action.app;
+        let downloads = deployment.downloads.get(app_id).cloned();
+        let downloads = downloads.unwrap_or_default();
+        running.waits_for = match downloads.len() {
+            1 => "1 file to be downloaded".to_owned(),
+            n => format!("{n} files to be downloaded"),
+        };
+        match running.progress.download {
+            DownloadState::NotOrdered => {
+                running.progress.download = DownloadState::Ordered;
+                self.effects.push(Effect::Download(DownloadOrder {
+                    deployment_id: deployment.plan.id.clone(),
+                    app_id: app_id.clone(),
+                    downloads,
+                }));
+            }
+            DownloadState::Ordered => {}
+            DownloadState::Done => running.is_done = true,
+        }
+    }
+
+    /// Takes the end of an app's downloads; one that failed fails the deployment.
+    pub(crate) fn downloaded(
+        &mut self,
+        id: &DeploymentId,
+        app_id: &AppId,
+        result: &Result<(), String>,
+    ) {
+        let Some(deployment) = self.state.deployments.get(id) else {
+            return;
+        };
+        let mut deployment = (**deployment).clone();
+        let running = deployment.actions.iter_mut().find(|running| {
+            running.action.app == *app_id && running.progress.download == DownloadState::Ordered
+        });
+        let Some(running) = running else { return };
+        if result.is_err() {
+            let plan = Arc::clone(&deployment.plan);
+            self.publish(EventKind::DeploymentStepFailure {
+                current_step: plan.steps[deployment.step_idx].clone(),
+                plan,
+            });
+            return self.cancel(id);
+        }
+        running.progress.download = DownloadState::Done;
+        self.state
+            .deployments
+            .insert_mut(id.clone(), Arc::new(deployment));
+        self.touch(app_id);
+    }
 
     /// RestartApplication: replaces every task of another version.
     fn restart(&mut self, app: &Arc<App>, running: &mut RunningAction) {

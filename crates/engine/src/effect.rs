@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zddcluster_model::agent::{LaunchTask, Registered};
 use zddcluster_model::app::{App, Fault};
+use zddcluster_model::deployment::Download;
 use zddcluster_model::event::Event;
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, Timestamp};
 
@@ -30,6 +31,8 @@ pub enum Effect {
     Drain(EdgeId, TaskId),
     /// Start or stop checking.
     Check(CheckOrder),
+    /// Bring files into the artifact store; answered by `Input::Downloaded`.
+    Download(DownloadOrder),
 }
 
 /// A change of the store. Keys are readable paths, values JSON.
@@ -50,6 +53,17 @@ pub struct KillOrder {
     pub task_id: TaskId,
     /// Milliseconds between the two signals, already divided by the speed.
     pub grace_millis: u64,
+}
+
+/// Files of one app that have to be in the artifact store. Safe to repeat: what is there is not fetched again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownloadOrder {
+    /// The plan that waits for them.
+    pub deployment_id: DeploymentId,
+    /// The app.
+    pub app_id: AppId,
+    /// The files.
+    pub downloads: Vec<Download>,
 }
 
 /// Start or stop checks. The checker itself keeps the time (contract marathon §6.2) and feeds results back.

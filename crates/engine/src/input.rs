@@ -1,7 +1,10 @@
 //! What can happen to the engine.
 
+use std::collections::BTreeMap;
+
 use zddcluster_model::agent::{Registration, TaskReport};
 use zddcluster_model::app::AppUpdate;
+use zddcluster_model::deployment::Download;
 use zddcluster_model::task::ReadinessResponse;
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, Timestamp};
 
@@ -57,6 +60,15 @@ pub enum Input {
         is_ready: bool,
         /// The answer itself.
         response: ReadinessResponse,
+    },
+    /// A deployment's downloads for one app have ended, all or with this failure.
+    Downloaded {
+        /// The plan.
+        deployment_id: DeploymentId,
+        /// The app.
+        app_id: AppId,
+        /// Why one failed.
+        result: Result<(), String>,
     },
     /// An edge opened its drain stream.
     EdgeConnected(EdgeId),
@@ -151,6 +163,13 @@ pub enum Command {
     ResetDelay {
         /// The app.
         app_id: AppId,
+    },
+    /// Another command whose deployment has to bring files into the artifact store first, by app.
+    WithDownloads {
+        /// What is not there yet.
+        downloads: BTreeMap<AppId, Vec<Download>>,
+        /// What is wanted.
+        command: Box<Self>,
     },
     /// DELETE /v2/leader: a single master is elected again, and takes its deployments up as after a restart.
     Abdicate,

@@ -46,7 +46,7 @@ mod sim;
 mod turn;
 
 pub use blocker::{Blocker, blockers, blockers_of_app};
-pub use effect::{Answer, CheckOrder, Effect, KillOrder, Mutation, Refusal};
+pub use effect::{Answer, CheckOrder, DownloadOrder, Effect, KillOrder, Mutation, Refusal};
 pub use input::{CheckVerdict, Command, Input, Ticket};
 pub use state::State;
 

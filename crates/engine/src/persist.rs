@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::{Plan, Step};
+use zddcluster_model::deployment::{Download, Plan, Step};
 use zddcluster_model::task::TaskFailure;
 use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
 
@@ -138,6 +138,8 @@ struct StoredDeployment {
     sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
     #[serde(default)]
     groups: BTreeMap<AppId, GroupChange>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    downloads: BTreeMap<AppId, Vec<Download>>,
 }
 
 fn deployment_record(deployment: &Deployment) -> Record {
@@ -155,6 +157,7 @@ fn deployment_record(deployment: &Deployment) -> Record {
         before: versions(&plan.original),
         after: versions(&plan.target),
         sentenced: deployment.sentenced.clone(),
+        downloads: deployment.downloads.clone(),
         groups: (*deployment.groups).clone(),
     };
     (format!("deployment/{}", plan.id), json(&stored))
@@ -421,6 +424,7 @@ fn replay_deployment(state: &State, id: DeploymentId, stored: StoredDeployment) 
         step_idx: 0,
         actions: Vec::new(),
         sentenced: stored.sentenced,
+        downloads: stored.downloads,
         groups: Arc::new(stored.groups),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::{Action, ActionKind, Step};
+use zddcluster_model::deployment::{Action, ActionKind, Download, Step};
 use zddcluster_model::group::levels;
 use zddcluster_model::{AppId, Group};
 
@@ -54,6 +54,12 @@ pub(crate) fn steps(old: &Group, new: &Group) -> Vec<Step> {
     }
     steps.retain(|step| !step.actions.is_empty());
     steps
+}
+
+/// The step before all others: files that tasks will fetch from the artifact store have to be there.
+pub(crate) fn resolve_step(downloads: &BTreeMap<AppId, Vec<Download>>) -> Option<Step> {
+    let step = step(ActionKind::ResolveArtifacts, downloads.keys());
+    (!step.actions.is_empty()).then_some(step)
 }
 
 /// What has to be done for an app that is in both trees.

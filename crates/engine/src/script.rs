@@ -139,7 +139,7 @@ impl Script {
                 Effect::Reply(_, answer) => answers.push(answer),
                 Effect::Publish(event) => self.events.push(event),
                 Effect::Kill(order) => self.kills.push(order),
-                Effect::Launch(..) | Effect::Drain(..) | Effect::Check(_) => {
+                Effect::Launch(..) | Effect::Drain(..) | Effect::Check(_) | Effect::Download(_) => {
                     self.effects.push(effect);
                 }
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zddcluster_model::agent::Resources;
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::{Action, Plan};
+use zddcluster_model::deployment::{Action, Download, Plan};
 use zddcluster_model::task::{HealthResult, IpAddress, ReadinessResult, TaskFailure};
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
@@ -204,6 +204,8 @@ pub struct Deployment {
     pub actions: Vec<RunningAction>,
     /// Tasks that a kill with `scale` has named, by app: the first to go.
     pub sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
+    /// Files that its first step brings into the artifact store, by app.
+    pub downloads: BTreeMap<AppId, Vec<Download>>,
     /// What the plan does to groups themselves, for a rollback.
     pub(crate) groups: Arc<BTreeMap<AppId, GroupChange>>,
 }
@@ -230,10 +232,21 @@ pub(crate) struct Progress {
     pub(crate) rollout: Option<Rollout>,
     /// Set by the first look at the app.
     pub(crate) scaling: Option<Scaling>,
+    /// How its downloads stand.
+    pub(crate) download: DownloadState,
     /// Tasks whose readiness is being asked.
     pub(crate) asked: BTreeSet<TaskId>,
     /// Tasks that have once answered that they are ready.
     pub(crate) ready: BTreeSet<TaskId>,
+}
+
+/// How the downloads of one app stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum DownloadState {
+    #[default]
+    NotOrdered,
+    Ordered,
+    Done,
 }
 
 /// Instances of one app that wait to be launched.

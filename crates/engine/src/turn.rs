@@ -3,10 +3,11 @@
 //! All changes of tasks go through [`Turn::put_task`] and [`Turn::remove_task`], which keep the indexes right and the store
 //! informed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand_chacha::rand_core::Rng;
+use zddcluster_model::deployment::Download;
 use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::{AppId, TaskId, Timestamp};
 
@@ -30,6 +31,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) touched: BTreeSet<AppId>,
     /// Apps whose number of tasks has to be compared with their instances before the step ends.
     pub(crate) unbalanced: BTreeSet<AppId>,
+    /// Files that the next deployment of this step needs in the artifact store.
+    pub(crate) downloads: BTreeMap<AppId, Vec<Download>>,
     /// Tasks launched in this step.
     pub(crate) n_launched: usize,
 }
@@ -46,6 +49,7 @@ impl<'a> Turn<'a> {
             effects: Vec::new(),
             touched: BTreeSet::new(),
             unbalanced: BTreeSet::new(),
+            downloads: BTreeMap::new(),
             n_launched: 0,
         }
     }

@@ -23,7 +23,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use zddcluster_engine::{
-    Answer, CheckOrder, Effect, Engine, Input, KillOrder, Mutation, Refusal, State, Ticket,
+    Answer, CheckOrder, DownloadOrder, Effect, Engine, Input, KillOrder, Mutation, Refusal, State,
+    Ticket,
 };
 use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
 use zddcluster_model::event::{Event, EventKind};
@@ -32,6 +33,7 @@ use zddcluster_runtime::Error;
 use zddcluster_store::{Change, Record, Store, StoreError};
 
 use self::broken::{Broken, is_unrepeated};
+use crate::downloads;
 use crate::error::CallError;
 use crate::shared::{Message, Shared};
 
@@ -74,6 +76,7 @@ enum Order {
     Kill(KillOrder),
     Drain(EdgeId, TaskId),
     Check(CheckOrder),
+    Download(DownloadOrder),
 }
 
 impl Actor {
@@ -289,6 +292,7 @@ impl Actor {
                 Effect::Kill(order) => turn.orders.push(Order::Kill(order)),
                 Effect::Drain(edge_id, task_id) => turn.orders.push(Order::Drain(edge_id, task_id)),
                 Effect::Check(order) => turn.orders.push(Order::Check(order)),
+                Effect::Download(order) => turn.orders.push(Order::Download(order)),
             }
         }
     }
@@ -347,6 +351,7 @@ impl Actor {
                     );
                 }
                 Order::Drain(edge_id, task_id) => self.shared.links.drain(&edge_id, task_id),
+                Order::Download(order) => downloads::start(&self.shared, order),
                 // The checker takes orders without waiting for anything; it is gone only at shutdown.
                 Order::Check(order) => {
                     let _ = self.checks.send(order).await;

@@ -121,8 +121,10 @@ impl Drop for Part {
 impl Artifacts {
     /// Takes a directory, which is made if absent, and clears it of unfinished uploads. Blocks.
     pub(crate) fn open(root: PathBuf, limit: u64) -> io::Result<Self> {
+        std::fs::create_dir_all(root.join(UPLOADS))?;
+        // Whole, since tasks are told where it is.
+        let root = root.canonicalize()?;
         let uploads = root.join(UPLOADS);
-        std::fs::create_dir_all(&uploads)?;
         for entry in std::fs::read_dir(&uploads)? {
             std::fs::remove_file(entry?.path())?;
         }
@@ -131,6 +133,12 @@ impl Artifacts {
             limit,
             last_upload: AtomicU64::new(0),
         })
+    }
+
+    /// The URI by which a task fetches an artifact: a file of this machine, as with Marathon's own `file://` stores. Agents on
+    /// other machines need the directory at the same place.
+    pub(crate) fn uri(&self, path: &ArtifactPath) -> String {
+        format!("file://{}", self.root.join(path.as_str()).display())
     }
 
     /// Begins an artifact; where it will be is said at its end.

@@ -19,6 +19,7 @@ mod api;
 mod artifacts;
 mod callbacks;
 mod clock;
+mod downloads;
 mod edges;
 mod error;
 mod events;

@@ -23,6 +23,15 @@ pub enum ActionKind {
     StopApplication,
 }
 
+/// A file that is to be brought into the artifact store before tasks can fetch it from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// Where it comes from.
+    pub url: String,
+    /// Its path in the artifact store.
+    pub path: String,
+}
+
 /// One action: `{"action": .., "app": ..}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {

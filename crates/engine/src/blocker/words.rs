@@ -18,6 +18,7 @@ impl Blocker {
             Self::Start { .. } => "start",
             Self::Health { .. } => "health",
             Self::Readiness { .. } => "readiness",
+            Self::Download { .. } => "download",
             Self::End { .. } => "end",
         }
     }
@@ -75,6 +76,13 @@ impl Blocker {
                 let first = format!("{task_id} to become healthy, running since {waits}");
                 vec![first, cause]
             }
+            Self::Download { app_id, urls } => {
+                let mut lines = vec![format!(
+                    "the files of {app_id} to be copied into the artifact store"
+                )];
+                lines.extend(urls.iter().cloned());
+                lines
+            }
             Self::Readiness { task_id, since } => {
                 let waits = length(now.millis_since(*since));
                 let mut lines = vec![format!(
@@ -126,6 +134,10 @@ impl Blocker {
                 "ask the task at the check's path yourself, and see `dcos task log {task_id}`; \
                  rounds come every intervalSeconds"
             ),
+            Self::Download { .. } => {
+                "look at the servers of these files, or stop with `dcos marathon deployment rollback`"
+                    .to_owned()
+            }
             Self::Readiness { task_id, .. } => format!(
                 "readiness is asked until it comes: see `dcos task log {task_id}`, \
                  or stop with `dcos marathon deployment rollback`"

@@ -14,7 +14,7 @@ use zddcluster_model::{AppId, DeploymentId, Group, TaskId, Timestamp};
 use crate::effect::{Answer, Effect, Refusal};
 use crate::input::Origin;
 use crate::persist;
-use crate::plan::steps;
+use crate::plan::{resolve_step, steps};
 use crate::regroup::group_changes;
 use crate::state::{Deployment, VERSIONS_KEPT};
 use crate::turn::Turn;
@@ -116,7 +116,11 @@ impl Turn<'_> {
         if let Err(faults) = check_tree(&root).and_then(|()| self.check_max_apps(&root)) {
             return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
         }
-        let steps = steps(&self.state.root, &root);
+        let mut steps = steps(&self.state.root, &root);
+        let downloads = std::mem::take(&mut self.downloads);
+        if let Some(step) = resolve_step(&downloads) {
+            steps.insert(0, step);
+        }
         let original = Arc::clone(&self.state.root);
         let target = Arc::new(root);
         let id = DeploymentId::new(&self.random_uuid().to_string());
@@ -156,6 +160,7 @@ impl Turn<'_> {
                 step_idx: 0,
                 actions: Vec::new(),
                 sentenced,
+                downloads,
             };
             self.persist(persist::put_deployment(&deployment));
             self.state

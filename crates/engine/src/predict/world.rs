@@ -22,7 +22,7 @@ use zddcluster_model::app::App;
 use zddcluster_model::deployment::Plan;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::task::ReadinessResponse;
-use zddcluster_model::{AgentId, AppId, EdgeId, TaskId, TaskState, Timestamp};
+use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, TaskState, Timestamp};
 
 use super::assume::{Assumptions, millis};
 use super::calendar::Calendar;
@@ -43,6 +43,8 @@ enum Happening {
     Ends(TaskId, TaskState),
     /// An edge has let a task go.
     Drained(EdgeId, TaskId),
+    /// An app's files are in the artifact store.
+    Downloaded(DeploymentId, AppId),
     /// A health check asks the tasks of its version.
     Round(Arc<App>, usize),
     /// A task answers.
@@ -241,6 +243,11 @@ impl<'a> World<'a> {
                     self.after(drain, Happening::Drained(edge_id.clone(), task_id.clone()));
                 }
                 Effect::Check(order) => self.check(order),
+                // How long a download takes is not for us to say: it is not part of what is predicted.
+                Effect::Download(order) => self.after(
+                    0,
+                    Happening::Downloaded(order.deployment_id.clone(), order.app_id.clone()),
+                ),
             }
         }
     }
@@ -308,6 +315,11 @@ impl<'a> World<'a> {
             Happening::Runs(task_id) => self.report(&task_id, TaskState::Running),
             Happening::Ends(task_id, state) => self.report(&task_id, state),
             Happening::Drained(edge_id, task_id) => self.step(Input::Drained { edge_id, task_id }),
+            Happening::Downloaded(deployment_id, app_id) => self.step(Input::Downloaded {
+                deployment_id,
+                app_id,
+                result: Ok(()),
+            }),
             Happening::Round(app, check_idx) => {
                 self.round(&app, check_idx);
                 Vec::new()

@@ -4,6 +4,7 @@ mod chapters;
 mod checking;
 mod delaying;
 mod deploying;
+mod downloading;
 mod ending;
 mod lives;
 mod mended;

@@ -321,6 +321,7 @@ impl World {
                     self.after(delay, Happening::EdgeDrained(edge_id, task_id));
                 }
                 Effect::Check(order) => self.check(order),
+                Effect::Download(order) => panic!("no user of this world has {order:?}"),
             }
         }
     }

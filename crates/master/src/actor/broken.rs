@@ -92,6 +92,7 @@ pub(super) const fn is_unrepeated(input: &Input) -> bool {
         | Input::EdgeConnected(_)
         | Input::EdgeDisconnected(_)
         | Input::Drained { .. }
+        | Input::Downloaded { .. }
         | Input::Readiness { is_ready: true, .. } => true,
         Input::Command { .. }
         | Input::AgentRegistered { .. }

@@ -11,6 +11,7 @@ use zddcluster_model::app::{AppUpdate, Form};
 use zddcluster_model::{App, AppId, Timestamp};
 
 use super::{Outcome, app_tasks, deployed, mark, selector, unexpected};
+use crate::downloads;
 use crate::error::ApiError;
 use crate::http::{Call, json_response, ok};
 use crate::render::{Parts, TasksByApp, app_json, created_app_json};
@@ -182,13 +183,15 @@ fn location(shared: &Shared, call: &Call, app_id: &AppId) -> String {
 }
 
 async fn create(shared: &Shared, call: &Call) -> Outcome {
-    let update = AppUpdate::read(&call.body, Form::Full)?;
+    let mut update = AppUpdate::read(&call.body, Form::Full)?;
+    let app_id = AppId::absolute(update.id.as_deref().unwrap_or_default());
+    let downloads = downloads::resolve(shared, vec![(app_id, &mut update)]).await?;
     let command = Command::CreateApp {
         update,
         force: force(call),
         origin: origin(call),
     };
-    match shared.submit(command).await? {
+    match shared.submit(downloads::after(downloads, command)).await? {
         Answer::Deployment {
             deployment_id,
             created: Some(app),
@@ -208,7 +211,8 @@ async fn create(shared: &Shared, call: &Call) -> Outcome {
 }
 
 async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
-    let update = AppUpdate::read(&call.body, Form::Partial)?;
+    let mut update = AppUpdate::read(&call.body, Form::Partial)?;
+    let downloads = downloads::resolve(shared, vec![(app_id.clone(), &mut update)]).await?;
     let command = Command::UpdateApp {
         app_id,
         update,
@@ -216,7 +220,7 @@ async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
         force: force(call),
         origin: origin(call),
     };
-    let answer = shared.submit(command).await?;
+    let answer = shared.submit(downloads::after(downloads, command)).await?;
     match &answer {
         Answer::Deployment {
             created: Some(app), ..
@@ -232,11 +236,17 @@ async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
 }
 
 async fn update_many(shared: &Shared, call: &Call) -> Outcome {
-    let updates = AppUpdate::read_list(&call.body)?;
+    let mut updates = AppUpdate::read_list(&call.body)?;
+    let named = updates.iter_mut().filter_map(|update| {
+        let app_id = AppId::absolute(update.id.as_deref()?);
+        Some((app_id, update))
+    });
+    let downloads = downloads::resolve(shared, named.collect()).await?;
     let command = Command::UpdateApps {
         updates,
         force: force(call),
     };
+    let command = downloads::after(downloads, command);
     deployed(shared.submit(command).await?, StatusCode::OK, None)
 }
 

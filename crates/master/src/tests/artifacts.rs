@@ -189,3 +189,99 @@ async fn bad_uploads_leave_nothing_behind() {
     );
     without.stop().await;
 }
+
+/// A server with `/x.tgz`, and `/lost.bin`, which it only says it has.
+async fn file_server(cluster: &Cluster) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(async |method: Method, uri: http::Uri| {
+        match (uri.path(), method) {
+            ("/x.tgz", _) => (StatusCode::OK, [("etag", "\"one\"")], "content"),
+            ("/lost.bin", Method::HEAD) => (StatusCode::OK, [("etag", "\"two\"")], ""),
+            _ => (StatusCode::NOT_FOUND, [("etag", "")], ""),
+        }
+    });
+    let token = cluster.tasks.token().clone();
+    let serve = zddcluster_runtime::serve(listener, router, token);
+    cluster
+        .tasks
+        .spawn("files", zddcluster_runtime::OnFailure::Log, serve);
+    url
+}
+
+#[tokio::test]
+async fn store_urls_are_copied_before_tasks_fetch_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = start(directory.path()).await;
+    cluster.add_agent("127.0.0.11").await;
+    let server = file_server(&cluster).await;
+    let mut seen = cluster.handle.shared.bus.observe();
+    let app = |urls: &[&str]| json!({"id": "/a", "cmd": "true", "storeUrls": urls}).to_string();
+    let good = format!("{server}/x.tgz");
+    let bad = format!("{server}/none");
+    for bad in [bad.as_str(), "ftp://x/y", "nonsense", &server] {
+        let refused = cluster
+            .call(Method::POST, "/v2/apps", &app(&[&good, bad]))
+            .await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+        let details = json!([{"path": "/storeUrls(1)", "errors": ["URL could not be resolved."]}]);
+        assert_eq!(refused.body["details"], details, "{bad}");
+    }
+    cluster.deploy(&app(&[&good])).await;
+    let mut steps = Vec::new();
+    while steps.len() < 3 {
+        let event = tokio::time::timeout(super::cluster::PATIENCE, seen.recv()).await;
+        let event = serde_json::to_value(event.unwrap().unwrap()).unwrap();
+        if event["eventType"] == "deployment_step_success" {
+            steps.push(event["currentStep"]["actions"][0]["action"].clone());
+        }
+    }
+    assert_eq!(
+        steps,
+        ["ResolveArtifacts", "StartApplication", "ScaleApplication"]
+    );
+    let shown = cluster.get("/v2/apps/a").await.body["app"].clone();
+    assert_eq!(
+        (&shown["storeUrls"], &shown["fetch"][0]["extract"]),
+        (&json!([]), &json!(true))
+    );
+    let uri = shown["fetch"][0]["uri"].as_str().unwrap();
+    let root = directory.path().canonicalize().unwrap().join("artifacts");
+    let path = uri
+        .strip_prefix(&format!("file://{}/", root.display()))
+        .unwrap();
+    assert!(
+        path.ends_with("/x.tgz") && path.len() == 40 + "/x.tgz".len(),
+        "{path}"
+    );
+    assert_eq!(
+        cluster.get(&format!("/v2/artifacts/{path}")).await.text,
+        "content"
+    );
+    // The same again is no change.
+    let again = cluster
+        .call(Method::PUT, "/v2/apps/a", &app(&[&good]))
+        .await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.text);
+    assert_eq!(
+        cluster.get("/v2/apps/a").await.body["app"]["version"],
+        shown["version"]
+    );
+    assert_eq!(cluster.get("/v2/deployments").await.body, json!([]));
+    // A file that cannot be had after all fails the deployment.
+    let lost = format!("{server}/lost.bin");
+    let update = cluster
+        .call(Method::PUT, "/v2/apps/a", &app(&[&lost]))
+        .await;
+    assert_eq!(update.status, StatusCode::OK, "{}", update.text);
+    loop {
+        let event = tokio::time::timeout(super::cluster::PATIENCE, seen.recv()).await;
+        let event = serde_json::to_value(event.unwrap().unwrap()).unwrap();
+        if event["eventType"] == "deployment_failed" {
+            assert_eq!(event["id"], update.body["deploymentId"]);
+            break;
+        }
+    }
+    cluster.until_idle().await;
+    cluster.stop().await;
+}

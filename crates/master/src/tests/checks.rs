@@ -302,11 +302,10 @@ async fn a_round_of_many_tasks_asks_a_bounded_number_at_once() {
     cluster.add_agent("127.77.1.6").await;
     let app = format!(
         r#"{{"id": "/a", "cmd": "true", "cpus": 0.01, "mem": 1, "instances": {N_TASKS},
-             "healthChecks": [{{"intervalSeconds": 3600, "timeoutSeconds": 20}}]}}"#
+             "healthChecks": [{{"intervalSeconds": 60, "timeoutSeconds": 20}}]}}"#
     );
     let created = cluster.call(Method::POST, "/v2/apps", &app).await;
     assert_eq!(created.status, 201, "{}", created.text);
-    // The round comes when all run: at the test's speed a quarter of a second after the checks began.
     let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel::<TcpStream>();
     let mut bound = std::collections::BTreeSet::new();
     while bound.len() < N_TASKS {
@@ -332,39 +331,30 @@ async fn a_round_of_many_tasks_asks_a_bounded_number_at_once() {
         }
         tokio::task::yield_now().await;
     }
-    let quiet = std::time::Duration::from_millis(700);
-    let (mut n_asked, mut most) = (0, 0);
+    // Whoever asks is kept waiting until nobody else comes; so it is seen how many come at once.
+    let quiet = std::time::Duration::from_millis(300);
+    let deadline = tokio::time::Instant::now() + super::cluster::PATIENCE * 3;
+    let mut most = 0;
     loop {
         let mut held = Vec::new();
         while let Ok(Some(stream)) = tokio::time::timeout(quiet, accepted.recv()).await {
             held.push(stream);
         }
-        if held.is_empty() {
-            break;
-        }
-        n_asked += held.len();
         most = most.max(held.len());
         for mut stream in held {
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             let _ = stream.write_all(answer).await;
         }
+        let state = cluster.handle.state();
+        let is_well = |task: &&Arc<zddcluster_engine::state::Task>| task.has_been_healthy();
+        let n_healthy = state.tasks.values().filter(is_well).count();
+        if n_healthy == N_TASKS {
+            break;
+        }
+        let is_late = tokio::time::Instant::now() > deadline;
+        assert!(!is_late, "{n_healthy} of {N_TASKS} had their turn");
     }
     assert!(most <= crate::health::MOST_OF_A_CHECK, "{most} at once");
-    let state = cluster.handle.state();
-    let n_running = state
-        .tasks
-        .values()
-        .filter(|task| task.started_at.is_some())
-        .count();
-    let n_healthy = state
-        .tasks
-        .values()
-        .filter(|task| task.has_been_healthy())
-        .count();
-    assert_eq!(
-        (n_asked, n_healthy),
-        (n_running, n_running),
-        "every task has its turn"
-    );
+    assert!(most > crate::health::MOST_OF_A_CHECK / 2, "{most} at once");
     cluster.stop().await;
 }

@@ -76,6 +76,7 @@ pub(super) fn overlay(mut app: App, parts: Parts, base: &AppId, faults: &mut Vec
         constraints,
         fetch,
         store_urls,
+        stored,
         backoff_seconds,
         backoff_factor,
         max_launch_delay_seconds,
@@ -107,6 +108,11 @@ pub(super) fn overlay(mut app: App, parts: Parts, base: &AppId, faults: &mut Vec
     replace_set(&mut app.constraints, constraints);
     replace(&mut app.fetch, fetch);
     replace(&mut app.store_urls, store_urls);
+    for file in stored {
+        if !app.fetch.iter().any(|known| known.uri == file.uri) {
+            app.fetch.push(file);
+        }
+    }
     replace(&mut app.backoff_seconds, backoff_seconds);
     replace(&mut app.backoff_factor, backoff_factor);
     replace(&mut app.max_launch_delay_seconds, max_launch_delay_seconds);

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::Fault;
 
 pub(super) use container::{GivenContainer, GivenNetwork, NetworkMode};
-pub(super) use definition::{Parts, has_repeated_port, read_parts};
+pub(super) use definition::{Parts, has_repeated_port, is_archive, read_parts};
 
 /// The largest value of Marathon's integers.
 const INT_MAX: i64 = i32::MAX as i64;

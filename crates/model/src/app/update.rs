@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::App;
 use super::merge::{default_app, fill_defaults, overlay, resident_faults};
-use super::read::{Faults, Object, Parts, merge, read_parts};
+use super::read::{Faults, Object, Parts, is_archive, merge, read_parts};
 use super::rules::rule_faults;
+use super::{App, Fetch};
 use crate::id::AppId;
 use crate::time::Timestamp;
 
@@ -129,6 +129,27 @@ impl AppUpdate {
             return Err(ReadError::Argument(text.to_owned()));
         }
         Ok(update)
+    }
+
+    /// The URLs whose files are to be copied into the artifact store (`storeUrls`), in their order.
+    pub fn store_urls(&self) -> &[String] {
+        self.parts.store_urls.as_deref().unwrap_or_default()
+    }
+
+    /// Forgets `storeUrls` and adds `uris`, where their files are in the artifact store, to `fetch`; one that is there already
+    /// is not added again.
+    pub fn resolve_store_urls(&mut self, uris: impl IntoIterator<Item = String>) {
+        self.parts.store_urls = Some(Vec::new());
+        self.parts.stored = uris
+            .into_iter()
+            .map(|uri| Fetch {
+                extract: is_archive(&uri),
+                uri,
+                executable: false,
+                cache: false,
+                output_file: None,
+            })
+            .collect();
     }
 
     /// The stored version the app is to go back to, if that is what the body asks for.

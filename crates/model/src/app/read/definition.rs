@@ -21,6 +21,11 @@ const ARCHIVES: [&str; 7] = [
     ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".zip",
 ];
 
+/// Whether a URI names an archive, by its ending.
+pub(in crate::app) fn is_archive(uri: &str) -> bool {
+    ARCHIVES.iter().any(|ending| uri.ends_with(ending))
+}
+
 /// The present keys of a body; `None` is absent.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub(in crate::app) struct Parts {
@@ -37,6 +42,8 @@ pub(in crate::app) struct Parts {
     pub(in crate::app) constraints: Option<Vec<Constraint>>,
     pub(in crate::app) fetch: Option<Vec<Fetch>>,
     pub(in crate::app) store_urls: Option<Vec<String>>,
+    /// Added to `fetch`: where the files of `storeUrls` are in the artifact store.
+    pub(in crate::app) stored: Vec<Fetch>,
     pub(in crate::app) backoff_seconds: Option<u64>,
     pub(in crate::app) backoff_factor: Option<f64>,
     pub(in crate::app) max_launch_delay_seconds: Option<u64>,
@@ -87,6 +94,7 @@ pub(in crate::app) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faul
             .map(without_duplicates),
         fetch: read_fetch(body, form, faults),
         store_urls: body.strings("storeUrls", faults),
+        stored: Vec::new(),
         backoff_seconds: body.seconds("backoffSeconds", faults),
         backoff_factor: body.double("backoffFactor", faults),
         max_launch_delay_seconds: body.seconds("maxLaunchDelaySeconds", faults),
@@ -182,15 +190,12 @@ fn read_fetch(body: Object<'_>, form: Form, faults: &mut Faults) -> Option<Vec<F
         faults.read(body.path, "You cannot specify both uris and fetch fields");
         return None;
     }
-    let from_uri = |uri: String| {
-        let is_archive = ARCHIVES.iter().any(|ending| uri.ends_with(ending));
-        Fetch {
-            extract: form == Form::Partial || is_archive,
-            uri,
-            executable: false,
-            cache: false,
-            output_file: None,
-        }
+    let from_uri = |uri: String| Fetch {
+        extract: form == Form::Partial || is_archive(&uri),
+        uri,
+        executable: false,
+        cache: false,
+        output_file: None,
     };
     match (uris, fetch) {
         (Some(uris), Some(fetch)) if uris.is_empty() => Some(fetch),

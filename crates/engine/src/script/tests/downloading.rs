@@ -1,0 +1,107 @@
+//! Deployments that first bring files into the artifact store.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use zddcluster_model::AppId;
+use zddcluster_model::deployment::Download;
+
+use super::app;
+use crate::effect::{Answer, DownloadOrder, Effect};
+use crate::input::{Command, Input, Origin};
+use crate::script::{Script, read};
+
+/// Creates `/a`, whose one file is not in the store yet.
+fn create(script: &mut Script) -> DownloadOrder {
+    let download = Download {
+        url: "http://files/x.tgz".to_owned(),
+        path: "0/x.tgz".to_owned(),
+    };
+    let app_id = AppId::absolute("/a");
+    let origin = Origin {
+        client_ip: "127.0.0.1".to_owned(),
+        uri: "/v2/apps".to_owned(),
+    };
+    let create = Command::CreateApp {
+        update: read(&app(json!({ "instances": 1 }))),
+        force: false,
+        origin,
+    };
+    let answer = script.command(Command::WithDownloads {
+        downloads: BTreeMap::from([(app_id, vec![download])]),
+        command: Box::new(create),
+    });
+    assert!(
+        matches!(answer, Ok(Answer::Deployment { .. })),
+        "{answer:?}"
+    );
+    ordered(script)
+}
+
+/// The one download that was ordered since the last look.
+fn ordered(script: &mut Script) -> DownloadOrder {
+    let mut orders: Vec<DownloadOrder> = std::mem::take(&mut script.effects)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Download(order) => Some(order),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(orders.len(), 1, "{orders:?}");
+    orders.remove(0)
+}
+
+fn end(script: &mut Script, order: &DownloadOrder, result: Result<(), String>) {
+    script.step(Input::Downloaded {
+        deployment_id: order.deployment_id.clone(),
+        app_id: order.app_id.clone(),
+        result,
+    });
+}
+
+#[test]
+fn nothing_is_launched_before_the_files_are_there() {
+    let mut script = Script::new();
+    let order = create(&mut script);
+    assert_eq!(order.downloads[0].path, "0/x.tgz");
+    assert_eq!(
+        script
+            .events()
+            .iter()
+            .filter(|name| **name == "deployment_info")
+            .count(),
+        1
+    );
+    // Also a master that starts anew has them brought.
+    script.restart_master();
+    assert_eq!(ordered(&mut script), order);
+    assert_eq!(script.show("/a"), "");
+    script.events();
+    end(&mut script, &order, Ok(()));
+    script.run_staged();
+    let steps = |events: &[&str]| {
+        events
+            .iter()
+            .filter(|name| **name == "deployment_step_success")
+            .count()
+    };
+    assert_eq!(steps(&script.events()), 3);
+    assert_eq!(script.show("/a"), "1 new RUNNING");
+    // What comes late changes nothing.
+    end(&mut script, &order, Err("late".to_owned()));
+    assert_eq!(script.events(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_download_that_fails_fails_its_deployment() {
+    let mut script = Script::new();
+    let order = create(&mut script);
+    script.events();
+    end(&mut script, &order, Err("404".to_owned()));
+    let events = script.events();
+    assert_eq!(
+        events[..2],
+        ["deployment_step_failure", "deployment_failed"]
+    );
+    assert!(script.engine.state().deployments.is_empty());
+}
