@@ -1,10 +1,11 @@
 //! Commands: from a request to the tree it wants, and the answer.
 //!
 //! What becomes of the wanted tree is decided in [`deploy`]; which service ports apps get, in [`ports`]; how a plan is undone,
-//! in [`rollback`].
+//! in [`rollback`]; [`groups`] are changed as a whole.
 //! Source: contract marathon §1.12, §2.3, §2.4.
 
 mod deploy;
+mod groups;
 mod ports;
 mod rollback;
 
@@ -57,6 +58,18 @@ impl Turn<'_> {
             Command::UpdateApps { updates, force } => self.update_apps(updates, force),
             Command::DeleteApp { app_id, force } => self.delete_app(&app_id, force),
             Command::RestartApp { app_id, force } => self.restart_app(&app_id, force),
+            Command::CreateGroup {
+                base,
+                update,
+                force,
+            } => self.create_group(&base, update, force),
+            Command::UpdateGroup {
+                base,
+                update,
+                force,
+            } => self.update_group(&base, update, force),
+            Command::PlanGroup { base, update } => self.plan_group(&base, update),
+            Command::DeleteGroup { group_id, force } => self.delete_group(&group_id, force),
             Command::KillTasks {
                 selection,
                 scale,
@@ -117,17 +130,13 @@ impl Turn<'_> {
     /// Deploys an app that is not there yet.
     fn deploy_new(
         &mut self,
-        mut app: App,
+        app: App,
         version: Timestamp,
         force: bool,
         origin: Origin,
     ) -> Result<Answer, Refusal> {
         let group_id = app.id.parent();
-        app.version = version;
-        app.version_info = Some(VersionInfo {
-            last_scaling_at: version,
-            last_config_change_at: version,
-        });
+        let mut app = as_new(app, version);
         // The answer shows the app as submitted, its service ports not yet assigned.
         let submitted = Arc::new(App {
             version_info: None,
@@ -168,7 +177,6 @@ impl Turn<'_> {
         let app = self
             .merged(&current, update, is_full, version, &mut used)
             .map_err(|refusal| self.refuse_inside(app_id.parent(), version, refusal))?;
-        let app = Arc::new(app);
         let root = self.state.root.with_app(Arc::clone(&app), version);
         self.deploy(Change {
             api_post: Some((origin, app)),
@@ -189,7 +197,7 @@ impl Turn<'_> {
                 None => new_app(app_id, update, version, &mut used),
             };
             let app = app.map_err(|refusal| self.refuse_inside(AppId::root(), version, refusal))?;
-            root.put_app(Arc::new(app), version);
+            root.put_app(app, version);
         }
         self.deploy(Change::new(AppId::root(), root, version, force))
     }
@@ -198,12 +206,12 @@ impl Turn<'_> {
     /// ports of all apps, to which its own are added.
     fn merged(
         &self,
-        current: &App,
+        current: &Arc<App>,
         update: AppUpdate,
         is_full: bool,
         version: Timestamp,
         used: &mut BTreeSet<u16>,
-    ) -> Result<App, Refusal> {
+    ) -> Result<Arc<App>, Refusal> {
         let mut app = if let Some(wanted) = update.version {
             let stored = self
                 .state
@@ -216,7 +224,12 @@ impl Turn<'_> {
             update.apply(current)?
         };
         assign_service_ports(&mut app, Some(current), used)?;
-        Ok(with_versions(app, current, version))
+        let app = with_versions(app, current, version);
+        Ok(if app == **current {
+            Arc::clone(current)
+        } else {
+            Arc::new(app)
+        })
     }
 
     fn delete_app(&mut self, app_id: &AppId, force: bool) -> Result<Answer, Refusal> {
@@ -342,6 +355,7 @@ impl Turn<'_> {
 ///
 /// Source: contract marathon §1.12.
 fn with_versions(mut app: App, current: &App, version: Timestamp) -> App {
+    app.keep_order_of(current);
     app.version = current.version;
     app.version_info = current.version_info;
     if app == *current {
@@ -366,15 +380,23 @@ fn new_app(
     update: AppUpdate,
     version: Timestamp,
     used: &mut BTreeSet<u16>,
-) -> Result<App, Refusal> {
+) -> Result<Arc<App>, Refusal> {
     if update.version.is_some() {
         return Err(Refusal::UnknownApp(app_id));
     }
-    let mut app = update.into_app(app_id, version)?;
-    app.version_info = Some(VersionInfo {
-        last_scaling_at: version,
-        last_config_change_at: version,
-    });
+    let mut app = as_new(update.into_app(app_id, version)?, version);
     assign_service_ports(&mut app, None, used)?;
-    Ok(app)
+    Ok(Arc::new(app))
+}
+
+/// The versions of an app that is not there yet.
+fn as_new(app: App, version: Timestamp) -> App {
+    App {
+        version,
+        version_info: Some(VersionInfo {
+            last_scaling_at: version,
+            last_config_change_at: version,
+        }),
+        ..app
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zddcluster_model::agent::{LaunchTask, Registered};
 use zddcluster_model::app::{App, Fault};
-use zddcluster_model::deployment::Download;
+use zddcluster_model::deployment::{Download, Step};
 use zddcluster_model::event::Event;
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, Timestamp};
 
@@ -109,6 +109,8 @@ pub enum Answer {
         /// The app as stored, for POST and a creating PUT.
         created: Option<Arc<App>>,
     },
+    /// What a change would do, step by step.
+    Steps(Vec<Step>),
     /// These tasks were asked to die.
     Killed(Vec<Arc<Task>>),
     /// An agent is in.
@@ -130,6 +132,9 @@ pub enum Refusal {
     #[error("App '{0}' does not exist")]
     UnknownApp(AppId),
     /// 404.
+    #[error("Group '{0}' does not exist")]
+    UnknownGroup(AppId),
+    /// 404.
     #[error("Task '{0}' does not exist")]
     UnknownTask(TaskId),
     /// 404.
@@ -141,6 +146,12 @@ pub enum Refusal {
     /// 409.
     #[error("An app with id [{0}] already exists.")]
     AppExists(AppId),
+    /// 409.
+    #[error("Group {0} is already created. Use PUT to change this group.")]
+    GroupExists(AppId),
+    /// 409, for a group.
+    #[error("An app with the path {0} already exists.")]
+    AppAtPath(AppId),
     /// 409 with the plans in the way.
     #[error(
         "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'."

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use zddcluster_model::agent::{Registration, TaskReport};
 use zddcluster_model::app::AppUpdate;
 use zddcluster_model::deployment::Download;
+use zddcluster_model::group::GroupUpdate;
 use zddcluster_model::task::ReadinessResponse;
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, Timestamp};
 
@@ -137,6 +138,38 @@ pub enum Command {
     RestartApp {
         /// The app.
         app_id: AppId,
+        /// Cancel deployments in the way.
+        force: bool,
+    },
+    /// POST /v2/groups[/{base}]: a group that is not there yet.
+    CreateGroup {
+        /// The path of the request.
+        base: AppId,
+        /// The body.
+        update: GroupUpdate,
+        /// Cancel deployments in the way.
+        force: bool,
+    },
+    /// PUT /v2/groups[/{base}], also with `scaleBy` or `version`; creates a missing group.
+    UpdateGroup {
+        /// The path of the request.
+        base: AppId,
+        /// The body.
+        update: GroupUpdate,
+        /// Cancel deployments in the way.
+        force: bool,
+    },
+    /// PUT /v2/groups[/{base}]?dryRun=true: answered with the steps; nothing changes.
+    PlanGroup {
+        /// The path of the request.
+        base: AppId,
+        /// The body.
+        update: GroupUpdate,
+    },
+    /// DELETE /v2/groups[/{id}]: the group and all below it; the root is emptied.
+    DeleteGroup {
+        /// The group.
+        group_id: AppId,
         /// Cancel deployments in the way.
         force: bool,
     },

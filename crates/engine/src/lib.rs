@@ -11,7 +11,8 @@
 //!
 //! Reading order: [`input`] and [`effect`] are the alphabet, [`state`] is what is kept; `deployment` plans and runs changes,
 //! `rollout` and `scale` hold their arithmetic; `placement` chooses agents and ports, `launch` makes tasks, `kill` ends
-//! them, `health` judges them, `backoff` delays them. [`predict`] runs it all ahead of time.
+//! them, `health` judges them, `backoff` delays them; `persist` and `history` are what the store keeps. [`predict`] runs it all
+//! ahead of time.
 
 pub mod effect;
 pub mod input;
@@ -28,6 +29,7 @@ mod constraint;
 mod deployment;
 mod env;
 mod health;
+mod history;
 mod invariants;
 mod kill;
 mod launch;

@@ -5,6 +5,8 @@
 //! | `meta/cluster` | master UUID, clock, number of the next agent |
 //! | `version/<app id>@<version>` | an app definition |
 //! | `group/<group id>` | version, dependencies and the versions of its own apps |
+//! | `undo/<version>` | the way back to a tree of before ([`crate::history`]) |
+//! | `past/<app id>@<version>` | an app definition that only trees of before still have |
 //! | `deployment/<id>` | steps, per affected app its version before and after, and what becomes of groups |
 //! | `task/<id>` | a launched or lost task, without health |
 //! | `agent/<id>` | an agent |
@@ -25,6 +27,7 @@ use zddcluster_model::deployment::{Download, Plan, Step};
 use zddcluster_model::task::TaskFailure;
 use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
 
+use crate::history::{self, Undo};
 use crate::regroup::{GroupChange, set_group};
 use crate::state::{Agent, Deployment, ReplayError, State, Task};
 use crate::turn::index_task;
@@ -38,7 +41,7 @@ const EDGE_GRACE_MILLIS: i64 = 10_000;
 /// One record to store.
 pub(crate) type Record = (String, Vec<u8>);
 
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("our own types have string keys and finite numbers")
 }
 
@@ -68,7 +71,7 @@ pub(crate) fn put_cluster(state: &State) -> Mutation {
     put(cluster_record(state))
 }
 
-fn version_key(app_id: &AppId, version: Timestamp) -> String {
+pub(crate) fn version_key(app_id: &AppId, version: Timestamp) -> String {
     format!("version/{app_id}@{version}")
 }
 
@@ -210,6 +213,7 @@ pub(crate) fn export(state: &State) -> Vec<Record> {
         &state.root,
         &mut mutations,
     );
+    mutations.extend(history::export(state));
     mutations.extend(
         state
             .deployments
@@ -235,6 +239,8 @@ struct Parts {
     cluster: Option<Cluster>,
     versions: Vec<App>,
     groups: BTreeMap<AppId, StoredGroup>,
+    undos: BTreeMap<Timestamp, Undo>,
+    past: Vec<App>,
     deployments: Vec<(DeploymentId, StoredDeployment)>,
     tasks: Vec<Task>,
     agents: Vec<Agent>,
@@ -259,6 +265,11 @@ impl Parts {
             "group" => {
                 self.groups.insert(AppId::absolute(name), read(key, value)?);
             }
+            "undo" => {
+                let version = name.parse().map_err(|_| unknown())?;
+                self.undos.insert(version, read(key, value)?);
+            }
+            "past" => self.past.push(read(key, value)?),
             "deployment" => {
                 self.deployments
                     .push((DeploymentId::new(name), read(key, value)?));
@@ -306,6 +317,7 @@ impl State {
             state.versions.insert_mut(app_id, Arc::new(apps));
         }
         state.root = replay_tree(&state, &parts.groups, now)?;
+        history::replay(&mut state, parts.past, parts.undos)?;
         for agent in parts.agents {
             let agent = Agent {
                 is_connected: false,

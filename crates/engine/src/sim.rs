@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "tests tell which seeds they ran")]
 
 mod agents;
+mod groups;
 mod users;
 mod watch;
 mod world;

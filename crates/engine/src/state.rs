@@ -29,6 +29,10 @@ pub struct State {
     pub root: Arc<Group>,
     /// Definitions by app and version, the present one included; newest last. At most [`VERSIONS_KEPT`] an app, and those in use.
     pub versions: RedBlackTreeMapSync<AppId, Arc<Vec<Arc<App>>>>,
+    /// The trees of before, by version; with the present one at most [`VERSIONS_KEPT`].
+    pub(crate) history: RedBlackTreeMapSync<Timestamp, Arc<Group>>,
+    /// App versions that only trees of before still have.
+    pub(crate) past: RedBlackTreeMapSync<(AppId, Timestamp), Arc<App>>,
     /// Tasks that have not ended, and lost ones that may come back.
     pub tasks: RedBlackTreeMapSync<TaskId, Arc<Task>>,
     /// Ended tasks for the Mesos API, newest last, at most [`COMPLETED_KEPT`]; not persisted.
@@ -81,7 +85,7 @@ pub struct State {
     pub(crate) queue_is_stale: bool,
 }
 
-/// Versions kept of each app, as Marathon's `zk_max_versions`.
+/// Versions kept of each app and of the tree, as Marathon's `zk_max_versions`.
 pub const VERSIONS_KEPT: usize = 25;
 
 /// Ended tasks shown by the Mesos API. Mesos keeps 1000 a framework; a lab needs the last few rollouts.
@@ -294,6 +298,8 @@ impl State {
         Self {
             root: Arc::new(Group::empty(AppId::root(), now)),
             versions: RedBlackTreeMapSync::default(),
+            history: RedBlackTreeMapSync::default(),
+            past: RedBlackTreeMapSync::default(),
             tasks: RedBlackTreeMapSync::default(),
             completed: Arc::default(),
             agents: RedBlackTreeMapSync::default(),

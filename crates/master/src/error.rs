@@ -51,10 +51,7 @@ impl ApiError {
 
     /// 404 for a group.
     pub(crate) fn unknown_group(group_id: &AppId) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            format!("Group '{group_id}' does not exist"),
-        )
+        Refusal::UnknownGroup(group_id.clone()).into()
     }
 
     /// 404 for a path without a resource.
@@ -114,12 +111,14 @@ impl From<Refusal> for ApiError {
             },
             Refusal::IllegalArgument(_) => Self::illegal_argument(message),
             Refusal::UnknownApp(_)
+            | Refusal::UnknownGroup(_)
             | Refusal::UnknownTask(_)
             | Refusal::UnknownDeployment(_)
             | Refusal::NotQueued(_) => Self::new(StatusCode::NOT_FOUND, message),
-            Refusal::AppExists(_) | Refusal::Fenced { .. } => {
-                Self::new(StatusCode::CONFLICT, message)
-            }
+            Refusal::AppExists(_)
+            | Refusal::GroupExists(_)
+            | Refusal::AppAtPath(_)
+            | Refusal::Fenced { .. } => Self::new(StatusCode::CONFLICT, message),
             Refusal::Locked(deployments) => {
                 let ids: Vec<Value> = deployments.iter().map(|id| json!({ "id": id })).collect();
                 Self {

@@ -207,7 +207,7 @@ impl Shared {
         .await?;
         match answer.await.unwrap_or_else(|_| Err(stopping()))? {
             Answer::Registered(registered) => Ok(registered),
-            Answer::Deployment { .. } | Answer::Killed(_) | Answer::Done => Err(
+            Answer::Deployment { .. } | Answer::Steps(_) | Answer::Killed(_) | Answer::Done => Err(
                 CallError::Unavailable("the registration was not understood".to_owned()),
             ),
         }

@@ -10,6 +10,7 @@ mod deployments;
 mod errors;
 mod events;
 mod explain;
+mod groups;
 mod links;
 mod mesos;
 mod plan;

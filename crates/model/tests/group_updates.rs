@@ -62,6 +62,7 @@ fn group() -> Group {
 
 #[test]
 fn bodies_that_cannot_be_read() {
+    // contract: reading-paths
     for (body, wanted) in [
         (json!([]), vec![": error.expected.jsobject"]),
         (json!({"id": 1}), vec!["/id: error.expected.jsstring"]),
@@ -107,6 +108,7 @@ fn bodies_that_cannot_be_read() {
 
 #[test]
 fn bodies_that_break_rules() {
+    // contract: group-alone, id-direct-child, reading-paths
     let app = |id: &str| json!({"id": id, "cmd": "x"});
     let bad_id = |path: &str| format!("{path}: {SEGMENT_FAULT}");
     let alone = |path: &str| format!("{path}: not allowed in conjunction with other properties.");
@@ -170,6 +172,7 @@ fn bodies_that_break_rules() {
 
 #[test]
 fn ids_are_relative_to_what_they_stand_in() {
+    // contract: group-id, id-relative, field-dependencies
     for (base, id, path) in [
         ("/", Some("a/b"), "/a/b"),
         ("/a", Some("b"), "/a/b"),
@@ -206,6 +209,7 @@ fn ids_are_relative_to_what_they_stand_in() {
 
 #[test]
 fn lists_replace_and_absent_keys_keep() {
+    // contract: group-lists-replace
     let kept = [
         "app /g/a@1",
         "app /g/b@1",
@@ -250,6 +254,7 @@ fn lists_replace_and_absent_keys_keep() {
 
 #[test]
 fn what_stands_alone() {
+    // contract: group-alone
     assert_eq!(
         check("/g", &json!({"scaleBy": 2})),
         Ok(GroupRequest::ScaleBy(2.0))

@@ -11,7 +11,7 @@ use zddcluster_model::event::EventKind;
 use zddcluster_model::group::check_tree;
 use zddcluster_model::{AppId, DeploymentId, Group, TaskId, Timestamp};
 
-use crate::effect::{Answer, Effect, Refusal};
+use crate::effect::{Answer, Refusal};
 use crate::input::Origin;
 use crate::persist;
 use crate::plan::{resolve_step, steps};
@@ -83,8 +83,13 @@ impl Turn<'_> {
         }
     }
 
+    /// Checks the rules that concern a whole tree.
+    pub(super) fn check_wanted(&self, root: &Group) -> Result<(), Vec<Fault>> {
+        check_tree(root).and_then(|()| self.check_max_apps(root))
+    }
+
     /// Refuses a tree that has grown beyond the most apps.
-    pub(super) fn check_max_apps(&self, root: &Group) -> Result<(), Vec<Fault>> {
+    fn check_max_apps(&self, root: &Group) -> Result<(), Vec<Fault>> {
         let Some(max) = self.config.max_apps else {
             return Ok(());
         };
@@ -113,7 +118,7 @@ impl Turn<'_> {
             created,
             undoes,
         } = change;
-        if let Err(faults) = check_tree(&root).and_then(|()| self.check_max_apps(&root)) {
+        if let Err(faults) = self.check_wanted(&root) {
             return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
         }
         let mut steps = steps(&self.state.root, &root);
@@ -205,6 +210,7 @@ impl Turn<'_> {
     }
 
     fn store_tree(&mut self, plan: &Plan, is_rollback: bool) {
+        self.remember_tree(&plan.target);
         for app_id in plan.affected_apps() {
             let Some(app) = plan.target.app(&app_id).map(Arc::clone) else {
                 continue;
@@ -244,7 +250,7 @@ impl Turn<'_> {
             .cloned()
             .partition(|app| needed.contains(&app.version));
         for app in gone {
-            self.persist(persist::remove_version(app_id, app.version));
+            self.drop_version(&app);
         }
         if kept.is_empty() {
             self.state.versions.remove_mut(app_id);
@@ -276,10 +282,7 @@ impl Turn<'_> {
                 if needed.contains(&app.version) {
                     kept.insert(0, Arc::clone(app));
                 } else {
-                    self.effects.push(Effect::Persist(persist::remove_version(
-                        &app_id,
-                        app.version,
-                    )));
+                    self.drop_version(app);
                 }
             }
             apps = kept;

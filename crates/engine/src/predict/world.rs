@@ -149,7 +149,10 @@ impl<'a> World<'a> {
         let deployment_id = match answer {
             Some(Ok(Answer::Deployment { deployment_id, .. })) => deployment_id,
             Some(Err(refusal)) => return Err(refusal),
-            Some(Ok(Answer::Killed(_) | Answer::Registered(_) | Answer::Done)) | None => {
+            Some(Ok(
+                Answer::Steps(_) | Answer::Killed(_) | Answer::Registered(_) | Answer::Done,
+            ))
+            | None => {
                 let text = "only what makes a deployment can be planned";
                 return Err(Refusal::IllegalArgument(text.to_owned()));
             }

@@ -6,6 +6,7 @@ mod delaying;
 mod deploying;
 mod downloading;
 mod ending;
+mod groups;
 mod lives;
 mod mended;
 mod placing;

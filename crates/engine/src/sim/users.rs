@@ -12,9 +12,9 @@ use crate::input::{Command, Input, Origin, Selection, Ticket};
 
 /// What a user last got acknowledged of an app.
 #[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    release: u64,
-    instances: u32,
+pub(super) struct Entry {
+    pub(super) release: u64,
+    pub(super) instances: u32,
 }
 
 /// The users.
@@ -29,7 +29,7 @@ pub(super) struct Users {
     release: u64,
 }
 
-enum Pending {
+pub(super) enum Pending {
     Write(Entry),
     Scale(u32),
     Delete,
@@ -61,6 +61,8 @@ impl World {
         let running = self.engine.state().deployments.keys().next().cloned();
         if let Some(deployment_id) = running.filter(|_| self.one_in(8)) {
             self.undo(deployment_id);
+        } else if self.one_in(6) {
+            self.write_group(force);
         } else if is_there {
             match self.below(10) {
                 0..=3 => self.write(&app_id, true, force),
@@ -96,7 +98,7 @@ impl World {
         self.after(next, Happening::User);
     }
 
-    fn request(
+    pub(super) fn request(
         &mut self,
         app_id: AppId,
         pending: Pending,
@@ -114,7 +116,8 @@ impl World {
         });
     }
 
-    fn write(&mut self, app_id: &AppId, is_update: bool, force: bool) {
+    /// A definition that nobody has asked for before.
+    pub(super) fn definition(&mut self, app_id: &AppId) -> (Entry, Value) {
         self.users.release += 1;
         let entry = Entry {
             release: self.users.release,
@@ -140,6 +143,11 @@ impl World {
         if self.one_in(3) {
             definition["readinessChecks"] = json!([{ "portName": "main" }]);
         }
+        (entry, definition)
+    }
+
+    fn write(&mut self, app_id: &AppId, is_update: bool, force: bool) {
+        let (entry, definition) = self.definition(app_id);
         let update = read(&definition);
         let id = app_id.clone();
         self.request(app_id.clone(), Pending::Write(entry), |origin| {

@@ -55,7 +55,7 @@ pub(super) fn path(segments: &[&str]) -> AppId {
     AppId::absolute(&segments.join("/"))
 }
 
-fn force(call: &Call) -> bool {
+pub(super) fn force(call: &Call) -> bool {
     call.query.flag("force").unwrap_or(false)
 }
 
@@ -174,12 +174,13 @@ fn origin(call: &Call) -> Origin {
     }
 }
 
-fn location(shared: &Shared, call: &Call, app_id: &AppId) -> String {
+/// The URL of an app or group; `resource` is `apps` or `groups`.
+pub(super) fn location(shared: &Shared, call: &Call, resource: &str, id: &AppId) -> String {
     let host = match call.host() {
         "" => shared.identity.front.to_string(),
         host => host.to_owned(),
     };
-    format!("http://{host}/v2/apps{app_id}")
+    format!("http://{host}/v2/{resource}{id}")
 }
 
 async fn create(shared: &Shared, call: &Call) -> Outcome {
@@ -199,11 +200,12 @@ async fn create(shared: &Shared, call: &Call) -> Outcome {
         } => {
             let body = created_app_json(&app, &deployment_id);
             let mut response = json_response(StatusCode::CREATED, &body);
-            let location = location(shared, call, &app.id);
+            let location = location(shared, call, "apps", &app.id);
             mark(&mut response, deployment_id.as_str(), Some(location));
             Ok(response)
         }
         Answer::Deployment { created: None, .. }
+        | Answer::Steps(_)
         | Answer::Killed(_)
         | Answer::Registered(_)
         | Answer::Done => Err(unexpected()),
@@ -225,10 +227,11 @@ async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
         Answer::Deployment {
             created: Some(app), ..
         } => {
-            let location = location(shared, call, &app.id);
+            let location = location(shared, call, "apps", &app.id);
             deployed(answer, StatusCode::CREATED, Some(location))
         }
         Answer::Deployment { created: None, .. }
+        | Answer::Steps(_)
         | Answer::Killed(_)
         | Answer::Registered(_)
         | Answer::Done => deployed(answer, StatusCode::OK, None),

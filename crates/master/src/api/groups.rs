@@ -1,12 +1,13 @@
-//! `/v2/groups`: reading the tree (contract marathon §2.5). Writing groups is not offered yet and says so.
+//! `/v2/groups`: reading, writing and planning the tree or parts of it (contract marathon §2.5). Any content type is taken.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use zddcluster_engine::State;
+use zddcluster_engine::{Answer, Command, State};
+use zddcluster_model::group::GroupUpdate;
 use zddcluster_model::{AppId, Group, Timestamp};
 
-use super::Outcome;
-use super::apps::path;
+use super::apps::{force, location, path};
+use super::{Outcome, deployed, unexpected};
 use crate::error::ApiError;
 use crate::http::{Call, ok};
 use crate::render::{Parts, TasksByApp, app_json};
@@ -20,27 +21,80 @@ struct Shown {
     parts: Parts,
 }
 
-pub(super) fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcome {
-    if !call.is_read() {
-        let message =
-            "writing groups is not offered yet; write their apps: PUT /v2/apps takes a list";
-        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message));
+pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcome {
+    match call.method {
+        Method::GET | Method::HEAD => read(shared, call, rest),
+        Method::POST => create(shared, call, path(rest)).await,
+        Method::PUT => update(shared, call, path(rest)).await,
+        Method::DELETE => {
+            let command = Command::DeleteGroup {
+                group_id: path(rest),
+                force: force(call),
+            };
+            deployed(shared.submit(command).await?, StatusCode::OK, None)
+        }
+        _ => Err(ApiError::wrong_method()),
     }
+}
+
+// === Writing ===
+
+async fn create(shared: &Shared, call: &Call, base: AppId) -> Outcome {
+    let update = GroupUpdate::read(&call.body)?;
+    let location = location(shared, call, "groups", &update.path(&base));
+    let command = Command::CreateGroup {
+        base,
+        update,
+        force: force(call),
+    };
+    let answer = shared.submit(command).await?;
+    deployed(answer, StatusCode::CREATED, Some(location))
+}
+
+async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
+    let update = GroupUpdate::read(&call.body)?;
+    if call.query.flag("dryRun") == Some(true) {
+        return match shared.submit(Command::PlanGroup { base, update }).await? {
+            Answer::Steps(steps) => Ok(ok(&json!({ "steps": steps }))),
+            Answer::Deployment { .. }
+            | Answer::Killed(_)
+            | Answer::Registered(_)
+            | Answer::Done => Err(unexpected()),
+        };
+    }
+    let command = Command::UpdateGroup {
+        base,
+        update,
+        force: force(call),
+    };
+    deployed(shared.submit(command).await?, StatusCode::OK, None)
+}
+
+// === Reading ===
+
+fn read(shared: &Shared, call: &Call, rest: &[&str]) -> Outcome {
     let state = shared.state();
     match rest {
         [group @ .., "apps"] => Ok(ok(&apps(shared, &state, &path(group), shown(call).parts))),
-        [group @ .., "versions"] => Ok(ok(&[find(&state, &path(group))?.version])),
+        [group @ .., "versions"] => {
+            let group_id = path(group);
+            find(&state, &group_id)?;
+            Ok(ok(&state.group_versions(&group_id)))
+        }
         [group @ .., "versions", version] => {
             let group_id = path(group);
-            let group = find(&state, &group_id)?;
             let version: Timestamp = version
                 .parse()
                 .map_err(|error| ApiError::illegal_argument(format!("{error}")))?;
-            if group.version != version {
-                let message = format!("Group '{group_id}' does not exist in version {version}");
-                return Err(ApiError::new(StatusCode::NOT_FOUND, message));
-            }
-            Ok(ok(&show(shared, &state, group, shown(call))))
+            // Also of a group that is no longer there, and without the parts of apps as they are now.
+            let group = state
+                .group_at(&group_id, version)
+                .ok_or_else(|| ApiError::unknown_group(&group_id))?;
+            let shown = Shown {
+                parts: Parts::default(),
+                ..shown(call)
+            };
+            Ok(ok(&show(shared, &state, group, shown)))
         }
         group => Ok(ok(&show(
             shared,

@@ -19,9 +19,10 @@ pub(super) async fn route(shared: &Shared, call: &Call) -> Outcome {
             shared.bus.abdicate(&shared.identity.mesos.to_string());
             match shared.submit(Command::Abdicate).await? {
                 Answer::Done => Ok(ok(&json!({ "message": "Leadership abdicated" }))),
-                Answer::Deployment { .. } | Answer::Killed(_) | Answer::Registered(_) => {
-                    Err(unexpected())
-                }
+                Answer::Deployment { .. }
+                | Answer::Steps(_)
+                | Answer::Killed(_)
+                | Answer::Registered(_) => Err(unexpected()),
             }
         }
         _ => Err(ApiError::wrong_method()),
