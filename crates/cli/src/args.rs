@@ -23,8 +23,8 @@ use crate::verbs::{ClientVerb, Verb as ClientVerbs};
 
 pub use self::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 pub(crate) use self::dcos::{
-    AppVerb, DcosArgs, DcosVerb, DeploymentVerb, MarathonTaskVerb, MarathonVerb, PackageVerb,
-    TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
+    AppVerb, DcosArgs, DcosVerb, DeploymentVerb, GroupVerb, MarathonTaskVerb, MarathonVerb,
+    PackageVerb, TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
 };
 use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};

@@ -8,6 +8,7 @@
 
 mod app;
 mod deployment;
+mod group;
 mod log;
 mod marathon_task;
 mod node;
@@ -84,6 +85,7 @@ async fn carry_out(verb: DcosVerb, context: &Context<'_>) -> Result<ExitStatus, 
         }
         DcosVerb::Marathon(MarathonVerb::App(verb)) => app::run(verb, context).await,
         DcosVerb::Marathon(MarathonVerb::Deployment(verb)) => deployment::run(verb, context).await,
+        DcosVerb::Marathon(MarathonVerb::Group(verb)) => group::run(verb, context).await,
         DcosVerb::Marathon(MarathonVerb::Task(verb)) => marathon_task::run(verb, context).await,
         DcosVerb::Task(args) => task::run(args, context).await,
         DcosVerb::Node { json } => node::run(json, context).await,
@@ -124,6 +126,15 @@ impl Context<'_> {
             .or_else(|| answer["deployments"][0]["id"].as_str());
         id.map(str::to_owned)
             .ok_or_else(|| Failure::stated("The answer names no deployment: is this a Marathon?"))
+    }
+}
+
+/// A path with `force`, if that is asked for.
+fn forced(path: String, force: bool) -> String {
+    if force {
+        format!("{path}?force=true")
+    } else {
+        path
     }
 }
 

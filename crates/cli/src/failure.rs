@@ -137,7 +137,9 @@ impl Failure {
             let path = path.split_once('/').map_or("", |(_, path)| path);
             let resource = ["app", "group"]
                 .into_iter()
-                .find(|word| path.contains(word));
+                .filter_map(|word| path.find(word).map(|at| (at, word)))
+                .min()
+                .map(|(_, word)| word);
             return Self::Blocked {
                 resource: resource.unwrap_or("resource"),
             };

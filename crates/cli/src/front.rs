@@ -248,8 +248,17 @@ fn origin(text: &str) -> Result<String, Failure> {
 
 /// The path of an app as typed, `zdd/base` or `/zdd/base`: `v2/apps/zdd/base`.
 pub(crate) fn app_path(app_id: &str) -> String {
-    let mut path = "v2/apps".to_owned();
-    for segment in AppId::absolute(app_id).segments() {
+    path_below("v2/apps", app_id)
+}
+
+/// The path of a group as typed; `v2/groups` for `/`.
+pub(crate) fn group_path(group_id: &str) -> String {
+    path_below("v2/groups", group_id)
+}
+
+fn path_below(resource: &str, id: &str) -> String {
+    let mut path = resource.to_owned();
+    for segment in AppId::absolute(id).segments() {
         path.push('/');
         path.push_str(&path_segment(segment));
     }

@@ -69,6 +69,9 @@ pub(crate) enum MarathonVerb {
     /// Applications
     #[command(subcommand, after_help = examples::MARATHON_APP)]
     App(AppVerb),
+    /// Groups of applications
+    #[command(subcommand, after_help = examples::MARATHON_GROUP)]
+    Group(GroupVerb),
     /// Deployments that run
     #[command(subcommand, after_help = examples::DEPLOYMENT)]
     Deployment(DeploymentVerb),
@@ -174,6 +177,61 @@ pub(crate) enum VersionVerb {
         max_count: Option<usize>,
         /// The application's id
         app_id: String,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum GroupVerb {
+    /// Add a group
+    #[command(after_help = examples::GROUP_ADD)]
+    Add {
+        /// File or http:// address of the definition; stdin if absent
+        group_resource: Option<String>,
+    },
+    /// List the groups with the number of applications in each
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a group
+    Show {
+        /// The group's id
+        group_id: String,
+        /// A version: a time
+        #[arg(long)]
+        group_version: Option<String>,
+    },
+    /// Remove a group and every application in it
+    Remove {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        /// The group's id
+        group_id: String,
+    },
+    /// Multiply the instances of every application in a group
+    Scale {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        /// The group's id
+        group_id: String,
+        /// By how much; results are rounded up
+        #[arg(allow_negative_numbers = true)]
+        scale_factor: String,
+    },
+    /// Update a group
+    #[command(after_help = examples::GROUP_UPDATE)]
+    Update {
+        /// Do it even though a deployment runs
+        #[arg(long)]
+        force: bool,
+        /// The group's id
+        group_id: String,
+        /// New values, KEY=VALUE; a JSON object on stdin if absent
+        #[arg(value_name = "KEY=VALUE")]
+        properties: Vec<String>,
     },
 }
 

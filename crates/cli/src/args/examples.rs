@@ -110,6 +110,24 @@ Examples:
   dcos marathon app kill /zdd/base
   dcos marathon app kill /zdd/base --host 127.0.0.11 --scale";
 
+pub(super) const MARATHON_GROUP: &str = "\
+Examples:
+  dcos marathon group list
+  dcos marathon group scale /zdd 2
+  dcos marathon group remove /zdd";
+
+pub(super) const GROUP_ADD: &str = "\
+Examples:
+  dcos marathon group add shop.json
+  echo '{\"id\": \"/shop\", \"apps\": [{\"id\": \"db\", \"cmd\": \"sleep 1000\"}]}' | dcos marathon group add";
+
+pub(super) const GROUP_UPDATE: &str = "\
+Listed apps and groups take the place of the present ones; those that are not listed are removed.
+
+Examples:
+  dcos marathon group update /shop < shop.json
+  dcos marathon group update /shop dependencies='[\"/db\"]'";
+
 pub(super) const DEPLOYMENT: &str = "\
 Examples:
   dcos marathon deployment list

@@ -8,7 +8,7 @@ use serde_json::{Number, Value, json};
 use zddcluster_model::AppId;
 
 use super::deployment::{Deployment, action_word};
-use super::{Context, package, property};
+use super::{Context, forced, package, property};
 use crate::args::{AppVerb, VersionVerb};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -379,12 +379,4 @@ async fn kill(
 
 fn instances_of(app: &Value) -> i64 {
     app["instances"].as_i64().unwrap_or(0)
-}
-
-fn forced(path: String, force: bool) -> String {
-    if force {
-        format!("{path}?force=true")
-    } else {
-        path
-    }
 }

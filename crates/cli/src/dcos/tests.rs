@@ -22,6 +22,8 @@ const AGENT: &str = "145f052d-8bcb-457f-b1e6-b1b4e2cdf787-S1";
 /// The fake agent's answers are no longer than this, so that a file takes several.
 const CHUNK: usize = 64;
 
+mod groups;
+
 /// What the server knows and has seen.
 #[derive(Default)]
 struct Known {
