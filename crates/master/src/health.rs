@@ -25,7 +25,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use zddcluster_engine::state::Task;
 use zddcluster_engine::{CheckOrder, CheckVerdict, Input};
-use zddcluster_model::app::{HealthCheck, HealthProtocol, ReadinessCheck};
+use zddcluster_model::app::{HealthCheck, HealthProtocol, PortMapping, ReadinessCheck};
 use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
 use zddcluster_runtime::{Error, OnFailure};
 
@@ -286,12 +286,19 @@ fn endpoint<'a>(
         return Some((host, port));
     }
     let i = usize::try_from(port_index.unwrap_or(0)).ok()?;
-    if let Some(ip_address) = &app.ip_address {
-        return Some((own, ip_address.discovery.ports.get(i)?.number));
-    }
-    match app.port_mappings().and_then(|mappings| mappings.get(i)) {
-        Some(mapping) if mapping.host_port.is_none() => Some((own, mapping.container_port)),
-        Some(_) | None => Some((host, *task.ports.get(i)?)),
+    match (app.port_mappings(), &app.ip_address) {
+        (Some(mappings), _) => {
+            let mapping = mappings.get(i)?;
+            if mapping.host_port.is_none() {
+                return Some((own, mapping.container_port));
+            }
+            // A task holds host ports of those mappings only that ask for one.
+            let is_held = |mapping: &&PortMapping| mapping.host_port.is_some();
+            let held = mappings[..i].iter().filter(is_held).count();
+            Some((&task.host, *task.ports.get(held)?))
+        }
+        (None, Some(address)) => Some((own, address.discovery.ports.get(i)?.number)),
+        (None, None) => Some((host, *task.ports.get(i)?)),
     }
 }
 
@@ -358,3 +365,6 @@ async fn check_readiness(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod answers;
 mod apps;
 mod artifacts;
+mod asking;
 mod callbacks;
 mod checks;
 mod cluster;

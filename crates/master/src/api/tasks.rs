@@ -161,15 +161,23 @@ fn list_app(out: &mut String, app: &App, running: &[&Arc<Task>]) -> std::fmt::Re
 
 /// Where port `i` of a task is reached: at its own address if it has no host port, else at its host.
 fn endpoint<'a>(app: &App, task: &'a Task, i: usize) -> (&'a str, u16) {
-    let container_port = app
-        .port_mappings()
-        .and_then(|mappings| mappings.get(i))
+    let mappings = app.port_mappings().unwrap_or_default();
+    let container_port = mappings
+        .get(i)
         .filter(|mapping| mapping.host_port.is_none() && is_user_network(app))
         .map(|mapping| mapping.container_port);
+    // A task holds host ports of those mappings only that ask for one.
+    let without = mappings.iter().take(i);
+    let without = without
+        .filter(|mapping| mapping.host_port.is_none())
+        .count();
     match (container_port, task.ip_addresses.first()) {
         (Some(port), Some(address)) => (&address.ip_address, port),
         (Some(port), None) => (&task.host, port),
-        (None, _) => (&task.host, task.ports.get(i).copied().unwrap_or_default()),
+        (None, _) => (
+            &task.host,
+            task.ports.get(i - without).copied().unwrap_or_default(),
+        ),
     }
 }
 

@@ -104,14 +104,16 @@ async fn the_text_listing() {
         .deploy(r#"{"id": "/ip", "cmd": "x", "ipAddress": {}}"#)
         .await;
     let user = r#"{"id": "/user", "cpus": 0.1, "container": {"docker": {"image": "i", "network": "USER",
-        "portMappings": [{"containerPort": 80}]}}, "ipAddress": {"networkName": "n"}}"#;
+        "portMappings": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 0}]}}, "ipAddress": {"networkName": "n"}}"#;
     cluster.deploy(user).await;
     let tasks = cluster.get("/v2/apps/a/tasks").await.body["tasks"].clone();
     let (first, second) = (&tasks[0]["ports"][0], &tasks[0]["ports"][1]);
     // contract: tasks-text-ports, tasks-text-no-ports, tasks-text-ip, http-json, trap-15
     let a = format!("a\t10000\t127.0.0.11:{first}\t\na\t9999\t127.0.0.11:{second}\t\n");
     let batch = "zdd_batch\t \t127.0.0.11 127.0.0.11 \n";
-    let user = "user\t10001\t127.0.0.11:80\t\n";
+    let tasks = cluster.get("/v2/apps/user/tasks").await.body["tasks"].clone();
+    let held = &tasks[0]["ports"][0];
+    let user = format!("user\t10001\t127.0.0.11:80\t\nuser\t10002\t127.0.0.11:{held}\t\n");
     assert_eq!(
         text(&cluster, "/v2/tasks").await,
         format!("{a}{user}{batch}")
