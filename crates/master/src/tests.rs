@@ -10,6 +10,7 @@ mod cluster;
 mod deployments;
 mod errors;
 mod events;
+mod fuzz;
 mod explain;
 mod groups;
 mod links;
