@@ -18,10 +18,6 @@ use zddcluster_model::{App, AppId, Group, Timestamp};
 const CASES: u32 = 5_000;
 
 fn config() -> ProptestConfig {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the number of cases is asked for from outside"
-    )]
     let cases = std::env::var("ZDD_FUZZ_CASES").ok();
     let cases = cases.and_then(|n| n.parse().ok()).unwrap_or(CASES);
     ProptestConfig::with_cases(cases)

@@ -259,6 +259,27 @@ mod tests {
     }
 
     #[test]
+    fn agents_offer_the_ports_of_dcos_nodes() {
+        // contract: agent-ranges
+        let plan = plan(1, 1);
+        let ports = |is_public: bool| {
+            let mut agents = plan.agents.iter();
+            let agent = agents.find(|agent| agent.is_public == is_public).unwrap();
+            agent.resources.ports.clone()
+        };
+        assert_eq!(ports(true), [(1, 21), (23, 5050), (5052, 32_000)]);
+        let private = [
+            (1025, 2180),
+            (2182, 3887),
+            (3889, 5049),
+            (5052, 8079),
+            (8082, 8180),
+            (8182, 32_000),
+        ];
+        assert_eq!(ports(false), private);
+    }
+
+    #[test]
     fn slices_are_disjoint_and_inside() {
         for (n_public, n_private) in [(0, 1), (1, 2), (9, 3), (9, 4), (0, 13), (9, 244)] {
             let mut slices: Vec<(u16, u16)> = plan(n_public, n_private)

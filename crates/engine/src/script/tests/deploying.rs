@@ -344,3 +344,33 @@ fn unknown_dependencies_hold_nothing_up() {
     script.deploy(app(json!({"dependencies": ["/nowhere"]})));
     assert_eq!(script.show("/a"), "4 new RUNNING");
 }
+
+#[test]
+fn so_many_apps_and_no_more() {
+    // contract: other-most-apps
+    let mut script = Script::new();
+    script.config.max_apps = Some(1);
+    script.restart_master();
+    let apps = vec![
+        read(&app(json!({"id": "/a"}))),
+        read(&app(json!({"id": "/b"}))),
+    ];
+    let list = Command::UpdateApps {
+        updates: apps,
+        force: false,
+    };
+    let text = "This Marathon instance may only handle up to 1 Apps!\n(Override with command line option --max_apps)";
+    let refused = script.command(list);
+    let Err(Refusal::Invalid(faults)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        (faults[0].path.as_str(), &faults[0].errors[..]),
+        ("/", &[text.to_owned()][..])
+    );
+    script.deploy(app(json!({"id": "/a"})));
+    let refused = script.post(app(json!({"id": "/b"})));
+    assert!(matches!(refused, Err(Refusal::Invalid(_))));
+    // What is there may change.
+    script.put("/a", json!({"instances": 1}), false).unwrap();
+}
