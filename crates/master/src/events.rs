@@ -20,9 +20,10 @@
 
 mod feed;
 mod frame;
+mod readers;
 mod ring;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,8 +34,9 @@ use zddcluster_model::Timestamp;
 use zddcluster_model::event::{Event, EventKind};
 use zddcluster_runtime::Hangup;
 
-use self::feed::{Sender, feed};
+use self::feed::feed;
 use self::frame::{Frame, Text};
+use self::readers::{Inner, Stream, Streams, Taste};
 use self::ring::Ring;
 use crate::clock::Clock;
 
@@ -57,7 +59,7 @@ const IDS_A_MILLI: u64 = 4096;
 const LOST: &str = "zdd_events_lost";
 
 /// With the trees of plans, or without (`plan-format=light`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     #[default]
     Full,
@@ -83,12 +85,6 @@ pub(crate) struct Wanted {
     pub(crate) ids: Option<Begin>,
     /// The reader's address, for attached and detached events.
     pub(crate) remote_address: String,
-}
-
-impl Wanted {
-    fn is_for(&self, name: &str) -> bool {
-        self.event_types.is_empty() || self.event_types.iter().any(|wanted| wanted == name)
-    }
 }
 
 /// There are as many streams as there may be.
@@ -135,29 +131,6 @@ enum Notice {
     Close,
 }
 
-#[derive(Debug)]
-struct Inner {
-    last_stream: u64,
-    /// Id of the last event.
-    last_id: u64,
-    /// Time of the last event; later ones are not earlier.
-    last_time: Timestamp,
-    streams: BTreeMap<u64, Stream>,
-    observers: Vec<mpsc::Sender<Event>>,
-    full: Option<Ring>,
-    light: Option<Ring>,
-    published: u64,
-    rendered: u64,
-    cut_off: u64,
-}
-
-#[derive(Debug)]
-struct Stream {
-    wanted: Wanted,
-    sender: Sender,
-    hangup: Option<Hangup>,
-}
-
 impl Bus {
     pub(crate) fn new(clock: Clock) -> Self {
         let (inbox, notices) = mpsc::channel(INBOX);
@@ -173,7 +146,7 @@ impl Bus {
                 last_stream: 0,
                 last_id: millis * IDS_A_MILLI,
                 last_time: now,
-                streams: BTreeMap::new(),
+                streams: Streams::default(),
                 observers: Vec::new(),
                 full: None,
                 light: None,
@@ -226,7 +199,7 @@ impl Bus {
                     self.notify(EventKind::EventStreamDetached { remote_address }, None);
                 }
             }
-            Notice::Close => inner.streams.clear(),
+            Notice::Close => inner.close(),
         }
     }
 
@@ -245,9 +218,10 @@ impl Bus {
         }
         inner.last_time = inner.last_time.max(self.clock.now());
         let timestamp = inner.last_time;
+        let taste = Taste::of(&wanted);
         let (lost, missed) = match &wanted.ids {
             None | Some(Begin::Now) => (None, VecDeque::new()),
-            Some(Begin::After(last)) => inner.missed(last, &wanted),
+            Some(Begin::After(last)) => inner.missed(last, &taste),
         };
         // The id after which this stream goes on, so that its reader knows one from the first event on.
         let id = match &wanted.ids {
@@ -266,17 +240,19 @@ impl Bus {
             });
             first.push_back(Text::new(id, LOST, &json.to_string()).bytes(true));
         }
-        let remote_address = wanted.remote_address.clone();
+        let remote_address = wanted.remote_address;
         let attached = Event {
             timestamp,
-            kind: EventKind::EventStreamAttached { remote_address },
+            kind: EventKind::EventStreamAttached {
+                remote_address: remote_address.clone(),
+            },
         };
-        first.extend(Frame::new(id, &attached).bytes_for(&wanted));
+        first.extend(Frame::new(id, &attached).bytes_for(&taste));
         first.extend(missed);
-        if wanted.ids.is_some() {
+        if taste.with_ids {
             let last_id = inner.last_id;
             inner
-                .ring(wanted.form)
+                .ring(taste.form)
                 .get_or_insert_with(|| Ring::new(last_id))
                 .enter();
         }
@@ -284,11 +260,11 @@ impl Bus {
         let id = inner.last_stream;
         let (sender, feed) = feed(id, first);
         let stream = Stream {
-            wanted,
+            remote_address,
             sender,
             hangup,
         };
-        inner.streams.insert(id, stream);
+        inner.streams.insert(id, taste, stream);
         drop(inner);
         self.notify(attached.kind, Some(id));
         Ok(feed)
@@ -297,8 +273,7 @@ impl Bus {
     /// Removes a stream and tells the others; nothing happens if it was cut off before.
     pub(crate) fn detach(&self, id: u64) {
         let removed = self.lock().remove(id);
-        if let Some(Stream { wanted, .. }) = removed {
-            let remote_address = wanted.remote_address;
+        if let Some(Stream { remote_address, .. }) = removed {
             self.notify(EventKind::EventStreamDetached { remote_address }, None);
         }
     }
@@ -384,106 +359,6 @@ impl Bus {
         for notice in waiting {
             self.take(notice);
         }
-    }
-}
-
-impl Inner {
-    const fn ring(&mut self, form: Form) -> &mut Option<Ring> {
-        match form {
-            Form::Full => &mut self.full,
-            Form::Light => &mut self.light,
-        }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Stream> {
-        let stream = self.streams.remove(&id)?;
-        if stream.wanted.ids.is_some()
-            && let Some(ring) = self.ring(stream.wanted.form)
-        {
-            ring.leave();
-        }
-        Some(stream)
-    }
-
-    /// Hands an event to everybody who wants it; the addresses of streams that were cut off come back.
-    fn distribute(&mut self, mut event: Event, except: Option<u64>) -> Vec<String> {
-        self.last_time = self.last_time.max(event.timestamp);
-        event.timestamp = self.last_time;
-        self.last_id += 1;
-        self.published += 1;
-        let frame = Frame::new(self.last_id, &event);
-        for form in [Form::Full, Form::Light] {
-            let ring = self.ring(form);
-            if ring.as_ref().is_some_and(Ring::is_forsaken) {
-                *ring = None;
-            }
-            if let Some(ring) = ring {
-                ring.push(&frame, frame.text(form));
-            }
-        }
-        let mut too_slow = Vec::new();
-        for (id, stream) in &self.streams {
-            if except != Some(*id)
-                && let Some(bytes) = frame.bytes_for(&stream.wanted)
-                && !stream.sender.send(bytes)
-            {
-                too_slow.push(*id);
-            }
-        }
-        self.rendered += frame.n_rendered();
-        let cut_off: Vec<String> = too_slow.into_iter().filter_map(|id| self.cut(id)).collect();
-        // The last of them gets the event itself.
-        if !self.observers.is_empty() {
-            self.observers
-                .retain(|observer| observer.try_send(event.clone()).is_ok());
-        }
-        cut_off
-    }
-
-    /// Ends a stream whose reader does not keep up; its address comes back.
-    fn cut(&mut self, id: u64) -> Option<String> {
-        let Stream { wanted, hangup, .. } = self.remove(id)?;
-        if let Some(hangup) = hangup {
-            hangup.hang_up();
-        }
-        self.cut_off += 1;
-        let remote_address = wanted.remote_address;
-        tracing::warn!(%remote_address, "event stream ended: its reader is gone or too slow");
-        Some(remote_address)
-    }
-
-    /// Events were lost before they reached anybody: nobody must believe to have seen everything.
-    fn lose(&mut self) {
-        let n_streams = self.streams.len();
-        tracing::warn!(n_streams, "the event bus is overrun; all event streams end");
-        let ids: Vec<u64> = self.streams.keys().copied().collect();
-        for id in ids {
-            self.cut(id);
-        }
-        self.observers.clear();
-        // Who knows the last id has missed something, too.
-        self.last_id += 1;
-        self.full = None;
-        self.light = None;
-    }
-
-    /// What a reader missed that knows the events up to `last`; if that is not known, why.
-    fn missed(
-        &mut self,
-        last: &str,
-        wanted: &Wanted,
-    ) -> (Option<&'static str>, VecDeque<bytes::Bytes>) {
-        let newest = self.last_id;
-        let why = match (last.trim().parse::<u64>(), self.ring(wanted.form)) {
-            (Err(_), _) => "the id is not a number",
-            (Ok(last), _) if last > newest => "no such event has been published",
-            (Ok(last), Some(ring)) if last >= ring.after() => {
-                return (None, ring.since(last, wanted));
-            }
-            (Ok(last), None) if last == newest => return (None, VecDeque::new()),
-            (Ok(_), _) => "the events after it are not kept any more",
-        };
-        (Some(why), VecDeque::new())
     }
 }
 

@@ -8,7 +8,8 @@ use zddcluster_model::deployment::Plan;
 use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::{AppId, Group};
 
-use super::{Form, Wanted};
+use super::Form;
+use super::readers::Taste;
 
 /// An event that is rendered when the first reader wants it, and then never again.
 pub(super) struct Frame<'a> {
@@ -90,11 +91,11 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// What goes to a stream; `None` if it does not want the event.
-    pub(super) fn bytes_for(&self, wanted: &Wanted) -> Option<Bytes> {
-        wanted
+    /// What goes to streams of a taste; `None` if they do not want the event.
+    pub(super) fn bytes_for(&self, taste: &Taste) -> Option<Bytes> {
+        taste
             .is_for(self.name())
-            .then(|| self.text(wanted.form).bytes(wanted.ids.is_some()))
+            .then(|| self.text(taste.form).bytes(taste.with_ids))
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Wanted;
 use super::frame::{Frame, Text};
+use super::readers::Taste;
 
 /// Most events kept. A rolling restart of a hundred instances makes some seven hundred.
 pub(super) const EVENTS: usize = 4096;
@@ -90,11 +90,11 @@ impl Ring {
     }
 
     /// What a reader missed after the event `last`.
-    pub(super) fn since(&self, last: u64, wanted: &Wanted) -> VecDeque<Bytes> {
+    pub(super) fn since(&self, last: u64, taste: &Taste) -> VecDeque<Bytes> {
         let first = self.kept.partition_point(|kept| kept.id <= last);
         self.kept
             .range(first..)
-            .filter(|kept| wanted.is_for(kept.name))
+            .filter(|kept| taste.is_for(kept.name))
             .map(|kept| kept.text.bytes(true))
             .collect()
     }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use zddcluster_client::Lines;
+use zddcluster_model::event::EventKind;
 
 use super::cluster::{Cluster, PATIENCE};
 use crate::admin;
@@ -141,4 +142,94 @@ async fn streams_choose_types_and_light_plans() {
     );
     cluster.stop().await;
     assert!(matches!(lines.next(PATIENCE).await, Ok(None | Some(_))));
+}
+
+/// The next event of a stream with ids: its id, type and data.
+async fn next_with_id(lines: &mut Lines) -> (String, String, Value) {
+    loop {
+        let line = lines.next(PATIENCE).await.unwrap().unwrap();
+        let Some(id) = line.strip_prefix("id: ") else {
+            assert_eq!(line, "");
+            continue;
+        };
+        let (name, data) = next(lines).await;
+        return (id.to_owned(), name, data);
+    }
+}
+
+fn resumed(cluster: &Cluster, uri: &str, id: &str) -> Request<Bytes> {
+    let mut request = request(&cluster.url(uri));
+    let headers = request.headers_mut();
+    headers.insert("last-event-id", id.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_reader_comes_back_and_goes_on() {
+    let cluster = Cluster::with_agent().await;
+    let uri = "/v2/events?event_type=deployment_success&event_type=event_stream_attached";
+    let first = request(&cluster.url(&format!("{uri}&ids=true")));
+    let mut lines = cluster.lines(first).await;
+    let (id, name, _) = next_with_id(&mut lines).await;
+    assert_eq!(name, "event_stream_attached");
+    drop(lines);
+    cluster.deploy(r#"{"id": "/a", "cmd": "true"}"#).await;
+    let mut lines = cluster.lines(resumed(&cluster, uri, &id)).await;
+    let (same, name, _) = next_with_id(&mut lines).await;
+    assert_eq!((&same, &*name), (&id, "event_stream_attached"));
+    let (id, name, data) = loop {
+        let event = next_with_id(&mut lines).await;
+        if event.1 != "event_stream_attached" {
+            break event;
+        }
+    };
+    assert_eq!(name, "deployment_success");
+    assert!(data["plan"]["steps"].is_array());
+    cluster.stop().await;
+
+    // The memory ends with the master; ids go on growing.
+    let again = Cluster::start_on(cluster.store.clone()).await;
+    let mut lines = again.lines(resumed(&again, uri, &id)).await;
+    let (newer, name, data) = next_with_id(&mut lines).await;
+    assert_eq!(
+        (&*name, &data["lastEventId"]),
+        ("zdd_events_lost", &json!(id))
+    );
+    assert!(newer.parse::<u64>().unwrap() > id.parse().unwrap());
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_stuck_reader_is_cut_and_the_api_goes_on() {
+    // contract: stream-slow-reader
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let cluster = Cluster::start().await;
+    let front = cluster.handle.front();
+    let mut stuck = tokio::net::TcpStream::connect(front).await.unwrap();
+    let head =
+        format!("GET /v2/events HTTP/1.1\r\nHost: {front}\r\nAccept: text/event-stream\r\n\r\n");
+    stuck.write_all(head.as_bytes()).await.unwrap();
+    stuck.read_u8().await.unwrap();
+    let bus = &cluster.handle.shared.bus;
+    let large = EventKind::AppTerminated {
+        app_id: zddcluster_model::AppId::absolute(&"a".repeat(1 << 20)),
+    };
+    // More than the queue and any socket hold.
+    let mut n_told = 0;
+    while bus.counts().cut_off == 0 {
+        assert!(n_told < 200, "{:?}", bus.counts());
+        bus.tell(large.clone());
+        n_told += 1;
+        assert_eq!(cluster.get("/v2/apps").await.status, StatusCode::OK);
+    }
+    let read = async {
+        let mut rest = vec![0; 1 << 16];
+        while stuck.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("its connection is closed");
+    assert_eq!(bus.counts().streams, 0);
+    cluster.stop().await;
 }

@@ -6,8 +6,9 @@ use super::cluster::Cluster;
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {
-    // contract: error-503-unavailable
+    // contract: error-503-unavailable, event-scheduler_disconnected_event
     let cluster = Cluster::with_agent().await;
+    let mut events = cluster.handle.shared.bus.observe();
     cluster
         .deploy(r#"{"id": "/a", "cmd": "true", "instances": 2}"#)
         .await;
@@ -50,6 +51,16 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
         cluster.get("/v2/apps/a").await.body["app"]["tasksRunning"],
         3
     );
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let told: Vec<&str> = told
+        .map(|event| event.name())
+        .filter(|name| name.starts_with("scheduler_"))
+        .collect();
+    let expected = [
+        "scheduler_disconnected_event",
+        "scheduler_reregistered_event",
+    ];
+    assert_eq!(told, expected);
     cluster.stop().await;
 
     let again = Cluster::start_on(cluster.store.clone()).await;
