@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zddcluster_model::{AppId, Timestamp};
 
-use crate::state::{Delay, QueueEntry, Task};
+use crate::state::{Delay, QueueEntry, Task, versions_of};
 use crate::turn::Turn;
 
 /// Time between two sweeps of run-out delays, milliseconds.
@@ -47,9 +47,8 @@ impl Turn<'_> {
         let keys: Vec<_> = self
             .state
             .backoff
-            .keys()
-            .filter(|(id, _)| id == app_id)
-            .cloned()
+            .range(versions_of(app_id))
+            .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
             self.state.backoff.remove_mut(&key);

@@ -1,7 +1,7 @@
 //! Running deployments: steps, actions, and what each waits for.
 //!
-//! Level-triggered: [`Turn::advance`] looks at the tasks as they are and does what may be done; it is called again whenever a
-//! task of an affected app changed. So a resumed, a forced and an undisturbed deployment take the same way.
+//! Level-triggered: [`Turn::advance`] looks at the tasks as they are and does what may be done. Whenever a task changes, the
+//! action on its app is looked at again, and no other. So a resumed, a forced and an undisturbed deployment take the same way.
 //!
 //! ```text
 //!   begin_step ──▶ deployment_info, checks ──▶ advance* ──all actions done──▶ step_success ──▶ begin_step │ finish
@@ -19,12 +19,13 @@ use zddcluster_model::event::EventKind;
 use zddcluster_model::task::{ReadinessResponse, ReadinessResult};
 use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState};
 
+use crate::actions::{Actions, DownloadState, Progress, RunningAction};
 use crate::effect::{CheckOrder, DownloadOrder, Effect};
 use crate::kill::KillReason;
 use crate::persist;
 use crate::rollout::{Bounds, Rollout, View};
 use crate::scale::{Scaling, replacement_order, victims};
-use crate::state::{Deployment, DownloadState, Progress, RunningAction, Task};
+use crate::state::{Deployment, Task};
 use crate::turn::Turn;
 
 impl Turn<'_> {
@@ -35,24 +36,10 @@ impl Turn<'_> {
         };
         let plan = Arc::clone(&deployment.plan);
         let step = plan.steps[deployment.step_idx].clone();
-        let actions = step
-            .actions
-            .iter()
-            .map(|action| RunningAction {
-                action: action.clone(),
-                is_done: false,
-                waits_for: String::new(),
-                readiness: Vec::new(),
-                progress: Progress::default(),
-            })
-            .collect();
-        self.state.deployments.insert_mut(
-            id.clone(),
-            Arc::new(Deployment {
-                actions,
-                ..deployment
-            }),
-        );
+        self.put_deployment(Deployment {
+            actions: Actions::of(&step),
+            ..deployment
+        });
         self.publish(EventKind::DeploymentInfo {
             plan: Arc::clone(&plan),
             current_step: step.clone(),
@@ -67,70 +54,81 @@ impl Turn<'_> {
 
     /// Does what a deployment may do now, and goes on to further steps as long as they are done.
     pub(crate) fn advance(&mut self, id: &DeploymentId) {
-        loop {
-            let Some(deployment) = self.state.deployments.get(id).map(|d| (**d).clone()) else {
-                return;
-            };
-            let plan = Arc::clone(&deployment.plan);
-            let mut actions = deployment.actions.clone();
-            for running in &mut actions {
-                if running.is_done {
-                    continue;
-                }
-                let app_id = running.action.app.clone();
-                let no_one = BTreeSet::new();
-                let sentenced = deployment.sentenced.get(&app_id).unwrap_or(&no_one);
-                let target = plan.target.app(&app_id);
-                match (running.action.action, target) {
-                    (ActionKind::ScaleApplication, Some(app)) => {
-                        self.scale(app, running, sentenced);
-                    }
-                    (ActionKind::RestartApplication, Some(app)) => self.restart(app, running),
-                    (ActionKind::StopApplication, _) => self.stop(&app_id, running),
-                    (ActionKind::ResolveArtifacts, _) => self.download(&deployment, running),
-                    (ActionKind::StartApplication, _) | (_, None) => running.is_done = true,
-                }
-                if running.is_done {
-                    running.waits_for.clear();
-                }
-            }
-            let is_step_done = actions.iter().all(|running| running.is_done);
-            let deployment = Deployment {
-                actions,
-                ..deployment
-            };
-            let step_idx = deployment.step_idx;
-            self.state
-                .deployments
-                .insert_mut(id.clone(), Arc::new(deployment.clone()));
-            if !is_step_done {
+        let open = |deployment: &Arc<Deployment>| deployment.actions.open().cloned().collect();
+        while let Some(apps) = self.state.deployments.get(id).map(open) {
+            if !self.advance_apps(id, apps) {
                 return;
             }
-            self.stop_asking(&deployment);
-            self.publish(EventKind::DeploymentStepSuccess {
-                plan: Arc::clone(&plan),
-                current_step: plan.steps[step_idx].clone(),
-            });
-            if step_idx + 1 == plan.steps.len() {
-                self.publish(EventKind::DeploymentSuccess {
-                    id: id.clone(),
-                    plan: Arc::clone(&plan),
-                });
-                self.forget_deployment(id);
-                for app_id in plan.affected_apps() {
-                    self.unbalance(&app_id);
-                }
-                return;
-            }
-            let next = Deployment {
-                step_idx: step_idx + 1,
-                ..deployment
-            };
-            self.state
-                .deployments
-                .insert_mut(id.clone(), Arc::new(next));
-            self.begin_step(id);
         }
+    }
+
+    /// Does what a deployment may do now for these apps, something of which has changed; the others wait for what they did.
+    pub(crate) fn advance_touched(&mut self, id: &DeploymentId, touched: Vec<AppId>) {
+        if self.advance_apps(id, touched) {
+            self.advance(id);
+        }
+    }
+
+    /// True if that was the end of a step and another one has begun.
+    fn advance_apps(&mut self, id: &DeploymentId, apps: Vec<AppId>) -> bool {
+        let Some(mut deployment) = self.state.deployments.get(id).map(|d| (**d).clone()) else {
+            return false;
+        };
+        let plan = Arc::clone(&deployment.plan);
+        for app_id in apps {
+            let running = deployment.actions.get(&app_id);
+            let Some(mut running) = running.filter(|running| !running.is_done).cloned() else {
+                continue;
+            };
+            let no_one = BTreeSet::new();
+            let sentenced = deployment.sentenced.get(&app_id).unwrap_or(&no_one);
+            match (running.action.action, plan.target.app(&app_id)) {
+                (ActionKind::ScaleApplication, Some(app)) => {
+                    self.scale(app, &mut running, sentenced);
+                }
+                (ActionKind::RestartApplication, Some(app)) => self.restart(app, &mut running),
+                (ActionKind::StopApplication, _) => self.stop(&app_id, &mut running),
+                (ActionKind::ResolveArtifacts, _) => self.download(&deployment, &mut running),
+                (ActionKind::StartApplication, _) | (_, None) => running.is_done = true,
+            }
+            if running.is_done {
+                running.waits_for.clear();
+            }
+            deployment.actions.put(running);
+        }
+        self.put_deployment(deployment.clone());
+        if !deployment.actions.are_done() {
+            return false;
+        }
+        self.stop_asking(&deployment);
+        let step_idx = deployment.step_idx;
+        self.publish(EventKind::DeploymentStepSuccess {
+            plan: Arc::clone(&plan),
+            current_step: plan.steps[step_idx].clone(),
+        });
+        if step_idx + 1 == plan.steps.len() {
+            self.publish(EventKind::DeploymentSuccess {
+                id: id.clone(),
+                plan: Arc::clone(&plan),
+            });
+            self.forget_deployment(id);
+            for app_id in plan.affected_apps() {
+                self.unbalance(&app_id);
+            }
+            return false;
+        }
+        self.put_deployment(Deployment {
+            step_idx: step_idx + 1,
+            ..deployment
+        });
+        self.begin_step(id);
+        true
+    }
+
+    /// Sets how far a deployment is.
+    fn put_deployment(&mut self, deployment: Deployment) {
+        let id = deployment.plan.id.clone();
+        self.state.deployments.insert_mut(id, Arc::new(deployment));
     }
 
     /// Says that the current step of a deployment fails: another one is forced over it.
@@ -161,14 +159,11 @@ impl Turn<'_> {
     }
 
     fn forget_deployment(&mut self, id: &DeploymentId) {
-        if let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) {
-            self.state.deployments.remove_mut(id);
-            for app_id in deployment.plan.affected_apps() {
-                self.touch(&app_id);
-                // Kept until now for a rollback.
-                if self.state.root.app(&app_id).is_none() {
-                    self.forget_versions(&app_id);
-                }
+        for app_id in self.state.remove_deployment(id) {
+            self.touch(&app_id);
+            // Kept until now for a rollback.
+            if self.state.root.app(&app_id).is_none() {
+                self.forget_versions(&app_id);
             }
         }
         self.persist(persist::remove_deployment(id));
@@ -192,14 +187,11 @@ impl Turn<'_> {
             self.state.deployments.values().map(Arc::clone).collect();
         for deployment in running {
             self.stop_asking(&deployment);
-            let anew = Deployment {
+            self.put_deployment(Deployment {
                 step_idx: 0,
-                actions: Vec::new(),
+                actions: Actions::default(),
                 ..(*deployment).clone()
-            };
-            self.state
-                .deployments
-                .insert_mut(deployment.plan.id.clone(), Arc::new(anew));
+            });
         }
         self.resume_deployments();
     }
@@ -240,10 +232,12 @@ impl Turn<'_> {
             return;
         };
         let mut deployment = (**deployment).clone();
-        let running = deployment.actions.iter_mut().find(|running| {
-            running.action.app == *app_id && running.progress.download == DownloadState::Ordered
-        });
-        let Some(running) = running else { return };
+        let running = deployment.actions.get(app_id).cloned();
+        let Some(mut running) =
+            running.filter(|running| running.progress.download == DownloadState::Ordered)
+        else {
+            return;
+        };
         if result.is_err() {
             let plan = Arc::clone(&deployment.plan);
             self.publish(EventKind::DeploymentStepFailure {
@@ -253,9 +247,8 @@ impl Turn<'_> {
             return self.cancel(id);
         }
         running.progress.download = DownloadState::Done;
-        self.state
-            .deployments
-            .insert_mut(id.clone(), Arc::new(deployment));
+        deployment.actions.put(running);
+        self.put_deployment(deployment);
         self.touch(app_id);
     }
 
@@ -420,13 +413,8 @@ impl Turn<'_> {
             running.waits_for = format!("{} to end", tasks_word(n_left));
             return;
         }
-        let checked: Vec<(AppId, zddcluster_model::Timestamp)> = self
-            .state
-            .checks
-            .keys()
-            .filter(|(id, _)| id == app_id)
-            .cloned()
-            .collect();
+        let checked: Vec<(AppId, zddcluster_model::Timestamp)> =
+            self.state.checks_of(app_id).cloned().collect();
         for (app_id, version) in checked {
             let key = (app_id.clone(), version);
             let n_checks = self
@@ -500,39 +488,29 @@ impl Turn<'_> {
         let Some(task) = self.state.tasks.get(id).map(Arc::clone) else {
             return;
         };
-        let affected: Vec<Arc<Deployment>> = self
-            .state
-            .deployments_of(&task.app_id)
-            .map(Arc::clone)
-            .collect();
-        for deployment in affected {
-            let mut deployment = (*deployment).clone();
+        let running = self.state.deployments_of(&task.app_id).next();
+        if let Some(deployment) = running.map(Arc::clone)
+            && let Some(running) = deployment.actions.get(&task.app_id)
+            && running.progress.asked.contains(id)
+        {
             let keeps_response = deployment
                 .plan
                 .target
                 .app(&task.app_id)
                 .and_then(|app| app.readiness_checks.first())
                 .is_some_and(|check| check.preserve_last_response);
-            for running in &mut deployment.actions {
-                if running.action.app != task.app_id || !running.progress.asked.contains(id) {
-                    continue;
-                }
-                for result in running
-                    .readiness
-                    .iter_mut()
-                    .filter(|result| result.task_id == *id)
-                {
-                    result.ready = is_ready;
-                    result.last_response = keeps_response.then(|| response.clone());
-                }
-                if is_ready {
-                    running.progress.ready.insert(id.clone());
-                }
+            let mut running = running.clone();
+            let results = running.readiness.iter_mut();
+            for result in results.filter(|result| result.task_id == *id) {
+                result.ready = is_ready;
+                result.last_response = keeps_response.then(|| response.clone());
             }
-            let plan_id = deployment.plan.id.clone();
-            self.state
-                .deployments
-                .insert_mut(plan_id, Arc::new(deployment));
+            if is_ready {
+                running.progress.ready.insert(id.clone());
+            }
+            let mut deployment = (*deployment).clone();
+            deployment.actions.put(running);
+            self.put_deployment(deployment);
         }
         if is_ready {
             let task_id = id.clone();

@@ -26,6 +26,10 @@ pub(crate) fn check(state: &State) {
             "{}: kill index",
             task.id
         );
+        if let Some(killing) = task.killing.as_ref().filter(|_| is_dying) {
+            let signal = (killing.next_signal, task.id.clone());
+            assert!(state.signals.contains(&signal), "{}: signal index", task.id);
+        }
         assert_eq!(
             !task.is_launched(),
             state.lost.contains(&task.id),
@@ -72,7 +76,18 @@ pub(crate) fn check(state: &State) {
             "{agent_id}: more disk used than offered"
         );
     }
-    for deployment in state.deployments.values() {
+    assert_eq!(state.signals.size(), state.killing.size(), "signal index");
+    let mut n_locks = 0;
+    for (id, deployment) in state.deployments.iter() {
+        for app_id in deployment.plan.affected_apps() {
+            n_locks += 1;
+            assert_eq!(state.locks.get(&app_id), Some(id), "{app_id}: its lock");
+        }
+        assert_eq!(
+            deployment.actions.are_done(),
+            deployment.actions.iter().all(|action| action.is_done),
+            "{id}: index of what is left to do"
+        );
         for action in &deployment.actions {
             assert!(
                 action.is_done || !action.waits_for.is_empty(),
@@ -86,6 +101,11 @@ pub(crate) fn check(state: &State) {
         let blockers = blocker::blockers(state, id);
         assert!(!blockers.is_empty(), "{id}: runs and waits for nothing");
     }
+    assert_eq!(
+        state.locks.size(),
+        n_locks,
+        "locks of deployments that are over"
+    );
     for entry in state.queue.values() {
         assert!(entry.count > 0, "{}: an empty queue entry", entry.app.id);
     }

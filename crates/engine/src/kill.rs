@@ -148,8 +148,11 @@ impl Turn<'_> {
 
     /// Sends the signals that are due.
     pub(crate) fn signal_due(&mut self) {
-        let now = self.now;
-        let due = self.dying(|killing| killing.next_signal <= now);
+        let signals = self.state.signals.iter();
+        let due: Vec<TaskId> = signals
+            .take_while(|(at, _)| *at <= self.now)
+            .map(|(_, id)| id.clone())
+            .collect();
         for id in due {
             self.signal(&id);
         }
@@ -312,9 +315,8 @@ impl Turn<'_> {
     pub(crate) fn drop_checks_without_tasks(&mut self, app: &App) {
         let unused: Vec<(AppId, Timestamp)> = self
             .state
-            .checks
-            .keys()
-            .filter(|(id, version)| *id == app.id && *version != app.version)
+            .checks_of(&app.id)
+            .filter(|(_, version)| *version != app.version)
             .filter(|(id, version)| !self.state.tasks_of(id).any(|task| task.version == *version))
             .cloned()
             .collect();

@@ -21,6 +21,7 @@ pub mod state;
 
 pub mod predict;
 
+mod actions;
 mod agents;
 mod backoff;
 mod blocker;

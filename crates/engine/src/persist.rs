@@ -27,6 +27,7 @@ use zddcluster_model::deployment::{Download, Plan, Step};
 use zddcluster_model::task::TaskFailure;
 use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
 
+use crate::actions::Actions;
 use crate::history::{self, Undo};
 use crate::regroup::{GroupChange, set_group};
 use crate::state::{Agent, Deployment, ReplayError, State, Task};
@@ -344,8 +345,8 @@ impl State {
                 .insert_mut(failure.app_id.clone(), Arc::new(failure));
         }
         for (id, stored) in parts.deployments {
-            let deployment = replay_deployment(&state, id.clone(), stored);
-            state.deployments.insert_mut(id, Arc::new(deployment));
+            let deployment = replay_deployment(&state, id, stored);
+            state.add_deployment(deployment);
         }
         state.edges_awaited.clone_from(&parts.edges);
         state.edges_awaited_until = state.clock.plus_millis(EDGE_GRACE_MILLIS);
@@ -434,7 +435,7 @@ fn replay_deployment(state: &State, id: DeploymentId, stored: StoredDeployment) 
     Deployment {
         plan: Arc::new(plan),
         step_idx: 0,
-        actions: Vec::new(),
+        actions: Actions::default(),
         sentenced: stored.sentenced,
         downloads: stored.downloads,
         groups: Arc::new(stored.groups),

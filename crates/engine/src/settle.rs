@@ -1,5 +1,6 @@
 //! The frame of a step: take the input, let everything that it touched come to rest, say when to come back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::{AppId, DeploymentId, TaskState, Timestamp};
@@ -90,15 +91,14 @@ impl Turn<'_> {
         }
         loop {
             let touched = std::mem::take(&mut self.touched);
-            let affected: Vec<DeploymentId> = self
-                .state
-                .deployments
-                .values()
-                .filter(|deployment| touched.iter().any(|app_id| deployment.plan.affects(app_id)))
-                .map(|deployment| deployment.plan.id.clone())
-                .collect();
-            for id in affected {
-                self.advance(&id);
+            let mut affected: BTreeMap<DeploymentId, Vec<AppId>> = BTreeMap::new();
+            for app_id in touched {
+                if let Some(id) = self.state.locks.get(&app_id) {
+                    affected.entry(id.clone()).or_default().push(app_id);
+                }
+            }
+            for (id, apps) in affected {
+                self.advance_touched(&id, apps);
             }
             for app_id in std::mem::take(&mut self.unbalanced) {
                 self.keep_instances(&app_id);
@@ -195,11 +195,7 @@ pub(crate) fn next_wake(config: &Config, state: &State) -> Option<Timestamp> {
         return Some(state.clock);
     }
     let queue = state.queue.values().filter_map(|entry| entry.delayed_until);
-    let kills = state
-        .killing
-        .iter()
-        .filter_map(|id| state.tasks.get(id)?.killing.as_ref())
-        .map(|killing| killing.next_signal);
+    let kills = state.signals.first().map(|(at, _)| *at);
     let agents = state
         .agents
         .values()

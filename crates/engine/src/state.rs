@@ -12,15 +12,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zddcluster_model::agent::Resources;
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::{Action, Download, Plan};
-use zddcluster_model::task::{HealthResult, IpAddress, ReadinessResult, TaskFailure};
+use zddcluster_model::deployment::{Download, Plan};
+use zddcluster_model::task::{HealthResult, IpAddress, TaskFailure};
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
+pub use crate::actions::{Actions, RunningAction};
 use crate::reason::{OfferCounts, Refused};
 use crate::regroup::GroupChange;
-use crate::rollout::Rollout;
-use crate::scale::Scaling;
 
 /// The whole state.
 #[derive(Clone, Debug)]
@@ -41,6 +40,8 @@ pub struct State {
     pub agents: RedBlackTreeMapSync<AgentId, Arc<Agent>>,
     /// Running deployments.
     pub deployments: RedBlackTreeMapSync<DeploymentId, Arc<Deployment>>,
+    /// The deployment that acts on each app; there is at most one (an index over `deployments`).
+    pub(crate) locks: RedBlackTreeMapSync<AppId, DeploymentId>,
     /// Apps with instances waiting to be launched.
     pub queue: RedBlackTreeMapSync<AppId, Arc<QueueEntry>>,
     /// The last bad end of a task, by app.
@@ -58,6 +59,8 @@ pub struct State {
     pub(crate) usage: RedBlackTreeMapSync<AgentId, Arc<Usage>>,
     /// Tasks on their way out (an index over `tasks`).
     pub(crate) killing: RedBlackTreeSetSync<TaskId>,
+    /// When their next signals are due (an index over `tasks`).
+    pub(crate) signals: RedBlackTreeSetSync<(Timestamp, TaskId)>,
     /// Tasks whose agent is away for good, until they are forgotten (an index over `tasks`).
     pub(crate) lost: RedBlackTreeSetSync<TaskId>,
     /// Delays of apps whose tasks end by themselves, by app and config version.
@@ -205,52 +208,13 @@ pub struct Deployment {
     /// Index of the step that runs.
     pub step_idx: usize,
     /// That step's actions.
-    pub actions: Vec<RunningAction>,
+    pub actions: Actions,
     /// Tasks that a kill with `scale` has named, by app: the first to go.
     pub sentenced: BTreeMap<AppId, BTreeSet<TaskId>>,
     /// Files that its first step brings into the artifact store, by app.
     pub downloads: BTreeMap<AppId, Vec<Download>>,
     /// What the plan does to groups themselves, for a rollback.
     pub(crate) groups: Arc<BTreeMap<AppId, GroupChange>>,
-}
-
-/// One action of the running step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunningAction {
-    /// What and which app.
-    pub action: Action,
-    /// Nothing left to do.
-    pub is_done: bool,
-    /// What it waits for, in words; empty when done.
-    pub waits_for: String,
-    /// Standing of the readiness checks of its new tasks.
-    pub readiness: Vec<ReadinessResult>,
-    /// How far it is.
-    pub(crate) progress: Progress,
-}
-
-/// How far an action is.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub(crate) struct Progress {
-    /// Set by the first look at the app.
-    pub(crate) rollout: Option<Rollout>,
-    /// Set by the first look at the app.
-    pub(crate) scaling: Option<Scaling>,
-    /// How its downloads stand.
-    pub(crate) download: DownloadState,
-    /// Tasks whose readiness is being asked.
-    pub(crate) asked: BTreeSet<TaskId>,
-    /// Tasks that have once answered that they are ready.
-    pub(crate) ready: BTreeSet<TaskId>,
-}
-
-/// How the downloads of one app stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum DownloadState {
-    #[default]
-    NotOrdered,
-    Ordered,
-    Done,
 }
 
 /// Instances of one app that wait to be launched.
@@ -304,6 +268,7 @@ impl State {
             completed: Arc::default(),
             agents: RedBlackTreeMapSync::default(),
             deployments: RedBlackTreeMapSync::default(),
+            locks: RedBlackTreeMapSync::default(),
             queue: RedBlackTreeMapSync::default(),
             failures: RedBlackTreeMapSync::default(),
             edges: BTreeSet::new(),
@@ -312,6 +277,7 @@ impl State {
             by_app: RedBlackTreeMapSync::default(),
             usage: RedBlackTreeMapSync::default(),
             killing: RedBlackTreeSetSync::default(),
+            signals: RedBlackTreeSetSync::default(),
             lost: RedBlackTreeSetSync::default(),
             backoff: RedBlackTreeMapSync::default(),
             checks: RedBlackTreeMapSync::default(),
@@ -356,20 +322,59 @@ impl State {
             .find(|app| app.version == version)
     }
 
-    /// The running deployments that act on an app, in order of their ids.
+    /// The running deployment that acts on an app: its lock admits one.
     pub fn deployments_of<'a>(
         &'a self,
-        app_id: &'a AppId,
-    ) -> impl Iterator<Item = &'a Arc<Deployment>> {
+        app_id: &AppId,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
+        self.locks
+            .get(app_id)
+            .and_then(|id| self.deployments.get(id))
+            .into_iter()
+    }
+
+    /// Adds a deployment, and locks its apps.
+    pub(crate) fn add_deployment(&mut self, deployment: Deployment) {
+        let id = &deployment.plan.id;
+        for app_id in deployment.plan.affected_apps() {
+            self.locks.insert_mut(app_id, id.clone());
+        }
         self.deployments
-            .values()
-            .filter(move |deployment| deployment.plan.affects(app_id))
+            .insert_mut(id.clone(), Arc::new(deployment));
+    }
+
+    /// Removes a deployment, and unlocks its apps, which are given back.
+    pub(crate) fn remove_deployment(&mut self, id: &DeploymentId) -> Vec<AppId> {
+        let Some(deployment) = self.deployments.get(id).map(Arc::clone) else {
+            return Vec::new();
+        };
+        self.deployments.remove_mut(id);
+        let apps = deployment.plan.affected_apps();
+        for app_id in &apps {
+            self.locks.remove_mut(app_id);
+        }
+        apps
     }
 
     /// Instances of an app that wait in the launch queue.
     pub fn queued_of(&self, app_id: &AppId) -> u32 {
         self.queue.get(app_id).map_or(0, |entry| entry.count)
     }
+}
+
+impl State {
+    /// The app versions whose health checks run, of one app.
+    pub(crate) fn checks_of<'a>(
+        &'a self,
+        app_id: &AppId,
+    ) -> impl Iterator<Item = &'a (AppId, Timestamp)> + use<'a> {
+        self.checks.range(versions_of(app_id)).map(|(key, _)| key)
+    }
+}
+
+/// All keys of an app in a map by app and version.
+pub(crate) fn versions_of(app_id: &AppId) -> std::ops::RangeInclusive<(AppId, Timestamp)> {
+    (app_id.clone(), Timestamp::ZERO)..=(app_id.clone(), Timestamp::NEVER)
 }
 
 impl Task {

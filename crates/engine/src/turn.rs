@@ -149,9 +149,8 @@ pub(crate) fn index_task(state: &mut State, task: Arc<Task>) {
     if let Some(old) = old {
         if old.is_launched() && task.is_launched() {
             // What it holds is fixed at the launch.
-            if task.killing.is_some() {
-                state.killing.insert_mut(task.id.clone());
-            }
+            unindex_kill(state, &old);
+            index_kill(state, &task);
             state.tasks.insert_mut(task.id.clone(), task);
             return;
         }
@@ -165,10 +164,26 @@ pub(crate) fn index_task(state: &mut State, task: Arc<Task>) {
     } else {
         state.lost.insert_mut(task.id.clone());
     }
-    if task.killing.is_some() && task.is_launched() {
-        state.killing.insert_mut(task.id.clone());
+    if task.is_launched() {
+        index_kill(state, &task);
     }
     state.tasks.insert_mut(task.id.clone(), task);
+}
+
+fn index_kill(state: &mut State, task: &Task) {
+    if let Some(killing) = &task.killing {
+        state.killing.insert_mut(task.id.clone());
+        let signal = (killing.next_signal, task.id.clone());
+        state.signals.insert_mut(signal);
+    }
+}
+
+fn unindex_kill(state: &mut State, task: &Task) {
+    if let Some(killing) = &task.killing {
+        state.killing.remove_mut(&task.id);
+        let signal = (killing.next_signal, task.id.clone());
+        state.signals.remove_mut(&signal);
+    }
 }
 
 fn unindex_task(state: &mut State, task: &Task) {
@@ -183,7 +198,7 @@ fn unindex_task(state: &mut State, task: &Task) {
     if task.is_launched() {
         change_usage(state, task, -1);
     }
-    state.killing.remove_mut(&task.id);
+    unindex_kill(state, task);
     state.lost.remove_mut(&task.id);
 }
 

@@ -11,6 +11,7 @@ use zddcluster_model::event::EventKind;
 use zddcluster_model::group::check_tree;
 use zddcluster_model::{AppId, DeploymentId, Group, TaskId, Timestamp};
 
+use crate::actions::Actions;
 use crate::effect::{Answer, Refusal};
 use crate::input::Origin;
 use crate::persist;
@@ -163,14 +164,12 @@ impl Turn<'_> {
                 plan,
                 groups,
                 step_idx: 0,
-                actions: Vec::new(),
+                actions: Actions::default(),
                 sentenced,
                 downloads,
             };
             self.persist(persist::put_deployment(&deployment));
-            self.state
-                .deployments
-                .insert_mut(id.clone(), Arc::new(deployment));
+            self.state.add_deployment(deployment);
             self.begin_step(&id);
             self.publish_change(group_id, version, api_post);
             self.advance(&id);
@@ -201,12 +200,11 @@ impl Turn<'_> {
     /// The running plans that act on an app of this one.
     fn conflicts(&self, plan: &Plan) -> Vec<DeploymentId> {
         let affected = plan.affected_apps();
-        self.state
-            .deployments
-            .values()
-            .filter(|running| affected.iter().any(|app_id| running.plan.affects(app_id)))
-            .map(|running| running.plan.id.clone())
-            .collect()
+        let locks = affected
+            .iter()
+            .filter_map(|app_id| self.state.locks.get(app_id));
+        let conflicts: BTreeSet<&DeploymentId> = locks.collect();
+        conflicts.into_iter().cloned().collect()
     }
 
     fn store_tree(&mut self, plan: &Plan, is_rollback: bool) {

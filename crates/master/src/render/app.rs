@@ -95,15 +95,7 @@ impl<'a> TasksByApp<'a> {
 /// The ids of the running plans that affect an app, as `deployments` shows them.
 fn deployments_of(state: &State, app_id: &AppId) -> Value {
     let ids: Vec<Value> = state
-        .deployments
-        .values()
-        .filter(|deployment| {
-            deployment
-                .plan
-                .steps
-                .iter()
-                .any(|step| step.actions.iter().any(|action| action.app == *app_id))
-        })
+        .deployments_of(app_id)
         .map(|deployment| json!({ "id": deployment.plan.id }))
         .collect();
     ids.into()
@@ -127,10 +119,8 @@ pub(crate) fn app_json(
     }
     if parts.readiness {
         let results: Vec<_> = state
-            .deployments
-            .values()
-            .flat_map(|deployment| &deployment.actions)
-            .filter(|running| running.action.app == app.id)
+            .deployments_of(&app.id)
+            .filter_map(|deployment| deployment.actions.get(&app.id))
             .flat_map(|running| &running.readiness)
             .collect();
         json.insert("readinessCheckResults".to_owned(), json!(results));
