@@ -1,7 +1,7 @@
 //! Agents: registration, what they report, and what their absence means.
 //!
 //! ```text
-//!   (unknown) ──register──▶ connected ◀──register── away ──timeout──▶ its tasks are LOST ──75 s──▶ forgotten
+//!   (unknown) ──register──▶ connected ◀──register── away ──timeout──▶ its tasks are LOST ──75 s and a look──▶ forgotten
 //! ```
 //!
 //! A registration carries every task the agent knows; it is compared with what the engine believes, and each difference is
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::agent::{PROTOCOL, Registered, Registration, TaskReport};
+use zddcluster_model::event::EventKind;
 use zddcluster_model::{AgentId, TaskId, TaskState, Timestamp};
 
 use crate::Config;
@@ -21,9 +22,13 @@ use crate::persist;
 use crate::state::{Agent, State, Task};
 use crate::turn::{Turn, scaled};
 
-/// A lost task whose agent comes back within this time is running again, milliseconds (Marathon's
-/// `task_lost_expunge_gc` as the contract has it).
+/// A lost task whose agent comes back within this time is running again, milliseconds (Marathon's `task_lost_expunge_gc`).
 const LOST_KEPT_MILLIS: i64 = 75_000;
+
+/// When lost tasks are first looked through for those to forget, and how often after that, milliseconds (Marathon's
+/// `task_lost_expunge_initial_delay` and `task_lost_expunge_interval`).
+const FIRST_EXPUNGE_MILLIS: i64 = 300_000;
+const EXPUNGE_MILLIS: i64 = 30_000;
 
 /// Grace of a task nobody knows, milliseconds.
 const STRANGER_GRACE_MILLIS: i64 = 3_000;
@@ -155,6 +160,12 @@ impl Turn<'_> {
                     task_id,
                     grace_millis: self.scaled(STRANGER_GRACE_MILLIS).unsigned_abs(),
                 }));
+            } else if let Some(app_id) = task_id.app_id() {
+                self.publish(EventKind::UnknownTaskTerminated {
+                    task_id,
+                    app_id,
+                    status: state,
+                });
             }
             return;
         };
@@ -166,7 +177,12 @@ impl Turn<'_> {
             | TaskState::Error => self.finalize(&task_id, state, message),
             TaskState::Staging | TaskState::Starting => {
                 if task.state == TaskState::Lost {
-                    self.found_again(task, TaskState::Staging);
+                    self.found_again(task, state);
+                } else if (task.state, state) == (TaskState::Staging, TaskState::Starting) {
+                    let task = Task { state, ..task };
+                    self.publish_status(&task);
+                    self.touch(&task.app_id);
+                    self.put_task(task);
                 }
             }
             TaskState::Running | TaskState::Killing => {
@@ -275,14 +291,13 @@ impl Turn<'_> {
                 self.lose(&task);
             }
         }
-        let kept = self.scaled(LOST_KEPT_MILLIS);
         let forgotten: Vec<TaskId> = self
             .state
             .lost
             .iter()
             .filter(|id| {
                 let ended = self.state.tasks.get(*id).and_then(|task| task.ended_at);
-                ended.is_none_or(|ended| ended.plus_millis(kept) <= self.now)
+                ended.is_none_or(|ended| forgotten_at(self.config, self.state, ended) <= self.now)
             })
             .cloned()
             .collect();
@@ -327,5 +342,21 @@ pub(crate) fn next_forgetting(config: &Config, state: &State) -> Option<Timestam
         .iter()
         .filter_map(|id| state.tasks.get(id)?.ended_at)
         .min()?;
-    Some(ended.plus_millis(scaled(config, LOST_KEPT_MILLIS)))
+    Some(forgotten_at(config, state, ended))
+}
+
+/// When a task that was lost at `ended` is forgotten: at the first look that finds it lost for long enough.
+fn forgotten_at(config: &Config, state: &State, ended: Timestamp) -> Timestamp {
+    let due = ended.plus_millis(scaled(config, LOST_KEPT_MILLIS));
+    let first = state
+        .began
+        .plus_millis(scaled(config, FIRST_EXPUNGE_MILLIS));
+    let every = scaled(config, EXPUNGE_MILLIS);
+    let n_more = due.millis_since(first).max(0).div_euclid(every);
+    let look = first.plus_millis(n_more.saturating_mul(every));
+    if look < due {
+        look.plus_millis(every)
+    } else {
+        look
+    }
 }

@@ -24,7 +24,7 @@ use crate::effect::{CheckOrder, DownloadOrder, Effect};
 use crate::kill::KillReason;
 use crate::persist;
 use crate::rollout::{Bounds, Rollout, View};
-use crate::scale::{Scaling, replacement_order, victims};
+use crate::scale::{Preference, Scaling, replacement_order, victims};
 use crate::state::{Deployment, Task};
 use crate::turn::Turn;
 
@@ -345,7 +345,8 @@ impl Turn<'_> {
             Some(scaling) => scaling,
             None => {
                 self.purge_queue(&app.id);
-                let victims = victims(&tasks, app.instances, sentenced);
+                let preference = Preference::of(self.state, app, &tasks);
+                let victims = victims(&tasks, app.instances, sentenced, &preference);
                 for task in &victims {
                     self.kill(&task.id, KillReason::Deployment);
                 }

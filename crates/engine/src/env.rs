@@ -2,9 +2,9 @@
 //!
 //! Later wins: context, then HOST and ports, then the app's own `env`. Source: contract marathon §4.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use zddcluster_model::app::{App, EnvValue};
+use zddcluster_model::app::{App, EnvValue, PortMapping};
 
 use crate::state::Task;
 
@@ -76,10 +76,11 @@ fn ports(app: &App, task: &Task, env: &mut BTreeMap<String, String>) {
             let mut host_ports = task.ports.iter().copied();
             mappings
                 .iter()
-                .map(|mapping| {
+                .zip(container_ports(mappings, task))
+                .map(|(mapping, container_port)| {
                     let port = match mapping.host_port {
                         Some(_) => host_ports.next().unwrap_or(0),
-                        None => mapping.container_port,
+                        None => container_port,
                     };
                     (port, mapping.container_port, mapping.name.as_deref())
                 })
@@ -106,6 +107,36 @@ fn ports(app: &App, task: &Task, env: &mut BTreeMap<String, String>) {
             env.insert(format!("PORT_{}", name.to_uppercase()), port.to_string());
         }
     }
+}
+
+/// The port in the container of each mapping: where the definition leaves it open, the host port; without one a random port.
+///
+/// The same for a task whenever it is asked: the random port comes of the container's own UUID.
+/// Source: contract marathon §4.4.
+pub(crate) fn container_ports(mappings: &[PortMapping], task: &Task) -> Vec<u16> {
+    const LOWEST: u16 = 1025;
+    let mut host_ports = task.ports.iter().copied();
+    let mut taken: BTreeSet<u16> = mappings.iter().map(|one| one.container_port).collect();
+    let seed = uuid::Uuid::parse_str(&task.container_id).map_or(0, |id| id.as_u128());
+    let n_ports = u128::from(u16::MAX - LOWEST) + 1;
+    let mut random = (0..n_ports).map(|step| {
+        let offset = (seed % n_ports + step) % n_ports;
+        LOWEST + u16::try_from(offset).unwrap_or(0)
+    });
+    mappings
+        .iter()
+        .map(|mapping| {
+            let host_port = mapping.host_port.and_then(|_| host_ports.next());
+            match (mapping.container_port, host_port) {
+                (0, Some(host_port)) => host_port,
+                (0, None) => {
+                    let port = random.find(|port| taken.insert(*port));
+                    port.unwrap_or(LOWEST)
+                }
+                (port, _) => port,
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

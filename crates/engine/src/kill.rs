@@ -4,7 +4,7 @@
 //!   running ──decision──▶ KILLING published, edges drain ──all drained, or deadline──▶ SIGTERM, again every 10 s ──▶ terminal
 //! ```
 //!
-//! SIGTERM is held only for a task that may be serving, and never for a health kill or when the cluster goes down.
+//! SIGTERM is held only for a task that may be serving, as long as its app's label `ZDD_DRAIN_SECONDS` says, and never for a health kill or when the cluster goes down.
 //! Source: contract marathon §4.8, Z20.
 
 use std::collections::BTreeSet;
@@ -40,6 +40,8 @@ pub(crate) enum KillReason {
     Surplus,
     /// Its health checks failed too often.
     Health,
+    /// It has been started long ago and does not run.
+    Overdue,
     /// It is an old instance that must not run.
     Orphan,
     /// The whole cluster stops.
@@ -53,6 +55,7 @@ impl KillReason {
             Self::Api => "killed by request",
             Self::Surplus => "more tasks than instances",
             Self::Health => "failed its health checks",
+            Self::Overdue => "did not start in time",
             Self::Orphan => "its app is gone",
             Self::Down => "the cluster stops",
         }
@@ -60,7 +63,7 @@ impl KillReason {
 
     const fn drains(self) -> bool {
         match self {
-            Self::Deployment | Self::Api | Self::Surplus | Self::Orphan => true,
+            Self::Deployment | Self::Api | Self::Surplus | Self::Overdue | Self::Orphan => true,
             Self::Health | Self::Down => false,
         }
     }
@@ -82,8 +85,8 @@ impl Turn<'_> {
             }
             return;
         }
-        let is_held =
-            reason.drains() && task.state == TaskState::Running && self.config.drain_millis > 0;
+        let drain_millis = self.drain_millis(&task);
+        let is_held = reason.drains() && task.state == TaskState::Running && drain_millis > 0;
         let draining = if is_held {
             self.state.edges.clone()
         } else {
@@ -98,7 +101,7 @@ impl Turn<'_> {
             since: self.now,
             reason: reason.text().to_owned(),
             draining,
-            next_signal: self.now.plus_millis(self.config.drain_millis),
+            next_signal: self.now.plus_millis(drain_millis),
             is_signalled: false,
         };
         let task = Task {
@@ -112,6 +115,15 @@ impl Turn<'_> {
         self.put_task(task);
         if !must_wait {
             self.signal(id);
+        }
+    }
+
+    /// The longest hold of a task's SIGTERM, milliseconds of real time: as its app says, if draining is on at all.
+    fn drain_millis(&self, task: &Task) -> i64 {
+        let seconds = task.app.as_ref().and_then(|app| app.drain_seconds());
+        match seconds {
+            Some(seconds) if self.config.drain_millis > 0 => i64::from(seconds) * 1000,
+            Some(_) | None => self.config.drain_millis,
         }
     }
 

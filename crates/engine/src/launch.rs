@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::agent::LaunchTask;
-use zddcluster_model::app::App;
+use zddcluster_model::app::{App, Container, Docker};
 use zddcluster_model::{AgentId, AppId, TaskState};
 
 use crate::effect::Effect;
-use crate::env::environment;
+use crate::env::{container_ports, environment};
 use crate::placement::{Placement, place, unplaced};
 use crate::reason::Unplaced;
 use crate::state::{QueueEntry, State, Task};
@@ -171,7 +171,7 @@ impl Turn<'_> {
             cmd: app.cmd.clone(),
             args: app.args.clone(),
             user: app.user.clone(),
-            container: app.container.clone(),
+            container: container_of(app, task),
             network_name: app
                 .ip_address
                 .as_ref()
@@ -187,4 +187,18 @@ impl Turn<'_> {
         self.effects
             .push(Effect::Launch(task.agent_id.clone(), Box::new(launch)));
     }
+}
+
+/// The app's container with the ports that the task has in it.
+fn container_of(app: &App, task: &Task) -> Option<Container> {
+    let mut container = app.container.clone()?;
+    if let Some(Docker::Engine(engine)) = &mut container.docker
+        && let Some(mappings) = &mut engine.port_mappings
+    {
+        let ports = container_ports(mappings, task);
+        for (mapping, port) in mappings.iter_mut().zip(ports) {
+            mapping.container_port = port;
+        }
+    }
+    Some(container)
 }

@@ -68,7 +68,8 @@ pub struct Config {
     pub seed: u64,
     /// Divides control-plane durations: back-off, kill grace, agent timeout, sweeps.
     pub speed: f64,
-    /// Longest hold of a SIGTERM for edges to drain, milliseconds of real time; 0 switches draining off.
+    /// Longest hold of a SIGTERM for edges to drain, milliseconds of real time, unless the app's label says otherwise; 0 switches
+    /// draining off.
     pub drain_millis: i64,
     /// An agent away longer than this loses its tasks, milliseconds.
     pub agent_timeout_millis: i64,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use zddcluster_model::app::App;
+use zddcluster_model::app::{App, KillSelection};
 use zddcluster_model::deployment::{Download, Plan, Step};
 use zddcluster_model::task::TaskFailure;
 use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
@@ -77,7 +77,20 @@ pub(crate) fn version_key(app_id: &AppId, version: Timestamp) -> String {
 }
 
 fn version_record(app: &App) -> Record {
-    (version_key(&app.id, app.version), json(app))
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct StoredApp<'a> {
+        #[serde(flatten)]
+        app: &'a App,
+        // Not printed with the app.
+        kill_selection: KillSelection,
+    }
+    let kill_selection = app.kill_selection;
+    let stored = StoredApp {
+        app,
+        kill_selection,
+    };
+    (version_key(&app.id, app.version), json(&stored))
 }
 
 pub(crate) fn put_version(app: &App) -> Mutation {
@@ -351,6 +364,7 @@ impl State {
         state.edges_awaited.clone_from(&parts.edges);
         state.edges_awaited_until = state.clock.plus_millis(EDGE_GRACE_MILLIS);
         state.edges = parts.edges;
+        state.began = state.clock;
         state.next_sweep = state.clock;
         state.queue_is_stale = true;
         Ok(state)

@@ -1,6 +1,6 @@
 //! The frame of a step: take the input, let everything that it touched come to rest, say when to come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zddcluster_model::{AppId, DeploymentId, TaskState, Timestamp};
@@ -11,7 +11,7 @@ use crate::input::Input;
 use crate::kill::KillReason;
 use crate::launch;
 use crate::persist;
-use crate::scale::victims;
+use crate::scale::{Preference, victims};
 use crate::state::{State, Task};
 use crate::turn::Turn;
 use crate::{Config, Mutation};
@@ -19,11 +19,14 @@ use crate::{Config, Mutation};
 /// Time between two looks at all apps, milliseconds (Marathon's `scale_apps_interval`).
 const SWEEP_MILLIS: i64 = 300_000;
 
-/// A task that never got beyond STAGING is killed after this time, milliseconds (DC/OS sets `task_launch_timeout` to 24 h).
+/// Time from the start to the first of them, milliseconds (Marathon's `scale_apps_initial_delay`).
+const FIRST_SWEEP_MILLIS: i64 = 15_000;
+
+/// A task that does not run is killed after this time, milliseconds (DC/OS sets `task_launch_timeout` to 24 h).
 const STAGING_MILLIS: i64 = 24 * 3_600_000;
 
 impl Turn<'_> {
-    /// Takes up what an earlier process left, once.
+    /// Takes up what an earlier process left, once. Apps are compared with their tasks at once, then as in the original.
     pub(crate) fn resume(&mut self) {
         if self.state.is_resumed {
             return;
@@ -37,6 +40,7 @@ impl Turn<'_> {
         self.resume_checks();
         self.resume_deployments();
         self.touch_all();
+        self.state.next_sweep = self.now.plus_millis(self.scaled(FIRST_SWEEP_MILLIS));
     }
 
     /// Takes one input.
@@ -164,7 +168,8 @@ impl Turn<'_> {
             }
         }
         if launched > wanted {
-            for task in victims(&tasks, app.instances, &std::collections::BTreeSet::new()) {
+            let preference = Preference::of(self.state, &app, &tasks);
+            for task in victims(&tasks, app.instances, &BTreeSet::new(), &preference) {
                 self.kill(&task.id, KillReason::Surplus);
             }
         }
@@ -176,12 +181,12 @@ impl Turn<'_> {
             .state
             .tasks
             .values()
-            .filter(|task| task.state == TaskState::Staging)
+            .filter(|task| matches!(task.state, TaskState::Staging | TaskState::Starting))
             .filter(|task| self.now.millis_since(task.staged_at) > limit)
             .map(Arc::clone)
             .collect();
         for task in stuck {
-            self.kill(&task.id, KillReason::Surplus);
+            self.kill(&task.id, KillReason::Overdue);
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct State {
     pub(crate) is_resumed: bool,
     /// The cluster goes down: nothing is launched any more.
     pub(crate) is_stopping: bool,
+    /// When this process took over: lost tasks are first forgotten a while later.
+    pub(crate) began: Timestamp,
     /// When all apps are compared with their tasks next.
     pub(crate) next_sweep: Timestamp,
     /// Something changed that may let an instance be launched.
@@ -289,6 +291,7 @@ impl State {
             is_new: true,
             is_resumed: false,
             is_stopping: false,
+            began: now,
             next_sweep: now,
             queue_is_stale: false,
         }

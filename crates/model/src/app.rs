@@ -104,6 +104,8 @@ pub struct App {
     pub require_ports: bool,
     /// Set when the app is stored.
     pub version_info: Option<VersionInfo>,
+    /// Who goes first when the app is scaled down. Of Marathon 1.5, so never printed; the store keeps it besides.
+    pub kill_selection: KillSelection,
 }
 
 impl App {
@@ -145,11 +147,35 @@ impl App {
         self.residency.is_some()
     }
 
+    /// The label that says how long a task that is to be killed may be held at most until every edge has let it go, seconds.
+    pub const DRAIN_LABEL: &str = "ZDD_DRAIN_SECONDS";
+
+    /// The longest hold, an hour.
+    pub(crate) const MAX_DRAIN_SECONDS: u32 = 3600;
+
+    /// What [`Self::DRAIN_LABEL`] says, if it is there and keeps the rule.
+    pub fn drain_seconds(&self) -> Option<u32> {
+        let text = self.labels.get(Self::DRAIN_LABEL)?;
+        let seconds = text.parse().ok()?;
+        (seconds <= Self::MAX_DRAIN_SECONDS).then_some(seconds)
+    }
+
     /// The version under which back-off and constraints count, `lastConfigChangeAt`.
     pub fn config_version(&self) -> Timestamp {
         self.version_info
             .map_or(self.version, |info| info.last_config_change_at)
     }
+}
+
+/// Which tasks go first when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum KillSelection {
+    /// Those that started last, as before Marathon 1.5.
+    #[default]
+    YoungestFirst,
+    /// Those that started first.
+    OldestFirst,
 }
 
 /// When an app was last scaled and last changed otherwise.

@@ -96,6 +96,12 @@ pub enum EventKind {
     DeploymentSuccess { id: DeploymentId, plan: Arc<Plan> },
     /// `deployment_failed`.
     DeploymentFailed { id: DeploymentId, plan: Arc<Plan> },
+    /// `unknown_task_terminated_event`: the end of a task that was given up, or that nobody knows.
+    UnknownTaskTerminated {
+        task_id: TaskId,
+        app_id: AppId,
+        status: TaskState,
+    },
     /// `app_terminated_event`: an app has been stopped for good.
     AppTerminated { app_id: AppId },
     /// `event_stream_attached`: somebody began to read the events.

@@ -231,7 +231,7 @@ fn absent_null_and_unknown_keys_are_equal() {
         // contract: field-version
         json!({"version": "2016-10-12T11:38:56.845Z"}),
         // contract: newer-ignored
-        json!({"killSelection": "OLDEST_FIRST", "role": "*", "tty": false, "unreachableStrategy": {}}),
+        json!({"role": "*", "tty": false, "unreachableStrategy": {}}),
     ] {
         let extended = app(extra.clone());
         assert_eq!(extended, plain, "{extra}");

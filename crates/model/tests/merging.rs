@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::App;
-use zddcluster_model::app::{AppUpdate, Form, VersionInfo};
+use zddcluster_model::app::{AppUpdate, Form, KillSelection, VersionInfo};
 
 #[test]
 fn present_keys_replace_whole_values() {
@@ -244,10 +244,21 @@ fn an_update_can_change_the_network() {
 fn the_rest_of_newer_definitions_is_accepted() {
     // contract: newer-ignored, field-read-only
     let body = body(json!({
-        "killSelection": "OLDEST_FIRST", "unreachableStrategy": "disabled", "role": "x", "tty": true,
+        "unreachableStrategy": "disabled", "role": "x", "tty": true,
         "executorResources": {}, "resourceLimits": {}, "tasks": [], "tasksRunning": 3, "versionInfo": {},
     }));
     let update = AppUpdate::read(body.to_string().as_bytes(), Form::Full).unwrap();
     assert!(update.has_other_keys());
     assert_eq!(whole(body), app(json!({})));
+}
+
+#[test]
+fn who_goes_first_is_kept_but_never_shown() {
+    // contract: newer-kill-selection
+    let oldest = whole(body(json!({ "killSelection": "OLDEST_FIRST" })));
+    assert_eq!(oldest.kill_selection, KillSelection::OldestFirst);
+    let shown = serde_json::to_value(&oldest).unwrap();
+    assert_eq!(shown, serde_json::to_value(app(json!({}))).unwrap());
+    let kept = put(&oldest, json!({ "instances": 2 }));
+    assert_eq!(kept.kill_selection, KillSelection::OldestFirst);
 }

@@ -151,6 +151,18 @@ fn ports() {
             ("PORT_81", "#0"),
         ],
     );
+    // contract: env-user-network-zero
+    let (env, task) = launched(docker("USER", json!([{}, {}, {"containerPort": 80}])));
+    let ports = [&env["PORT0"], &env["PORT1"]].map(|port| port.parse::<u16>().unwrap());
+    assert!(
+        ports[0] >= 1025 && ports[1] >= 1025 && ports[0] != ports[1],
+        "{ports:?}"
+    );
+    for port in ports.map(|port| port.to_string()) {
+        assert_eq!(env[&format!("PORT_{port}")], port);
+    }
+    assert!(!env.contains_key("PORT_0"));
+    assert!(task.ports.is_empty());
     // contract: env-no-ports
     let (env, _) = launched(json!({"ports": []}));
     let found: Vec<&String> = env.keys().filter(|name| name.starts_with("PORT")).collect();

@@ -9,7 +9,9 @@ use std::hash::Hash;
 
 use super::networks::{settle_networks, settle_ports};
 use super::read::Parts;
-use super::{App, Fault, HealthProtocol, PortDefinition, Residency, UpgradeStrategy, Volume};
+use super::{
+    App, Fault, HealthProtocol, KillSelection, PortDefinition, Residency, UpgradeStrategy, Volume,
+};
 use crate::id::AppId;
 use crate::time::Timestamp;
 
@@ -57,6 +59,7 @@ pub(super) fn default_app(id: AppId, version: Timestamp) -> App {
         port_definitions: vec![PortDefinition::plain(0)],
         require_ports: false,
         version_info: None,
+        kill_selection: KillSelection::default(),
     }
 }
 
@@ -94,6 +97,7 @@ pub(super) fn overlay(mut app: App, parts: Parts, base: &AppId, faults: &mut Vec
         task_kill_grace_period_seconds,
         port_definitions,
         require_ports,
+        kill_selection,
     } = parts;
     replace(&mut app.cmd, cmd.map(Some));
     replace(&mut app.args, args.map(Some));
@@ -134,6 +138,7 @@ pub(super) fn overlay(mut app: App, parts: Parts, base: &AppId, faults: &mut Vec
         task_kill_grace_period_seconds.map(Some),
     );
     replace(&mut app.require_ports, require_ports);
+    replace(&mut app.kill_selection, kill_selection);
     let had_ip_address = app.ip_address.is_some();
     settle_networks(&mut app, container, networks, ip_address, faults);
     settle_ports(&mut app, port_definitions, had_ip_address);

@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     App, AppIpAddress, Constraint, Container, ContainerKind, Docker, EnvValue, Fetch, HealthCheck,
-    Operator, PortDefinition, ReadinessCheck, Residency, Secret, UpgradeStrategy, VersionInfo,
+    KillSelection, Operator, PortDefinition, ReadinessCheck, Residency, Secret, UpgradeStrategy,
+    VersionInfo,
 };
 use crate::id::AppId;
 use crate::number::whole_or_shortest;
@@ -117,6 +118,8 @@ impl<'de> Deserialize<'de> for App {
             require_ports: bool,
             #[serde(default)]
             version_info: Option<VersionInfo>,
+            #[serde(default)]
+            kill_selection: KillSelection,
         }
         let app = Stored::deserialize(deserializer)?;
         Ok(Self {
@@ -152,6 +155,7 @@ impl<'de> Deserialize<'de> for App {
             port_definitions: app.port_definitions,
             require_ports: app.require_ports,
             version_info: app.version_info,
+            kill_selection: app.kill_selection,
         })
     }
 }

@@ -232,6 +232,13 @@ fn is_single_instance(app: &App) -> bool {
 
 fn check_labels(app: &App, broken: &mut Broken) {
     const API_VERSION: &str = "DCOS_MIGRATION_API_VERSION";
+    if app.labels.contains_key(App::DRAIN_LABEL) && app.drain_seconds().is_none() {
+        let most = App::MAX_DRAIN_SECONDS;
+        broken.add(
+            format!("/labels({})", App::DRAIN_LABEL),
+            format!("must be a whole number of seconds from 0 to {most}"),
+        );
+    }
     let Some(version) = app.labels.get(API_VERSION) else {
         return;
     };

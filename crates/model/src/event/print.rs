@@ -32,6 +32,7 @@ impl EventKind {
             Self::DeploymentStepFailure { .. } => "deployment_step_failure",
             Self::DeploymentSuccess { .. } => "deployment_success",
             Self::DeploymentFailed { .. } => "deployment_failed",
+            Self::UnknownTaskTerminated { .. } => "unknown_task_terminated_event",
             Self::AppTerminated { .. } => "app_terminated_event",
             Self::EventStreamAttached { .. } => "event_stream_attached",
             Self::EventStreamDetached { .. } => "event_stream_detached",
@@ -93,6 +94,19 @@ impl Serialize for Event {
             }
             EventKind::RemoveHealthCheck { app_id } | EventKind::AppTerminated { app_id } => {
                 event.serialize_field("appId", app_id)?;
+            }
+            EventKind::UnknownTaskTerminated {
+                task_id,
+                app_id,
+                status,
+            } => {
+                event.serialize_field("taskId", task_id)?;
+                event.serialize_field("runSpecId", app_id)?;
+                event.serialize_field("status", status)?;
+                // Its type comes last, unlike everywhere else.
+                event.serialize_field("timestamp", &timestamp)?;
+                event.serialize_field("eventType", self.name())?;
+                return event.end();
             }
             EventKind::FailedHealthCheck {
                 app_id,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use zddcluster_model::app::KillSelection;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::{TaskState, Timestamp};
 
 use super::{app, update};
 use crate::input::{Command, Selection};
-use crate::scale::{replacement_order, victims};
+use crate::scale::{Preference, replacement_order, victims};
 use crate::script::Script;
 use crate::state::Task;
 
@@ -63,7 +64,7 @@ fn who_goes_when_there_are_too_many() {
         let tasks = tasks(states);
         for n in 0..=tasks.len() {
             let target = u32::try_from(tasks.len() - n).unwrap();
-            let chosen = victims(&tasks, target, &none());
+            let chosen = victims(&tasks, target, &none(), &Preference::default());
             assert_eq!(places(&tasks, &chosen), order[..n], "{states:?}");
         }
     }
@@ -76,9 +77,55 @@ fn who_goes_when_there_are_too_many() {
         (2, &[1, 0]),
         (1, &[1, 0, 2]),
     ] {
-        let chosen = victims(&tasks, target, &sentenced);
+        let chosen = victims(&tasks, target, &sentenced, &Preference::default());
         assert_eq!(places(&tasks, &chosen), order, "down to {target}");
     }
+}
+
+#[test]
+fn the_oldest_go_first_if_the_app_prefers_that() {
+    // contract: newer-kill-selection
+    use TaskState::{Running, Staging};
+    let tasks = tasks(&[(Running, 3), (Running, 9), (Staging, 5), (Running, 1)]);
+    let preference = Preference {
+        selection: KillSelection::OldestFirst,
+        ..Preference::default()
+    };
+    let chosen = victims(&tasks, 0, &std::collections::BTreeSet::new(), &preference);
+    assert_eq!(places(&tasks, &chosen), [2, 3, 0, 1]);
+}
+
+#[test]
+fn who_goes_keeps_groups_balanced() {
+    // contract: kill-order-group-by
+    use TaskState::{Running, Staging};
+    // By age alone the three on rack b would go.
+    let tasks = tasks(&[
+        (Running, 1),
+        (Running, 2),
+        (Running, 3),
+        (Running, 7),
+        (Running, 8),
+        (Staging, 9),
+    ]);
+    let racks = ["a", "a", "a", "b", "b", "b"];
+    let chosen = |racks: &[&str], target, sentenced: &[usize]| {
+        let value = |(task, rack): (&Arc<Task>, &&str)| (task.id.clone(), Some((*rack).to_owned()));
+        let preference = Preference {
+            groupings: vec![tasks.iter().zip(racks).map(value).collect()],
+            ..Preference::default()
+        };
+        let sentenced = sentenced.iter().map(|place| tasks[*place].id.clone());
+        let chosen = victims(&tasks, target, &sentenced.collect(), &preference);
+        places(&tasks, &chosen)
+    };
+    assert_eq!(chosen(&racks, 5, &[]), [5]);
+    assert_eq!(chosen(&racks, 4, &[]), [5, 2]);
+    assert_eq!(chosen(&racks, 2, &[]), [5, 2, 4, 1]);
+    // The sentenced go anyway; who follows makes up for them.
+    assert_eq!(chosen(&racks, 3, &[0, 1]), [1, 0, 5]);
+    // An uneven start gets no worse.
+    assert_eq!(chosen(&["a", "a", "a", "a", "a", "b"], 4, &[]), [4, 3]);
 }
 
 #[test]

@@ -149,7 +149,13 @@ fn tasks_of_a_lost_agent_are_replaced_and_the_youngest_go_if_it_returns() {
     script.lose_agent(&lost.agent_id);
     script.tick(80_000);
     script.run_staged();
-    script.tick(80_000);
+    // Lost for more than 75 s, but nobody looks before five minutes, and then every half.
+    let since_start = 74_000 + 2_000 + 10_000 + 80_000;
+    script.tick(299_000 - since_start);
+    let is_known = |script: &Script| script.engine.state().tasks.contains_key(&lost.id);
+    assert!(is_known(&script));
+    script.tick(2_000);
+    assert!(!is_known(&script));
     // When it is lost and when it is forgotten, for that is when it vanishes from the API.
     let lost_events = script
         .events()
@@ -347,4 +353,49 @@ fn a_single_failure_during_grace_shows_but_does_not_count() {
         script.events(),
         ["failed_health_check_event", "health_status_changed_event"]
     );
+}
+
+#[test]
+fn the_end_of_a_task_that_was_given_up_is_told() {
+    // contract: event-unknown_task_terminated_event
+    let mut script = Script::new();
+    script.deploy(app(json!({ "instances": 1 })));
+    let task = script.tasks("/a")[0].clone();
+    script.delete("/a").unwrap();
+    script.end_killed();
+    script.events();
+    script.report(&task, TaskState::Failed);
+    let events = script.take_events();
+    let json: Vec<String> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    let expected = format!(
+        r#"{{"taskId":"{}","runSpecId":"/a","status":"TASK_FAILED","timestamp":"{}","eventType":"unknown_task_terminated_event"}}"#,
+        task.id, events[0].timestamp
+    );
+    assert_eq!(json, [expected]);
+}
+
+#[test]
+fn an_apps_label_says_how_long_edges_may_hold_its_tasks() {
+    for (seconds, held) in [("30", 30_000), ("1", 1_000), ("0", 0)] {
+        let mut script = Script::new();
+        let labels = json!({ "ZDD_DRAIN_SECONDS": seconds });
+        script.deploy(app(json!({ "instances": 1, "labels": labels })));
+        script.step(Input::EdgeConnected(EdgeId::new("e")));
+        script.delete("/a").unwrap();
+        script.tick((held - 1).max(0));
+        assert_eq!(script.kills.len(), usize::from(held == 0), "{seconds}");
+        script.tick(1);
+        assert_eq!(script.kills.len(), 1, "{seconds}");
+    }
+    let mut script = Script::new();
+    for text in ["3601", "-1", "1.5", "a while"] {
+        let refused = script.post(app(json!({ "labels": { "ZDD_DRAIN_SECONDS": text } })));
+        assert!(
+            matches!(refused, Err(Refusal::Invalid(_))),
+            "{text}: {refused:?}"
+        );
+    }
 }

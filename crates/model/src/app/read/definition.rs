@@ -12,8 +12,8 @@ use super::container::{
 };
 use super::{Faults, Object, int, port, string, without_duplicates};
 use crate::app::{
-    AppIpAddress, Constraint, EnvValue, Fetch, Form, HealthCheck, Operator, PortDefinition,
-    ReadinessCheck, Residency, Secret, UpgradeStrategy,
+    AppIpAddress, Constraint, EnvValue, Fetch, Form, HealthCheck, KillSelection, Operator,
+    PortDefinition, ReadinessCheck, Residency, Secret, UpgradeStrategy,
 };
 
 /// The endings of archives that `uris` of a POST unpack.
@@ -61,6 +61,7 @@ pub(in crate::app) struct Parts {
     pub(in crate::app) task_kill_grace_period_seconds: Option<u64>,
     pub(in crate::app) port_definitions: Option<Vec<PortDefinition>>,
     pub(in crate::app) require_ports: Option<bool>,
+    pub(in crate::app) kill_selection: Option<KillSelection>,
 }
 
 /// Reads every key of a definition but `id` and `version`.
@@ -112,6 +113,20 @@ pub(in crate::app) fn read_parts(body: Object<'_>, form: Form, faults: &mut Faul
         task_kill_grace_period_seconds: body.seconds("taskKillGracePeriodSeconds", faults),
         port_definitions,
         require_ports: body.boolean("requirePorts", faults),
+        kill_selection: body.word(
+            "killSelection",
+            faults,
+            read_kill_selection,
+            "is not a valid kill selection",
+        ),
+    }
+}
+
+fn read_kill_selection(word: &str) -> Option<KillSelection> {
+    match word {
+        "YOUNGEST_FIRST" => Some(KillSelection::YoungestFirst),
+        "OLDEST_FIRST" => Some(KillSelection::OldestFirst),
+        _ => None,
     }
 }
 
