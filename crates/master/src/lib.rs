@@ -10,7 +10,8 @@
 //!
 //! Reading order: `actor` is the heart, `shared` what handlers hold, `links` and `events` the ways out;
 //! `api` is Marathon's API, `mesos` the Mesos master's, `admin` the front door around both, `agents` and `edges`
-//! our own protocols, `health` the prober, `artifacts` keeps files, `callbacks` posts events to subscribers, `metrics` counts, `render` the JSON.
+//! our own protocols, `health` the prober, `artifacts` keeps files, `downloads` brings
+//! them there, `callbacks` posts events to subscribers, `metrics` counts, `render` the JSON.
 
 mod actor;
 mod admin;

@@ -8,6 +8,7 @@ use zddcluster_model::{AppId, Group, Timestamp};
 
 use super::apps::{force, location, path};
 use super::{Outcome, deployed, unexpected};
+use crate::downloads;
 use crate::error::ApiError;
 use crate::http::{Call, ok};
 use crate::render::{Parts, TasksByApp, app_json};
@@ -40,19 +41,22 @@ pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcom
 // === Writing ===
 
 async fn create(shared: &Shared, call: &Call, base: AppId) -> Outcome {
-    let update = GroupUpdate::read(&call.body)?;
+    let mut update = GroupUpdate::read(&call.body)?;
+    let downloads = downloads::resolve(shared, update.apps_mut(&base)).await?;
     let location = location(shared, call, "groups", &update.path(&base));
     let command = Command::CreateGroup {
         base,
         update,
         force: force(call),
     };
-    let answer = shared.submit(command).await?;
+    let answer = shared.submit(downloads::after(downloads, command)).await?;
     deployed(answer, StatusCode::CREATED, Some(location))
 }
 
 async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
-    let update = GroupUpdate::read(&call.body)?;
+    let mut update = GroupUpdate::read(&call.body)?;
+    // Also for a plan alone, which must not promise what the change refuses.
+    let downloads = downloads::resolve(shared, update.apps_mut(&base)).await?;
     if call.query.flag("dryRun") == Some(true) {
         return match shared.submit(Command::PlanGroup { base, update }).await? {
             Answer::Steps(steps) => Ok(ok(&json!({ "steps": steps }))),
@@ -67,6 +71,7 @@ async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
         update,
         force: force(call),
     };
+    let command = downloads::after(downloads, command);
     deployed(shared.submit(command).await?, StatusCode::OK, None)
 }
 

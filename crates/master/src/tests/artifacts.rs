@@ -42,6 +42,7 @@ async fn send(cluster: &Cluster, method: Method, path: &str, body: Bytes) -> Ans
 
 #[tokio::test]
 async fn artifacts_are_kept_read_replaced_and_removed() {
+    // contract: artifacts, error-404-artifact
     let directory = tempfile::tempdir().unwrap();
     let cluster = start(directory.path()).await;
     let body = form("file", "tool.tgz", b"\x00\xff one");
@@ -110,6 +111,7 @@ async fn artifacts_are_kept_read_replaced_and_removed() {
 
 #[tokio::test]
 async fn bad_uploads_leave_nothing_behind() {
+    // contract: artifacts
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("outside"), "safe").unwrap();
     let cluster = start(directory.path()).await;
@@ -211,6 +213,7 @@ async fn file_server(cluster: &Cluster) -> String {
 
 #[tokio::test]
 async fn store_urls_are_copied_before_tasks_fetch_them() {
+    // contract: field-storeUrls, plan-resolve
     let directory = tempfile::tempdir().unwrap();
     let cluster = start(directory.path()).await;
     cluster.add_agent("127.0.0.11").await;
@@ -268,6 +271,26 @@ async fn store_urls_are_copied_before_tasks_fetch_them() {
         shown["version"]
     );
     assert_eq!(cluster.get("/v2/deployments").await.body, json!([]));
+    // In a group's body, too.
+    let group = |url: &str| {
+        let app = json!({"id": "b", "cmd": "true", "storeUrls": [url]});
+        json!({"id": "/g", "groups": [{"id": "h", "apps": [app]}]}).to_string()
+    };
+    let refused = cluster.call(Method::PUT, "/v2/groups", &group(&bad)).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{}",
+        refused.text
+    );
+    let made = cluster.call(Method::PUT, "/v2/groups", &group(&good)).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    cluster.until_idle().await;
+    let below = cluster.get("/v2/apps/g/h/b").await.body["app"].clone();
+    assert_eq!(
+        (&below["fetch"], &below["storeUrls"]),
+        (&shown["fetch"], &json!([]))
+    );
     // A file that cannot be had after all fails the deployment.
     let lost = format!("{server}/lost.bin");
     let update = cluster

@@ -358,3 +358,40 @@ async fn a_round_of_many_tasks_asks_a_bounded_number_at_once() {
     assert!(most > crate::health::MOST_OF_A_CHECK / 2, "{most} at once");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_task_that_cannot_be_asked_is_not_ready() {
+    // contract: ready-not-asked
+    let cluster = Cluster::start().await;
+    cluster.add_agent("127.77.1.7").await;
+    let app = r#"{"id": "/a", "cmd": "true",
+        "portDefinitions": [{"port": 0, "name": "api", "protocol": "tcp"}],
+        "readinessChecks": [{"protocol": "HTTPS", "path": "/ready", "portName": "api",
+                             "intervalSeconds": 4, "timeoutSeconds": 2, "preserveLastResponse": true}]}"#;
+    cluster.call(Method::POST, "/v2/apps", app).await;
+    cluster
+        .until("a first answer is there", |state| {
+            let mut actions = state.deployments.values().flat_map(|plan| &plan.actions);
+            actions.any(|action| {
+                action
+                    .readiness
+                    .iter()
+                    .any(|one| one.last_response.is_some())
+            })
+        })
+        .await;
+    let deployments = cluster.get("/v2/deployments").await.body;
+    let result = &deployments[0]["currentActions"][0]["readinessCheckResults"][0];
+    let port = &cluster.get("/v2/tasks").await.body["tasks"][0]["ports"][0];
+    let at = format!("127.77.1.7:{port}");
+    let body = format!(
+        "Marathon could not query https://{at}/ready: \
+         ConnectionAttemptFailedException: Connection attempt to {at} failed"
+    );
+    let expected = json!({"status": 504, "contentType": "text/plain", "body": body});
+    assert_eq!(
+        (&result["ready"], &result["lastResponse"]),
+        (&json!(false), &expected)
+    );
+    cluster.stop().await;
+}

@@ -90,6 +90,23 @@ impl GroupUpdate {
         }
     }
 
+    /// Every app of the body that has an id, with that id made absolute; groups below without one are left out.
+    pub fn apps_mut(&mut self, base: &AppId) -> Vec<(AppId, &mut AppUpdate)> {
+        let at = self.path(base);
+        let mut apps: Vec<(AppId, &mut AppUpdate)> = self
+            .apps
+            .iter_mut()
+            .flatten()
+            .filter_map(|app| Some((AppId::resolve(app.id.as_deref()?, &at), app)))
+            .collect();
+        for group in self.groups.iter_mut().flatten() {
+            if group.id.is_some() {
+                apps.extend(group.apps_mut(&at));
+            }
+        }
+        apps
+    }
+
     /// Checks every rule that can be checked without looking at the tree; apps get `version` and no `versionInfo`.
     ///
     /// `Err` has the paths of the body: `/apps(0)/cpus`, `/groups(1)/id`; `/apps(0)` for a rule on a whole app.

@@ -61,6 +61,7 @@ fn end(script: &mut Script, order: &DownloadOrder, result: Result<(), String>) {
 
 #[test]
 fn nothing_is_launched_before_the_files_are_there() {
+    // contract: plan-resolve
     let mut script = Script::new();
     let order = create(&mut script);
     assert_eq!(order.downloads[0].path, "0/x.tgz");
