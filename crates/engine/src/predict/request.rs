@@ -3,18 +3,20 @@
 //! ```text
 //!   {"app": "/zdd/base", "update": {…}}      as PUT /v2/apps/zdd/base
 //!   {"apps": [{"id": …}, …]}                 as PUT /v2/apps
+//!   {"group": {"id": …, …}}                  as PUT /v2/groups
 //!   … with "force": true and "assumptions": {…}, if wanted
 //! ```
 
 use serde_json::{Map, Value};
 use zddcluster_model::AppId;
 use zddcluster_model::app::{AppUpdate, Fault, Form, ReadError};
+use zddcluster_model::group::GroupUpdate;
 
 use super::assume::Assumptions;
 use crate::input::{Command, Origin};
 
 /// The keys there are.
-const KEYS: [&str; 5] = ["app", "apps", "assumptions", "force", "update"];
+const KEYS: [&str; 6] = ["app", "apps", "assumptions", "force", "group", "update"];
 
 /// A wanted update, and what is assumed for it.
 #[derive(Clone, Debug)]
@@ -66,40 +68,56 @@ impl Request {
 }
 
 fn command(body: &Map<String, Value>, force: bool) -> Result<Command, ReadError> {
-    match (given(body, "app"), given(body, "apps")) {
-        (Some(Value::String(id)), None) => {
-            let update = given(body, "update");
-            let update = update.ok_or_else(|| fault("/update", "error.path.missing"))?;
-            Ok(Command::UpdateApp {
-                app_id: AppId::absolute(id),
-                update: AppUpdate::from_value(update, Form::Partial, "/update")?,
-                is_full: false,
-                force,
-                origin: Origin {
-                    client_ip: String::new(),
-                    uri: String::new(),
-                },
-            })
-        }
-        (Some(_), None) => Err(fault("/app", "error.expected.jsstring")),
-        (None, Some(Value::Array(apps))) => {
-            let apps = apps.iter().enumerate();
-            let updates = apps.map(|(idx, app)| {
-                let path = format!("/apps({idx})");
-                let update = AppUpdate::from_value(app, Form::Partial, &path)?;
-                match update.id {
-                    Some(_) => Ok(update),
-                    None => Err(fault(&format!("{path}/id"), "error.path.missing")),
-                }
-            });
-            let updates = updates.collect::<Result<_, _>>()?;
-            Ok(Command::UpdateApps { updates, force })
-        }
-        (None, Some(_)) => Err(fault("/apps", "error.expected.jsarray")),
-        (Some(_), Some(_)) | (None, None) => {
-            Err(fault("", "give one of `app` (with `update`) and `apps`"))
-        }
+    match (
+        given(body, "app"),
+        given(body, "apps"),
+        given(body, "group"),
+    ) {
+        (Some(app), None, None) => of_app(app, given(body, "update"), force),
+        (None, Some(apps), None) => of_apps(apps, force),
+        (None, None, Some(group)) => Ok(Command::UpdateGroup {
+            base: AppId::root(),
+            update: GroupUpdate::read(group.to_string().as_bytes())?,
+            force,
+        }),
+        _ => Err(fault(
+            "",
+            "give one of `app` (with `update`), `apps` and `group`",
+        )),
     }
+}
+
+fn of_app(app: &Value, update: Option<&Value>, force: bool) -> Result<Command, ReadError> {
+    let Some(id) = app.as_str() else {
+        return Err(fault("/app", "error.expected.jsstring"));
+    };
+    let update = update.ok_or_else(|| fault("/update", "error.path.missing"))?;
+    Ok(Command::UpdateApp {
+        app_id: AppId::absolute(id),
+        update: AppUpdate::from_value(update, Form::Partial, "/update")?,
+        is_full: false,
+        force,
+        origin: Origin {
+            client_ip: String::new(),
+            uri: String::new(),
+        },
+    })
+}
+
+fn of_apps(apps: &Value, force: bool) -> Result<Command, ReadError> {
+    let Some(apps) = apps.as_array() else {
+        return Err(fault("/apps", "error.expected.jsarray"));
+    };
+    let updates = apps.iter().enumerate().map(|(idx, app)| {
+        let path = format!("/apps({idx})");
+        let update = AppUpdate::from_value(app, Form::Partial, &path)?;
+        match update.id {
+            Some(_) => Ok(update),
+            None => Err(fault(&format!("{path}/id"), "error.path.missing")),
+        }
+    });
+    let updates = updates.collect::<Result<_, _>>()?;
+    Ok(Command::UpdateApps { updates, force })
 }
 
 /// A key's value; null is absent.

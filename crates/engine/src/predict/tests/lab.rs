@@ -183,6 +183,27 @@ fn minimal_overcapacity_goes_as_it_was_recorded() {
 }
 
 #[test]
+fn a_group_goes_level_by_level() {
+    let app = |id: &str, more: Value| {
+        let mut app = json!({ "id": id, "cmd": "serve", "instances": 1, "cpus": 0.1, "mem": 32 });
+        let object = app.as_object_mut().expect("an object");
+        object.extend(more.as_object().cloned().unwrap_or_default());
+        app
+    };
+    let apps = [
+        app("db", json!({})),
+        app("web", json!({ "dependencies": ["/shop/db"] })),
+    ];
+    let timeline = Cluster::new().predict(json!({ "group": { "id": "/shop", "apps": apps } }));
+    assert_eq!(timeline.verdict.outcome, Outcome::Finishes);
+    let ids: Vec<&str> = timeline.apps.iter().map(|app| app.app.as_str()).collect();
+    assert_eq!(ids, ["/shop/db", "/shop/web"]);
+    // Both are set up, then one starts after the other.
+    assert_eq!(timeline.steps.len(), 3);
+    assert_eq!(timeline.total_millis, Some(2_000));
+}
+
+#[test]
 fn half_and_a_tenth_does_end() {
     // The lab's text calls it unsatisfiable.
     let keys = checked(strategy(0.5, 0.1));
