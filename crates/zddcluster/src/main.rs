@@ -13,6 +13,7 @@
 mod alone;
 mod cluster;
 mod containerizer;
+mod descriptors;
 mod down;
 mod fault;
 mod listeners;
@@ -92,8 +93,9 @@ fn client(globals: &Globals, verb: ClientVerb) -> io::Result<ExitStatus> {
     Ok(small_runtime()?.block_on(zddcluster_cli::run_client(verb, &printer, &hooks)))
 }
 
-/// For a cluster or an edge.
+/// For a cluster or an edge, which have many callers.
 fn big_runtime() -> io::Result<tokio::runtime::Runtime> {
+    descriptors::raise_limit();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(N_WORKERS)
         .max_blocking_threads(MAX_BLOCKING)
