@@ -41,19 +41,29 @@ pub(crate) async fn resolve(
     shared: &Shared,
     updates: Vec<(AppId, &mut AppUpdate)>,
 ) -> Result<Downloads, ApiError> {
+    let updates = updates.into_iter();
+    let updates = updates.map(|(app_id, update)| (app_id, String::new(), update));
+    resolve_at(shared, updates.collect()).await
+}
+
+/// The same for updates that stand at these places of a body: `/apps(0)`.
+pub(crate) async fn resolve_at(
+    shared: &Shared,
+    updates: Vec<(AppId, String, &mut AppUpdate)>,
+) -> Result<Downloads, ApiError> {
     let mut downloads = Downloads::new();
-    for (app_id, update) in updates {
+    for (app_id, at, update) in updates {
         if update.store_urls().is_empty() {
             continue;
         }
         let Some(store) = &shared.artifacts else {
-            return Err(refused(0, "this master has no artifact store"));
+            return Err(refused(&at, 0, "this master has no artifact store"));
         };
         let mut uris = Vec::new();
         for (idx, url) in update.store_urls().iter().enumerate() {
             let path = place(url).await.map_err(|reason| {
                 tracing::info!(%app_id, url, reason, "storeUrls cannot be resolved");
-                refused(idx, "URL could not be resolved.")
+                refused(&at, idx, "URL could not be resolved.")
             })?;
             uris.push(store.uri(&path));
             let found = store.find(&path).await;
@@ -80,9 +90,9 @@ pub(crate) fn after(downloads: Downloads, command: Command) -> Command {
     }
 }
 
-fn refused(idx: usize, error: &str) -> ApiError {
+fn refused(at: &str, idx: usize, error: &str) -> ApiError {
     ApiError::rules(vec![Fault {
-        path: format!("/storeUrls({idx})"),
+        path: format!("{at}/storeUrls({idx})"),
         errors: vec![error.to_owned()],
     }])
 }

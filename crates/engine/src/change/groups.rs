@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use zddcluster_model::app::{App, Fault, RuleErrors, validate_change};
+use zddcluster_model::deployment::Step;
 use zddcluster_model::group::{GroupRequest, GroupUpdate, place};
 use zddcluster_model::{AppId, Group, Timestamp};
 
@@ -13,7 +14,7 @@ use super::deploy::Change;
 use super::ports::{assign_service_ports, used_ports};
 use super::{as_new, with_versions};
 use crate::effect::{Answer, Refusal};
-use crate::plan::steps;
+use crate::plan::{resolve_step, steps};
 use crate::turn::Turn;
 
 /// The most instances: Marathon's integers end here, and a product beyond is this.
@@ -54,13 +55,20 @@ impl Turn<'_> {
     }
 
     /// PUT with `dryRun`: the steps that the change would take; nothing happens.
-    pub(super) fn plan_group(&self, base: &AppId, update: GroupUpdate) -> Result<Answer, Refusal> {
+    pub(super) fn plan_group(
+        &mut self,
+        base: &AppId,
+        update: GroupUpdate,
+    ) -> Result<Answer, Refusal> {
         let version = self.new_version();
         let group_id = update.path(base);
         let wanted = update.check(base, version)?;
         let root = self.tree_with(&group_id, wanted, version)?;
         self.check_wanted(&root).map_err(Refusal::Invalid)?;
-        Ok(Answer::Steps(steps(&self.state.root, &root)))
+        let downloads = std::mem::take(&mut self.downloads);
+        let mut planned: Vec<Step> = resolve_step(&downloads).into_iter().collect();
+        planned.extend(steps(&self.state.root, &root));
+        Ok(Answer::Steps(planned))
     }
 
     /// DELETE: the group and all below it go; the root is emptied.

@@ -42,7 +42,7 @@ pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcom
 
 async fn create(shared: &Shared, call: &Call, base: AppId) -> Outcome {
     let mut update = GroupUpdate::read(&call.body)?;
-    let downloads = downloads::resolve(shared, update.apps_mut(&base)).await?;
+    let downloads = downloads::resolve_at(shared, update.apps_mut(&base)).await?;
     let location = location(shared, call, "groups", &update.path(&base));
     let command = Command::CreateGroup {
         base,
@@ -55,10 +55,10 @@ async fn create(shared: &Shared, call: &Call, base: AppId) -> Outcome {
 
 async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
     let mut update = GroupUpdate::read(&call.body)?;
-    // Also for a plan alone, which must not promise what the change refuses.
-    let downloads = downloads::resolve(shared, update.apps_mut(&base)).await?;
+    let downloads = downloads::resolve_at(shared, update.apps_mut(&base)).await?;
     if call.query.flag("dryRun") == Some(true) {
-        return match shared.submit(Command::PlanGroup { base, update }).await? {
+        let command = downloads::after(downloads, Command::PlanGroup { base, update });
+        return match shared.submit(command).await? {
             Answer::Steps(steps) => Ok(ok(&json!({ "steps": steps }))),
             Answer::Deployment { .. }
             | Answer::Killed(_)
@@ -71,8 +71,8 @@ async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
         update,
         force: force(call),
     };
-    let command = downloads::after(downloads, command);
-    deployed(shared.submit(command).await?, StatusCode::OK, None)
+    let answer = shared.submit(downloads::after(downloads, command)).await?;
+    deployed(answer, StatusCode::OK, None)
 }
 
 // === Reading ===

@@ -381,6 +381,13 @@ async fn groups_are_refused_in_marathons_words() {
         )
         .await;
     }
+    // The place of an app is that in the body.
+    let body = r#"{"groups": [{"id": "g", "apps": [{"id": "a", "cmd": "x", "storeUrls": ["http://x/y"]}]}]}"#;
+    let none = rules(
+        "/groups(0)/apps(0)/storeUrls(0)",
+        "this master has no artifact store",
+    );
+    check(put.clone(), "/v2/groups/zdd", body, 422, none).await;
     let deep = format!("/v2/groups{}", "/x".repeat(5_000));
     let answer = cluster.call(put.clone(), &deep, "{}").await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);

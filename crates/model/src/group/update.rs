@@ -90,19 +90,22 @@ impl GroupUpdate {
         }
     }
 
-    /// Every app of the body that has an id, with that id made absolute; groups below without one are left out.
-    pub fn apps_mut(&mut self, base: &AppId) -> Vec<(AppId, &mut AppUpdate)> {
+    /// Every app of the body, of its groups too, with its id and its place in the body: `/groups(0)/apps(1)`.
+    pub fn apps_mut(&mut self, base: &AppId) -> Vec<(AppId, String, &mut AppUpdate)> {
         let at = self.path(base);
-        let mut apps: Vec<(AppId, &mut AppUpdate)> = self
-            .apps
-            .iter_mut()
-            .flatten()
-            .filter_map(|app| Some((AppId::resolve(app.id.as_deref()?, &at), app)))
-            .collect();
-        for group in self.groups.iter_mut().flatten() {
-            if group.id.is_some() {
-                apps.extend(group.apps_mut(&at));
-            }
+        let mut apps = Vec::new();
+        let mut waiting = vec![(at, String::new(), self)];
+        while let Some((at, path, update)) = waiting.pop() {
+            let own = update.apps.iter_mut().flatten().enumerate();
+            apps.extend(own.map(|(idx, app)| {
+                let id = AppId::resolve(app.id.as_deref().unwrap_or_default(), &at);
+                (id, format!("{path}/apps({idx})"), app)
+            }));
+            let groups = update.groups.iter_mut().flatten().enumerate();
+            waiting.extend(
+                groups
+                    .map(|(idx, group)| (group.path(&at), format!("{path}/groups({idx})"), group)),
+            );
         }
         apps
     }

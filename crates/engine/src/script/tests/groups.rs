@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use zddcluster_model::app::Fault;
+use zddcluster_model::deployment::ActionKind;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::group::GroupUpdate;
 use zddcluster_model::{AppId, Timestamp};
@@ -131,6 +132,16 @@ fn a_plan_goes_up_the_levels_and_a_dry_run_changes_nothing() {
     );
     assert_eq!(script.events(), [""; 0]);
     put(&mut script, "/", new.clone()).unwrap();
+    let downloads = [(AppId::absolute("/new"), Vec::new())].into();
+    let command = Box::new(Command::PlanGroup {
+        base: AppId::root(),
+        update: body(&json!({ "scaleBy": 1 })),
+    });
+    let answer = script.command(Command::WithDownloads { downloads, command });
+    let Ok(Answer::Steps(steps)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(steps[0].actions[0].action, ActionKind::ResolveArtifacts);
     // It runs, and a dry run does not ask for its lock; what it has begun is not planned again.
     assert_eq!(plan(&mut script, "/", new), [""; 0]);
     come_to_rest(&mut script);
