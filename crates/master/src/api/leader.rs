@@ -1,8 +1,6 @@
 //! `/v2/leader`: who leads, and electing anew (contract marathon §2.7, Z15).
-//!
-//! There is one master, which leads until it goes down.
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::json;
 use zddcluster_engine::{Answer, Command};
 
@@ -13,15 +11,12 @@ use crate::shared::Shared;
 
 pub(super) async fn route(shared: &Shared, call: &Call) -> Outcome {
     match call.method {
-        Method::GET | Method::HEAD if shared.state().is_stopping() => {
-            Err(ApiError::new(StatusCode::NOT_FOUND, "There is no leader"))
-        }
         Method::GET | Method::HEAD => {
             Ok(ok(&json!({ "leader": shared.identity.front.to_string() })))
         }
         Method::DELETE => {
             // Streams end first: what the new leader does is for those who come back.
-            shared.bus.abdicate(&shared.identity.mesos.to_string());
+            shared.bus.abdicate(&shared.identity.mesos.ip().to_string());
             match shared.submit(Command::Abdicate).await? {
                 Answer::Done => Ok(ok(&json!({ "message": "Leadership abdicated" }))),
                 Answer::Deployment { .. }
