@@ -366,6 +366,11 @@ impl State {
 }
 
 impl State {
+    /// Whether the cluster goes down: nothing is written or launched any more, so nobody leads.
+    pub const fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
     /// The app versions whose health checks run, of one app.
     pub(crate) fn checks_of<'a>(
         &'a self,

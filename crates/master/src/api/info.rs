@@ -16,12 +16,14 @@ pub(super) fn info(shared: &Shared, call: &Call) -> Outcome {
     let identity = &shared.identity;
     let front = identity.front;
     let mesos = identity.mesos;
+    // The only master leads until it goes down.
+    let leader = (!shared.state().is_stopping()).then(|| front.to_string());
     Ok(ok(&json!({
         "name": "marathon",
         "version": MARATHON_VERSION,
         "buildref": concat!("zddcluster-", env!("CARGO_PKG_VERSION")),
-        "elected": true,
-        "leader": front.to_string(),
+        "elected": leader.is_some(),
+        "leader": leader,
         "frameworkId": identity.framework_id(),
         "marathon_config": {
             "master": mesos.to_string(),

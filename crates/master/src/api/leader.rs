@@ -1,6 +1,8 @@
 //! `/v2/leader`: who leads, and electing anew (contract marathon §2.7, Z15).
+//!
+//! There is one master, which leads until it goes down.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 use zddcluster_engine::{Answer, Command};
 
@@ -11,6 +13,9 @@ use crate::shared::Shared;
 
 pub(super) async fn route(shared: &Shared, call: &Call) -> Outcome {
     match call.method {
+        Method::GET | Method::HEAD if shared.state().is_stopping() => {
+            Err(ApiError::new(StatusCode::NOT_FOUND, "There is no leader"))
+        }
         Method::GET | Method::HEAD => {
             Ok(ok(&json!({ "leader": shared.identity.front.to_string() })))
         }

@@ -229,6 +229,27 @@ async fn metrics_in_three_forms() {
 }
 
 #[tokio::test]
+async fn nobody_leads_a_cluster_that_goes_down() {
+    // contract: error-404-leader
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.get("/v2/info").await.body["elected"], json!(true));
+    let stopped = cluster.handle.stop_tasks(PATIENCE).await;
+    assert!(stopped.unwrap());
+    let answer = cluster.get("/v2/leader").await;
+    let message = json!({"message": "There is no leader"});
+    assert_eq!(
+        (answer.status, answer.body),
+        (StatusCode::NOT_FOUND, message)
+    );
+    let info = cluster.get("/v2/info").await.body;
+    assert_eq!(
+        (&info["elected"], &info["leader"]),
+        (&json!(false), &Value::Null)
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
     // contract: leader-abdicate, stream-abdication, z-15, resume-plans
     // contract: event-scheduler_registered_event
