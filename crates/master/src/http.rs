@@ -243,6 +243,7 @@ mod tests {
 
     #[test]
     fn ids_in_paths_take_any_form() {
+        // contract: http-slashes, trap-16
         for path in [
             "/v2/apps/zdd/base",
             "/v2/apps//zdd/base/",
@@ -262,6 +263,7 @@ mod tests {
 
     #[test]
     fn text_only_when_asked_for() {
+        // contract: http-json, trap-15
         let prefers = |accept: &str| {
             let mut call = call("/");
             call.headers
