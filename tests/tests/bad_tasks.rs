@@ -128,12 +128,7 @@ async fn a_port_no_agent_offers_waits_with_the_reason() -> anyhow::Result<()> {
         "ports": [50_000], "requirePorts": true,
     });
     cluster.post_app(&app).await?;
-    waits_because(
-        &cluster,
-        "/nowhere",
-        "does not offer port 50000",
-    )
-    .await;
+    waits_because(&cluster, "/nowhere", "does not offer port 50000").await;
     bystander.is_unharmed(&cluster).await
 }
 
