@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::StreamExt;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zddcluster_agent::{Config, Containerizer, Handle, ProcessContainerizer};
@@ -365,9 +366,10 @@ impl Drop for World {
                 && !entry.path().join("exit.json").exists()
             {
                 let pid = self.pid(&name, "process.json");
-                let _ = std::process::Command::new("kill")
-                    .args(["-9", &format!("-{pid}")])
-                    .status();
+                // Not by `kill -9 -PID`: procps 4.0.2 reads `-1234` as -1, which is every process there is.
+                if let Some(group) = Pid::from_raw(pid).filter(|group| !group.is_init()) {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
             }
         }
     }
