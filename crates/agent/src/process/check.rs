@@ -31,6 +31,19 @@ pub(super) async fn run(
     }
 }
 
+/// The processes of a command that has not ended; dropped, they are killed: whoever asked may have gone.
+///
+/// The command leads its own session and is not waited for before this is emptied, so the number is its own.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 async fn execute(
     executable: &Path,
     order: &Order,
@@ -48,19 +61,15 @@ async fn execute(
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    let group = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut group = Group(id.and_then(Pid::from_raw));
     let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
-        // It leads its own session and is not yet waited for, so the number is still its own.
-        if let Some(group) = group {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
+        drop(group);
         child.kill().await?;
         return Ok(CheckEnd::TimedOut);
     };
     let status = status?;
+    group.0 = None;
     Ok(match (status.code(), status.signal()) {
         (Some(status), _) if status == i32::from(CHECK_NOT_RUN) => CheckEnd::NotRun {
             message: "the task's environment cannot be entered".to_owned(),

@@ -6,10 +6,21 @@ use axum::http::{Request, StatusCode};
 use zddcluster_client::HttpClient;
 use zddcluster_model::TaskState::Running;
 use zddcluster_model::agent::{CheckEnd, RunCheck};
+use zddcluster_runtime::Token;
 
 use crate::common::{World, is_alive, shell, wait_for};
 
 async fn check(world: &World, task: &str, command: &str, limit: Duration) -> (StatusCode, String) {
+    check_as(None, world, task, command, limit).await
+}
+
+async fn check_as(
+    token: Option<&Token>,
+    world: &World,
+    task: &str,
+    command: &str,
+    limit: Duration,
+) -> (StatusCode, String) {
     let question = RunCheck {
         command: command.to_owned(),
         timeout_millis: u64::try_from(limit.as_millis()).unwrap(),
@@ -20,6 +31,7 @@ async fn check(world: &World, task: &str, command: &str, limit: Duration) -> (St
         .body(serde_json::to_vec(&question).unwrap().into())
         .unwrap();
     let answer = HttpClient::new()
+        .with_authorization(token.map(Token::authorization))
         .send(request, Duration::from_secs(30))
         .await
         .unwrap();
@@ -83,4 +95,46 @@ async fn a_check_runs_in_the_tasks_environment_and_ends_in_time() {
         .await;
     let (status, text) = check(&world, "checked.1", "true", long).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_knows_the_token_runs_checks() {
+    let mut world = World::start().await;
+    world.stop_agent().await;
+    let token = Token::parse("a-token-for-this-very-test").unwrap();
+    let wrong = Token::parse("another-token-0123456789").unwrap();
+    world.token = Some(token.clone());
+    world.start_agent().await;
+    world.master.launch(shell("guarded.1", "exec sleep 1000"));
+    world.master.state("guarded.1", Running).await;
+    let limit = Duration::from_secs(20);
+    // The agent listens on loopback, where the rest of its API wants none.
+    for given in [None, Some(&wrong)] {
+        let (status, text) = check_as(given, &world, "guarded.1", "echo > ran", limit).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
+    }
+    assert!(!world.sandbox("guarded.1").join("ran").exists());
+    let (status, text) = check_as(Some(&token), &world, "guarded.1", "echo > ran", limit).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(world.sandbox("guarded.1").join("ran").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_check_started_ends_when_nobody_waits_for_it() {
+    let world = World::start().await;
+    world.master.launch(shell("left.1", "exec sleep 1000"));
+    world.master.state("left.1", Running).await;
+    let hangs = "sleep 1001 & echo $! > child; wait";
+    let child = tokio::select! {
+        answer = check(&world, "left.1", hangs, Duration::from_secs(25)) => panic!("{answer:?}"),
+        child = wait_for("the command's child", || {
+            let text = world.file("left.1", "child");
+            text.trim().parse::<i32>().map_err(|_| text)
+        }) => child,
+    };
+    wait_for("the command's child to end", || match is_alive(child) {
+        true => Err(String::new()),
+        false => Ok(()),
+    })
+    .await;
 }

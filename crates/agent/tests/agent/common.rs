@@ -22,7 +22,7 @@ use zddcluster_model::agent::{
     TaskReport,
 };
 use zddcluster_model::{AgentId, AppId, TaskId, TaskState, Timestamp};
-use zddcluster_runtime::{Failure, Tasks};
+use zddcluster_runtime::{Failure, Tasks, Token};
 
 /// A predicate that is not true by then never will be.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -205,6 +205,8 @@ pub(crate) struct World {
     master_tasks: Tasks,
     agent: Option<(Tasks, Handle)>,
     with_cgroups: bool,
+    /// For agents started from now on.
+    pub(crate) token: Option<Token>,
 }
 
 impl World {
@@ -229,6 +231,7 @@ impl World {
             master_tasks,
             agent: None,
             with_cgroups,
+            token: None,
         };
         world.start_agent().await;
         world
@@ -264,7 +267,7 @@ impl World {
             executable: executable(),
             builtin_env: BTreeMap::new(),
             allowed_hosts: Vec::new(),
-            token: None,
+            token: self.token.clone(),
             containerizer: Some(containerizer),
         };
         let handle = zddcluster_agent::start(config, &tasks).await.unwrap();
