@@ -150,7 +150,9 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     async fn kill(&self, order: &Order, signal: KillSignal) -> io::Result<()>;
 
     /// Runs a shell command beside a running task, in its sandbox and control groups or in its container, for at most `limit`.
-    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd;
+    ///
+    /// `Err` means that nothing is known of the task's health now: whoever would run it is away.
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> io::Result<CheckEnd>;
 
     /// Takes away what is left beside sandbox and task directory (control groups, a stopped container).
     async fn clean(&self, order: &Order);

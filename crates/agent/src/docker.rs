@@ -480,7 +480,7 @@ impl Containerizer for DockerContainerizer {
         }
     }
 
-    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd {
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> io::Result<CheckEnd> {
         if self.is_process(order) {
             return self.processes.check(order, command, limit).await;
         }

@@ -287,8 +287,8 @@ impl Containerizer for ProcessContainerizer {
             .map_err(io::Error::other)?
     }
 
-    async fn check(&self, order: &Order, command: &str, limit: Duration) -> CheckEnd {
-        check::run(&self.executable, order, command, limit).await
+    async fn check(&self, order: &Order, command: &str, limit: Duration) -> io::Result<CheckEnd> {
+        Ok(check::run(&self.executable, order, command, limit).await)
     }
 
     async fn clean(&self, order: &Order) {

@@ -24,7 +24,7 @@ pub(super) async fn check(
     if let Some(token) = &api.token
         && let Err(refusal) = token.check(&headers)
     {
-        return plain(StatusCode::UNAUTHORIZED, refusal.to_string());
+        return refusal.response();
     }
     let task_id = TaskId::new(&task_id);
     let found = api
@@ -38,7 +38,10 @@ pub(super) async fn check(
                 .containerizer
                 .check(&order, &question.command, limit)
                 .await;
-            Json(end).into_response()
+            match end {
+                Ok(end) => Json(end).into_response(),
+                Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            }
         }
         Some(None) => plain(
             StatusCode::NOT_FOUND,

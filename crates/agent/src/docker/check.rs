@@ -1,5 +1,6 @@
 //! Commands run inside a task's container, for COMMAND health checks: what `docker exec` does.
 
+use std::io;
 use std::time::Duration;
 
 use bollard::exec::{CreateExecOptions, StartExecResults};
@@ -11,18 +12,19 @@ use super::engine::{ASK_LIMIT, Engine, EngineError};
 use crate::containerizer::Order;
 use crate::executor::procfs;
 
-/// Runs one for at most `limit`.
+/// Runs one for at most `limit`; an engine in trouble says nothing of the task.
 pub(super) async fn run(
     engine: &Engine,
     order: &Order,
     command: &str,
     limit: Duration,
-) -> CheckEnd {
+) -> io::Result<CheckEnd> {
     match execute(engine, order, command, limit).await {
-        Ok(end) => end,
-        Err(error) => CheckEnd::NotRun {
+        Ok(end) => Ok(end),
+        Err(error) if error.is_passing() => Err(io::Error::other(error)),
+        Err(error) => Ok(CheckEnd::NotRun {
             message: error.to_string(),
-        },
+        }),
     }
 }
 

@@ -37,8 +37,8 @@ impl Containerizer for Stuck {
         Ok(())
     }
 
-    async fn check(&self, _: &Order, _: &str, _: Duration) -> CheckEnd {
-        CheckEnd::TimedOut
+    async fn check(&self, _: &Order, _: &str, _: Duration) -> io::Result<CheckEnd> {
+        Ok(CheckEnd::TimedOut)
     }
 
     async fn clean(&self, _: &Order) {}

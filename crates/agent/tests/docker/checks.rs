@@ -6,6 +6,7 @@ use zddcluster_agent::Containerizer;
 use zddcluster_agent::containerizer::KillSignal;
 use zddcluster_model::agent::CheckEnd;
 
+use crate::engine::Door;
 use crate::support::{World, says};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +20,11 @@ async fn a_check_runs_inside_the_container_and_ends_in_time() {
     let checks = async {
         says(&order, "stdout", "up").await;
         let ended = async |command: &str, limit: Duration| {
-            world.containerizer.check(&order, command, limit).await
+            world
+                .containerizer
+                .check(&order, command, limit)
+                .await
+                .unwrap()
         };
         let long = Duration::from_secs(20);
         let inside =
@@ -41,7 +46,27 @@ async fn a_check_runs_inside_the_container_and_ends_in_time() {
     let gone = world
         .containerizer
         .check(&order, "true", Duration::from_secs(20))
-        .await;
+        .await
+        .unwrap();
     assert!(matches!(gone, CheckEnd::NotRun { .. }), "{gone:?}");
     world.containerizer.clean(&order).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_away_says_nothing_of_the_tasks_health() {
+    let mut door = Door::open();
+    let Some(world) = World::through(&door.socket()).await else {
+        return;
+    };
+    let order = world.shell("away.1", "exec sleep 1000");
+    world.containerizer.launch(&order).await.unwrap();
+    let check = || {
+        let limit = Duration::from_secs(20);
+        world.containerizer.check(&order, "true", limit)
+    };
+    door.go_away().await;
+    let error = check().await.unwrap_err();
+    assert!(error.to_string().contains("no Docker engine"), "{error}");
+    door.come_back();
+    assert_eq!(check().await.unwrap(), CheckEnd::Exited { status: 0 });
 }
