@@ -16,6 +16,9 @@ use crate::shared::Shared;
 /// An agent answers from memory or a file; longer means that it hangs.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What agent and master say to each other is below it; nothing else of an agent's API has such a part in its path.
+const OURS: &str = "zdd";
+
 pub(super) async fn to_agent(shared: &Shared, call: &Call, id: &str) -> Outcome {
     let state = shared.state();
     let agent = state.agents.get(&AgentId::new(id)).ok_or_else(|| {
@@ -31,6 +34,11 @@ pub(super) async fn to_agent(shared: &Shared, call: &Call, id: &str) -> Outcome 
         .splitn(3, '/')
         .nth(2)
         .unwrap_or_default();
+    // It is asked with the cluster's token, which whoever calls here need not know.
+    if rest.split('/').any(|segment| segment == OURS) {
+        let message = format!("/{OURS}/ of an agent is for its master alone");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
     let query = call.query.encoded();
     let separator = if query.is_empty() { "" } else { "?" };
     let uri = format!(

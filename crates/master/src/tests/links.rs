@@ -190,6 +190,12 @@ async fn the_front_door_reaches_agents() {
         assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
         assert_eq!(answer.text, "/files/read.json?path=%2Fa+b&length=-1");
     }
+    // Not to what only the master may ask, with its token.
+    for path in ["zdd/v1/tasks/t/check", "/zdd/v1/tasks/t/check"] {
+        let path = format!("/agent/{id}/{path}");
+        let answer = cluster.call(Method::POST, &path, "{}").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+    }
     let unknown = cluster.get("/slave/none/state.json").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert_eq!(
