@@ -58,7 +58,7 @@ async fn a_second_up_names_the_first() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(
-        said.contains(&format!("another zddcluster up (pid {pid})")),
+        said.contains(&format!("another zddcluster (pid {pid})")),
         "{said}"
     );
 

@@ -111,7 +111,9 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
     }
     logging::init(&args.log.filter)?;
     let (udp, tcp) = listeners::dns(args.listen).map_err(Fault::settings)?;
-    let _lock = members::join(&args.member, members::DNS, &args.listen.to_string())?;
+    // Where it listens in truth: `--listen` may leave the port open.
+    let at = tcp.local_addr()?;
+    let _lock = members::join(&args.member, members::DNS, &at.to_string())?;
     let parts = DnsParts {
         udp,
         tcp,

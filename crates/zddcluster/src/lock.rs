@@ -17,7 +17,7 @@ pub(crate) struct DataDirLock {
 pub(crate) enum LockError {
     /// Another process holds it.
     #[error(
-        "another zddcluster up{} uses the data directory {}; hint: `zddcluster down` ends it, `--data-dir` \
+        "another zddcluster{} uses the data directory {}; hint: `zddcluster down` ends it, `--data-dir` \
          chooses another directory",
         holder(*.pid),
         .dir.display()

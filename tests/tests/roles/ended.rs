@@ -34,6 +34,20 @@ async fn down_finds_every_role_of_the_directory() -> anyhow::Result<()> {
     let arguments = apart.arguments("dns");
     let second = apart.command(&arguments).output()?;
     assert_eq!(second.status.code(), Some(64), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        said.contains(&apart.running["dns"].id().to_string()),
+        "{said}"
+    );
+    let arguments = apart.arguments("edge");
+    let second = apart.command(&arguments).output()?;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let pid = apart.running["edge"].id();
+    assert_eq!(second.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains(&format!("another zddcluster (pid {pid})")),
+        "{said}"
+    );
 
     let output = apart.zddcluster("down")?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
