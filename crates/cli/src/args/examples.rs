@@ -55,16 +55,16 @@ Examples:
 
 pub(super) const MASTER: &str = "\
 Example, a cluster of single roles:
-  zddcluster master --data-dir /tmp/zdd
-  zddcluster agent --work-dir /tmp/zdd/agent-11
-  zddcluster agent --work-dir /tmp/zdd/agent-2 --hostname 127.0.0.2 --public
-  zddcluster dns --data-dir /tmp/zdd
-  zddcluster down --data-dir /tmp/zdd    ends them all, and the tasks";
+  zddcluster master --data-dir /srv/zdd
+  zddcluster agent --work-dir /srv/zdd/agent-11
+  zddcluster agent --work-dir /srv/zdd/agent-2 --hostname 127.0.0.2 --public
+  zddcluster dns --data-dir /srv/zdd
+  zddcluster down --data-dir /srv/zdd    ends them all, and the tasks";
 
 pub(super) const AGENT: &str = "\
 Examples:
-  zddcluster agent --work-dir /tmp/zdd/agent-11
-  zddcluster agent --work-dir /tmp/zdd/agent-2 --hostname 127.0.0.2 --public";
+  zddcluster agent --work-dir /srv/zdd/agent-11
+  zddcluster agent --work-dir /srv/zdd/agent-2 --hostname 127.0.0.2 --public";
 
 pub(super) const DNS: &str = "\
 Example:
