@@ -44,6 +44,8 @@ pub(crate) async fn predict(shared: &Arc<Shared>, call: &Call) -> Outcome {
     };
     let shared = Arc::clone(shared);
     let work = move || {
+        // Held until the work ends: a caller that hangs up drops the future, but not the thread.
+        let _place = place;
         let deadline = Instant::now() + LONGEST_WORK;
         let limits = Limits {
             steps: MOST_STEPS,
@@ -59,7 +61,6 @@ pub(crate) async fn predict(shared: &Arc<Shared>, call: &Call) -> Outcome {
             .map(|prediction| prediction.timeline)
     };
     let worked = tokio::task::spawn_blocking(work).await;
-    drop(place);
     let timeline: Timeline = worked.map_err(|_| {
         let message = "the prediction failed inside; the log of the master says where";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
