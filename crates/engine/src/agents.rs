@@ -94,6 +94,7 @@ impl Turn<'_> {
             is_connected: true,
             away_since: None,
         };
+        self.replace_at(&agent);
         self.persist(persist::put_agent(&agent));
         self.state.agents.insert_mut(id.clone(), Arc::new(agent));
         self.state.queue_is_stale = true;
@@ -102,6 +103,45 @@ impl Turn<'_> {
             agent_id: id,
             framework_id: self.state.framework_id(),
         }))
+    }
+
+    /// Whoever was at this agent's address before is gone for good, with all its tasks: an address belongs to one process.
+    ///
+    /// So does an agent that lost its directory, and with it its id. Source: Mesos' `Master::registerSlave`.
+    fn replace_at(&mut self, agent: &Agent) {
+        let gone: Vec<AgentId> = self
+            .state
+            .agents
+            .values()
+            .filter(|other| other.id != agent.id)
+            .filter(|other| other.hostname == agent.hostname && other.port == agent.port)
+            .map(|other| other.id.clone())
+            .collect();
+        for other in gone {
+            self.lose_all(&other);
+            if let Some(known) = self.state.agents.get(&other).filter(|a| a.is_connected) {
+                let away = Agent {
+                    is_connected: false,
+                    away_since: Some(self.now),
+                    ..(**known).clone()
+                };
+                self.state.agents.insert_mut(other, Arc::new(away));
+            }
+        }
+    }
+
+    /// Gives up all tasks of an agent.
+    fn lose_all(&mut self, agent_id: &AgentId) {
+        let tasks: Vec<Arc<Task>> = self
+            .state
+            .tasks
+            .values()
+            .filter(|task| task.agent_id == *agent_id && task.is_launched())
+            .map(Arc::clone)
+            .collect();
+        for task in tasks {
+            self.lose(&task);
+        }
     }
 
     /// Mends every difference between what the agent knows and what the engine believes.
@@ -123,7 +163,7 @@ impl Turn<'_> {
             }
             let was_reported = task.started_at.is_some();
             if task.state == TaskState::Lost {
-                self.remove_task(&task.id);
+                self.finalize(&task.id, TaskState::Lost, "forgotten".to_owned());
             } else if task.killing.is_some() {
                 let message = "the agent does not know the task any more".to_owned();
                 self.finalize(&task.id, TaskState::Killed, message);
@@ -280,16 +320,7 @@ impl Turn<'_> {
             .map(|agent| agent.id.clone())
             .collect();
         for agent_id in gone {
-            let tasks: Vec<Arc<Task>> = self
-                .state
-                .tasks
-                .values()
-                .filter(|task| task.agent_id == agent_id && task.is_launched())
-                .map(Arc::clone)
-                .collect();
-            for task in tasks {
-                self.lose(&task);
-            }
+            self.lose_all(&agent_id);
         }
         let forgotten: Vec<TaskId> = self
             .state

@@ -276,6 +276,7 @@ impl Turn<'_> {
         }
         let version = self.new_version();
         let mut root = (*self.state.root).clone();
+        root.version = version;
         let mut sentenced: BTreeMap<AppId, BTreeSet<TaskId>> = BTreeMap::new();
         for task in &selected {
             sentenced

@@ -176,6 +176,17 @@ impl Turn<'_> {
         order.sort_by_key(|deployment| deployment.plan.version);
         for deployment in order {
             let id = deployment.plan.id.clone();
+            #[cfg(test)]
+            if let Some(plant) = self.config.plant {
+                let step_idx = plant.first_step(&deployment.plan);
+                let spoiled = Deployment {
+                    step_idx,
+                    ..(*deployment).clone()
+                };
+                self.state
+                    .deployments
+                    .insert_mut(id.clone(), Arc::new(spoiled));
+            }
             self.begin_step(&id);
             self.advance(&id);
         }
@@ -187,6 +198,10 @@ impl Turn<'_> {
             self.state.deployments.values().map(Arc::clone).collect();
         for deployment in running {
             self.stop_asking(&deployment);
+            // What a step before had queued waits for that step again.
+            for app_id in deployment.plan.affected_apps() {
+                self.state.queue.remove_mut(&app_id);
+            }
             self.put_deployment(Deployment {
                 step_idx: 0,
                 actions: Actions::default(),
@@ -303,7 +318,13 @@ impl Turn<'_> {
             .collect();
         let good: BTreeSet<TaskId> = new
             .iter()
-            .filter(|task| is_good(task, app, &running.progress))
+            .filter(|task| {
+                #[cfg(test)]
+                if self.config.plant == Some(crate::sim::Plant::TakesRunningForGood) {
+                    return task.state == TaskState::Running;
+                }
+                is_good(task, app, &running.progress)
+            })
             .map(|task| task.id.clone())
             .collect();
         let n_good = good.len();
@@ -350,9 +371,16 @@ impl Turn<'_> {
                 for task in &victims {
                     self.kill(&task.id, KillReason::Deployment);
                 }
-                let victims = victims.iter().map(|task| task.id.clone()).collect();
+                let victims: BTreeSet<TaskId> =
+                    victims.iter().map(|task| task.id.clone()).collect();
+                let leaving = tasks
+                    .iter()
+                    .filter(|task| task.killing.is_some() && !victims.contains(&task.id))
+                    .map(|task| task.id.clone())
+                    .collect();
                 Scaling {
                     victims,
+                    leaving,
                     wanted: None,
                 }
             }
@@ -367,17 +395,18 @@ impl Turn<'_> {
             return;
         }
 
-        let new: Vec<Arc<Task>> = tasks
+        let staying: Vec<&Arc<Task>> = tasks
+            .iter()
+            .filter(|task| !scaling.leaving.contains(&task.id))
+            .collect();
+        let new: Vec<Arc<Task>> = staying
             .iter()
             .filter(|task| task.version == app.version)
-            .map(Arc::clone)
+            .map(|task| Arc::clone(task))
             .collect();
         let wanted = *scaling.wanted.get_or_insert_with(|| {
-            // Those on their way out for another reason (a stopped removal) will not be instances.
-            let stays = |task: &&Arc<Task>| task.killing.is_none();
-            let n_left = tasks.iter().filter(stays).count() as i64;
-            let missing = (i64::from(app.instances) - n_left).max(0);
-            missing + new.iter().filter(stays).count() as i64
+            let missing = (i64::from(app.instances) - staying.len() as i64).max(0);
+            missing + new.len() as i64
         });
         let queued = i64::from(self.state.queued_of(&app.id));
         let missing = wanted - new.len() as i64 - queued;
@@ -406,7 +435,7 @@ impl Turn<'_> {
             if task.is_launched() {
                 self.kill(&task.id, KillReason::Deployment);
             } else {
-                self.remove_task(&task.id);
+                self.finalize(&task.id, TaskState::Lost, "its app is gone".to_owned());
             }
         }
         let n_left = self.state.launched_of(app_id).count();

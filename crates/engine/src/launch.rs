@@ -84,6 +84,11 @@ impl Turn<'_> {
                 self.state.queue_is_stale = true;
                 break;
             }
+            #[cfg(test)]
+            let entry = match self.config.plant {
+                Some(plant) => plant.spoil_entry(entry),
+                None => entry,
+            };
             let bound = u32::from(u16::MAX);
             let random = self.random_below(bound);
             match place(self.state, &entry.app, &own, random) {

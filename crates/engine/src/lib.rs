@@ -102,6 +102,14 @@ impl Engine {
         records: impl IntoIterator<Item = (String, Vec<u8>)>,
     ) -> Result<Self, state::ReplayError> {
         let state = State::replay(&config, now, records)?;
+        #[cfg(test)]
+        let state = {
+            let mut state = state;
+            if let Some(plant) = config.plant {
+                plant.spoil_state(&mut state);
+            }
+            state
+        };
         Ok(Self { config, state })
     }
 

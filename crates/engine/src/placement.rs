@@ -13,7 +13,7 @@ use zddcluster_model::app::App;
 
 use crate::constraint;
 use crate::reason::{AGENTS_KEPT, Declined, Reason, Refused, Resource, Unplaced};
-use crate::state::{Agent, State, Usage};
+use crate::state::{Agent, State, Task, Usage};
 use crate::turn::millionths;
 
 /// An agent that takes an instance.
@@ -52,7 +52,8 @@ pub(crate) fn place(
     }
     candidates.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     candidates.into_iter().find_map(|(_, agent, usage)| {
-        let ports = ports(agent, usage, app, random).ok()?;
+        let beside = taken_beside(state, agent);
+        let ports = ports(agent, usage, app, random, &beside).ok()?;
         let agent = Arc::clone(agent);
         Some(Placement { agent, ports })
     })
@@ -71,7 +72,12 @@ pub(crate) fn unplaced(state: &State, app: &App) -> Unplaced {
             ControlFlow::Continue(())
         });
         if agent.is_connected
-            && let Err(reason) = ports(agent, usage, app, 0)
+            && let Err(reason) = ports(agent, usage, app, 0, &BTreeSet::new())
+        {
+            reasons.push(reason);
+        }
+        if reasons.is_empty()
+            && let Err(reason) = ports(agent, usage, app, 0, &taken_beside(state, agent))
         {
             reasons.push(reason);
         }
@@ -147,8 +153,37 @@ fn examine(
     ControlFlow::Continue(())
 }
 
-/// Host ports on this agent, in the order of the app's definition.
-fn ports(agent: &Agent, usage: &Usage, app: &App, random: u32) -> Result<Vec<u16>, Reason> {
+/// Ports that tasks of other agents have on the same host, as under `--single-address`; lost ones may still be there.
+fn taken_beside(state: &State, agent: &Agent) -> BTreeSet<u16> {
+    let is_beside = |other: &Agent| other.id != agent.id && other.hostname == agent.hostname;
+    let launched = state
+        .agents
+        .values()
+        .filter(|other| is_beside(other))
+        .filter_map(|other| state.usage.get(&other.id))
+        .flat_map(|usage| usage.ports.iter().copied());
+    // Not those of an agent whose address this one has now: they are dead.
+    let is_elsewhere = |task: &&Arc<Task>| {
+        let other = state.agents.get(&task.agent_id);
+        other.is_some_and(|other| is_beside(other) && other.port != agent.port)
+    };
+    let lost = state
+        .lost
+        .iter()
+        .filter_map(|id| state.tasks.get(id))
+        .filter(is_elsewhere)
+        .flat_map(|task| task.ports.iter().copied());
+    launched.chain(lost).collect()
+}
+
+/// Host ports on this agent, in the order of the app's definition; `beside` are those of other agents' tasks on its host.
+fn ports(
+    agent: &Agent,
+    usage: &Usage,
+    app: &App,
+    random: u32,
+    beside: &BTreeSet<u16>,
+) -> Result<Vec<u16>, Reason> {
     let wanted: Vec<u16> = match app.port_mappings() {
         // A mapping without host port takes none; a number asks for that one.
         Some(mappings) => mappings
@@ -169,10 +204,11 @@ fn ports(agent: &Agent, usage: &Usage, app: &App, random: u32) -> Result<Vec<u16
         if !is_offered {
             return Err(Reason::PortNotOffered { port });
         }
-        if usage.ports.contains(&port) || !taken.insert(port) {
+        if usage.ports.contains(&port) || beside.contains(&port) || !taken.insert(port) {
             return Err(Reason::PortTaken { port });
         }
     }
+    taken.extend(beside);
     let n_dynamic = wanted.iter().filter(|port| **port == 0).count();
     let dynamic: Vec<u16> = free_ports(agent, usage, &taken, random)
         .into_iter()

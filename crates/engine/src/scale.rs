@@ -17,6 +17,9 @@ use crate::state::{State, Task};
 pub(crate) struct Scaling {
     /// Tasks that were chosen to go; all of them have to end first.
     pub(crate) victims: BTreeSet<TaskId>,
+    /// Tasks that were on their way out for another reason when it began (a stopped removal): they are no instances. One that is
+    /// killed later is, until it has ended.
+    pub(crate) leaving: BTreeSet<TaskId>,
     /// New tasks that have to be launched, healthy and ready; set when the victims are gone.
     pub(crate) wanted: Option<i64>,
 }

@@ -199,7 +199,12 @@ pub(crate) fn next_wake(config: &Config, state: &State) -> Option<Timestamp> {
     if launch::is_left_over(state) {
         return Some(state.clock);
     }
-    let queue = state.queue.values().filter_map(|entry| entry.delayed_until);
+    // Nothing is launched any more when the cluster goes down.
+    let queue = state
+        .queue
+        .values()
+        .filter(|_| !state.is_stopping)
+        .filter_map(|entry| entry.delayed_until);
     let kills = state.signals.first().map(|(at, _)| *at);
     let agents = state
         .agents

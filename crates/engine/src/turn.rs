@@ -199,7 +199,10 @@ fn unindex_task(state: &mut State, task: &Task) {
         change_usage(state, task, -1);
     }
     unindex_kill(state, task);
-    state.lost.remove_mut(&task.id);
+    if state.lost.remove_mut(&task.id) {
+        // Its ports were kept from other agents of its host.
+        state.queue_is_stale = true;
+    }
 }
 
 fn change_usage(state: &mut State, task: &Task, sign: i64) {

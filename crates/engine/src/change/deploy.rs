@@ -122,7 +122,13 @@ impl Turn<'_> {
         if let Err(faults) = self.check_wanted(&root) {
             return Err(self.refuse_change(group_id, version, Refusal::Invalid(faults)));
         }
-        let mut steps = steps(&self.state.root, &root);
+        let steps = steps(&self.state.root, &root);
+        #[cfg(test)]
+        let steps = match self.config.plant {
+            Some(plant) => plant.spoil_steps(steps),
+            None => steps,
+        };
+        let mut steps = steps;
         let downloads = std::mem::take(&mut self.downloads);
         if let Some(step) = resolve_step(&downloads) {
             steps.insert(0, step);

@@ -23,6 +23,11 @@ impl Turn<'_> {
             return Err(Refusal::UnknownDeployment(id));
         };
         let plan = Arc::clone(&deployment.plan);
+        #[cfg(test)]
+        let plan = match self.config.plant {
+            Some(plant) => plant.spoil_plan(plan, self.state),
+            None => plan,
+        };
         let version = self.new_version();
         let mut root = reverted(&self.state.root, &plan, version);
         revert_groups(&mut root, &deployment.groups, version);

@@ -11,6 +11,7 @@ mod lives;
 mod mended;
 mod placing;
 mod rollback;
+mod simulated;
 
 use serde_json::{Value, json};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use zddcluster_model::agent::{PROTOCOL, Registration, Resources, TaskReport};
 use zddcluster_model::{AgentId, TaskId, TaskState};
 
+use super::checks::fate;
 use super::world::{Happening, World};
 use crate::effect::Effect;
-use crate::input::Input;
+use crate::input::{Input, Ticket};
 
 /// How a task at its agent goes on.
 #[derive(Clone, Copy, Debug)]
@@ -20,18 +21,22 @@ pub(super) enum TaskTurn {
 
 struct Process {
     state: TaskState,
-    is_reported: bool,
+    /// The master has this state in its store.
+    is_acknowledged: bool,
 }
 
 pub(super) struct FakeAgent {
     id: Option<AgentId>,
     hostname: String,
+    port: u16,
+    role: &'static str,
+    attributes: BTreeMap<String, String>,
+    resources: Resources,
     epoch: u64,
     /// Grows with each registration; what was sent on an earlier stream is lost.
     stream: u64,
     is_connected: bool,
     processes: BTreeMap<TaskId, Process>,
-    next_port: u16,
 }
 
 /// All agents.
@@ -39,45 +44,100 @@ pub(super) struct FakeAgent {
 pub(super) struct Agents {
     all: Vec<FakeAgent>,
     /// Who asked for a registration.
-    waiting: BTreeMap<u64, usize>,
+    waiting: BTreeMap<Ticket, usize>,
 }
 
 impl Agents {
-    pub(super) fn add(&mut self, index: usize) {
-        self.all.push(FakeAgent {
-            id: None,
-            hostname: format!("127.0.0.{}", 11 + index),
-            epoch: 1,
-            stream: 0,
-            is_connected: false,
-            processes: BTreeMap::new(),
-            next_port: 20_000 + 1_000 * index as u16,
-        });
-    }
-
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
     pub(super) fn are_all_connected(&self) -> bool {
-        self.all.iter().all(|agent| agent.is_connected)
+        self.all
+            .iter()
+            .all(|agent| agent.is_connected && agent.id.is_some())
     }
 
+    /// The master is gone, and with it all streams and whoever waited for an answer.
     pub(super) fn all_streams_end(&mut self) {
         for agent in &mut self.all {
             agent.is_connected = false;
             agent.stream += 1;
         }
+        self.waiting.clear();
     }
 
-    pub(super) fn registered(&mut self, ticket: u64, id: AgentId) {
+    pub(super) fn registered(&mut self, ticket: Ticket, id: AgentId) {
         if let Some(index) = self.waiting.remove(&ticket) {
             self.all[index].id = Some(id);
+        }
+    }
+
+    fn index_of(&self, id: &AgentId) -> Option<usize> {
+        self.all
+            .iter()
+            .position(|agent| agent.id.as_ref() == Some(id))
+    }
+
+    /// The master has this state of a task in its store.
+    pub(super) fn acknowledge(&mut self, id: &AgentId, task_id: &TaskId, state: TaskState) {
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
+        let processes = &mut self.all[index].processes;
+        if let Some(process) = processes.get_mut(task_id)
+            && process.state == state
+        {
+            process.is_acknowledged = true;
+            if state.is_terminal() {
+                processes.remove(task_id);
+            }
         }
     }
 }
 
 impl World {
+    /// Two to four agents, some in a rack, some of them public.
+    pub(super) fn add_agents(&mut self) {
+        let n_agents = 2 + self.below(3) as usize;
+        let is_single_address = self.one_in(8);
+        for index in 0..n_agents {
+            let is_public = index == 3 || (index == 2 && self.one_in(3));
+            let mut attributes = BTreeMap::new();
+            if !self.one_in(4) {
+                let rack = self.pick(&["r1", "r2", "r3"]);
+                attributes.insert("rack".to_owned(), rack.to_owned());
+            }
+            let first = 20_000 + 1_000 * index as u16;
+            let n_ports = if self.one_in(6) { 5 } else { 200 };
+            let cpus = if self.one_in(4) { 1.5 } else { 4.0 };
+            self.agents.all.push(FakeAgent {
+                id: None,
+                hostname: if is_single_address {
+                    "127.0.0.1".to_owned()
+                } else {
+                    format!("127.0.0.{}", 11 + index)
+                },
+                port: 5051 + index as u16,
+                role: if is_public { "slave_public" } else { "*" },
+                attributes,
+                resources: Resources {
+                    cpus,
+                    mem: 4096.0,
+                    disk: 1000.0,
+                    gpus: 0,
+                    ports: vec![(1025, 2180), (8082, 32_000)],
+                    dynamic_ports: vec![(first, first + n_ports)],
+                },
+                epoch: 1,
+                stream: 0,
+                is_connected: false,
+                processes: BTreeMap::new(),
+            });
+            self.after(0, Happening::Register { agent: index });
+        }
+    }
+
     pub(super) fn register(&mut self, index: usize) {
         let ticket = self.new_ticket();
         let agent = &mut self.agents.all[index];
@@ -89,32 +149,20 @@ impl World {
         let tasks = agent
             .processes
             .iter()
-            .map(|(task_id, process)| TaskReport {
-                task_id: task_id.clone(),
-                state: process.state,
-                message: String::new(),
-                ip_addresses: Vec::new(),
-            })
+            .map(|(task_id, process)| report(task_id, process.state))
             .collect();
         let registration = Registration {
             protocol: PROTOCOL,
             agent_id: agent.id.clone(),
             epoch: agent.epoch,
             hostname: agent.hostname.clone(),
-            port: 5051,
-            role: "*".to_owned(),
-            attributes: BTreeMap::new(),
-            resources: Resources {
-                cpus: 4.0,
-                mem: 4096.0,
-                disk: 1000.0,
-                gpus: 0,
-                ports: vec![(1025, 32_000)],
-                dynamic_ports: vec![(agent.next_port, agent.next_port + 200)],
-            },
+            port: agent.port,
+            role: agent.role.to_owned(),
+            attributes: agent.attributes.clone(),
+            resources: agent.resources.clone(),
             tasks,
         };
-        self.agents.waiting.insert(ticket.0, index);
+        self.agents.waiting.insert(ticket, index);
         self.step(Input::AgentRegistered {
             ticket,
             registration: Box::new(registration),
@@ -122,29 +170,66 @@ impl World {
         self.report_soon(index);
     }
 
+    /// The answer to a registration never comes: the agent tries again.
+    pub(super) fn registration_failed(&mut self, ticket: Ticket) {
+        let Some(index) = self.agents.waiting.remove(&ticket) else {
+            return;
+        };
+        let agent = &mut self.agents.all[index];
+        agent.is_connected = false;
+        agent.stream += 1;
+        self.after(500, Happening::Register { agent: index });
+    }
+
+    /// An agent loses its connection; the master may take a while to see it.
     pub(super) fn disconnect(&mut self, index: usize, back_after: i64) {
+        let is_new_process = self.one_in(2);
         let agent = &mut self.agents.all[index];
         if !agent.is_connected {
             return;
         }
         agent.is_connected = false;
         agent.stream += 1;
-        let epoch = agent.epoch;
-        agent.epoch += 1;
-        let Some(agent_id) = agent.id.clone() else {
-            return;
-        };
-        self.step(Input::AgentDisconnected { agent_id, epoch });
+        let (stream, epoch) = (agent.stream, agent.epoch);
+        agent.epoch += u64::from(is_new_process);
         self.after(back_after, Happening::Register { agent: index });
+        let seen_after = if self.one_in(3) {
+            i64::from(self.below(30_000))
+        } else {
+            0
+        };
+        let seen = Happening::StreamEnds {
+            agent: index,
+            stream,
+            epoch,
+        };
+        self.after(seen_after, seen);
+    }
+
+    /// The master sees that a stream has ended, unless there is a newer one.
+    pub(super) fn stream_ends(&mut self, index: usize, stream: u64, epoch: u64) {
+        let agent = &self.agents.all[index];
+        if let Some(agent_id) = agent.id.clone().filter(|_| agent.stream == stream) {
+            self.step(Input::AgentDisconnected { agent_id, epoch });
+        }
+    }
+
+    /// An agent's machine is switched off and on: its tasks are gone, and perhaps all it knew of itself.
+    pub(super) fn reboot(&mut self, index: usize, forgets_itself: bool) {
+        let back_after = i64::from(self.below(30_000));
+        self.disconnect(index, back_after);
+        let agent = &mut self.agents.all[index];
+        agent.processes.clear();
+        agent.epoch += 1;
+        if forgets_itself {
+            self.tell(|| format!("agent {index} forgets who it was"));
+            self.agents.all[index].id = None;
+        }
     }
 
     /// Sends an order to an agent; on a broken stream it is lost.
     pub(super) fn send(&mut self, agent_id: &AgentId, effect: Effect) {
-        let found = self
-            .agents
-            .all
-            .iter()
-            .position(|agent| agent.id.as_ref() == Some(agent_id));
+        let found = self.agents.index_of(agent_id);
         let Some(agent) = found.filter(|index| self.agents.all[*index].is_connected) else {
             return;
         };
@@ -171,27 +256,31 @@ impl World {
                     Some(&agent_id),
                     "a launch at the wrong agent"
                 );
-                self.watch.launched(&launch.task_id, &agent_id);
                 if agent.processes.contains_key(&launch.task_id) {
                     return;
                 }
                 let process = Process {
                     state: TaskState::Staging,
-                    is_reported: true,
+                    is_acknowledged: true,
                 };
                 agent.processes.insert(launch.task_id.clone(), process);
                 let delay = 10 + i64::from(self.below(1_500));
-                let fails = !self.is_peaceful && !self.is_faultless && self.one_in(25);
-                let turn = if fails {
-                    TaskTurn::Ends(TaskState::Failed)
+                let app = self.snapshot.version_of(&launch.app_id, launch.app_version);
+                let is_doomed = app.is_some_and(|app| fate(app) == "crash");
+                let is_unlucky = !self.is_peaceful && !self.is_faultless && self.one_in(25);
+                let turn = if is_doomed || is_unlucky {
+                    let states = [TaskState::Failed, TaskState::Finished, TaskState::Error];
+                    TaskTurn::Ends(self.pick(&states))
                 } else {
                     TaskTurn::Runs
                 };
+                let task_id = launch.task_id;
+                let agent = index;
                 self.after(
                     delay,
                     Happening::Task {
-                        agent: index,
-                        task_id: launch.task_id,
+                        agent,
+                        task_id,
                         turn,
                     },
                 );
@@ -234,11 +323,18 @@ impl World {
             TaskTurn::Runs => TaskState::Running,
             TaskTurn::Ends(state) => state,
         };
-        process.is_reported = false;
+        process.is_acknowledged = false;
         self.report_soon(index);
     }
 
-    fn report_soon(&mut self, index: usize) {
+    /// A task of an agent, if it has any.
+    pub(super) fn some_process(&mut self, index: usize) -> Option<TaskId> {
+        let ids: Vec<TaskId> = self.agents.all[index].processes.keys().cloned().collect();
+        let pick = self.below(ids.len() as u32) as usize;
+        ids.get(pick).cloned()
+    }
+
+    pub(super) fn report_soon(&mut self, index: usize) {
         let agent = &self.agents.all[index];
         if agent.is_connected {
             let stream = agent.stream;
@@ -252,27 +348,23 @@ impl World {
         }
     }
 
-    /// Delivers everything an agent has not reported yet; what has ended and been taken is forgotten.
+    /// Delivers everything the master has not acknowledged yet.
     pub(super) fn report(&mut self, index: usize, stream: u64) {
-        let agent = &mut self.agents.all[index];
-        let Some(agent_id) = agent.id.clone().filter(|_| agent.stream == stream) else {
+        let agent = &self.agents.all[index];
+        if agent.stream != stream {
+            return;
+        }
+        let Some(agent_id) = agent.id.clone() else {
+            // The answer to its registration is not there yet.
+            self.report_soon(index);
             return;
         };
-        let mut reports = Vec::new();
-        for (task_id, process) in &mut agent.processes {
-            if !process.is_reported || process.state.is_terminal() {
-                process.is_reported = true;
-                reports.push(TaskReport {
-                    task_id: task_id.clone(),
-                    state: process.state,
-                    message: String::new(),
-                    ip_addresses: Vec::new(),
-                });
-            }
-        }
-        agent
+        let reports: Vec<TaskReport> = agent
             .processes
-            .retain(|_, process| !process.state.is_terminal());
+            .iter()
+            .filter(|(_, process)| !process.is_acknowledged)
+            .map(|(task_id, process)| report(task_id, process.state))
+            .collect();
         for report in reports {
             self.step(Input::TaskStatus {
                 agent_id: agent_id.clone(),
@@ -280,46 +372,13 @@ impl World {
             });
         }
     }
+}
 
-    /// Something breaks, and something else will soon.
-    pub(super) fn fault(&mut self) {
-        if self.is_peaceful {
-            return;
-        }
-        let index = self.below(self.agents.len() as u32) as usize;
-        match self.below(10) {
-            0..=2 => self.crash_master(),
-            3..=4 => {
-                let back_after = i64::from(self.below(20_000));
-                self.watch.fault();
-                self.disconnect(index, back_after);
-            }
-            5 => {
-                let back_after = 60_000 + i64::from(self.below(150_000));
-                self.watch.fault();
-                self.disconnect(index, back_after);
-            }
-            6..=7 => {
-                // A task crashes.
-                let running: Vec<TaskId> =
-                    self.agents.all[index].processes.keys().cloned().collect();
-                if !running.is_empty() {
-                    let pick = self.below(running.len() as u32) as usize;
-                    self.watch.fault();
-                    self.task_turn(index, &running[pick], TaskTurn::Ends(TaskState::Failed));
-                }
-            }
-            8 => {
-                // An edge goes, and comes back.
-                if let Some(edge_id) = self.edges.pop_first() {
-                    self.watch.edge_gone(&edge_id);
-                    self.step(Input::EdgeDisconnected(edge_id.clone()));
-                    self.after(2_000, Happening::EdgeConnects(edge_id));
-                }
-            }
-            _ => self.kill_by_api(),
-        }
-        let next = 500 + i64::from(self.below(25_000));
-        self.after(next, Happening::Fault);
+fn report(task_id: &TaskId, state: TaskState) -> TaskReport {
+    TaskReport {
+        task_id: task_id.clone(),
+        state,
+        message: String::new(),
+        ip_addresses: Vec::new(),
     }
 }

@@ -1,161 +1,117 @@
-//! The world's users: what they ask for, and their journal of what was acknowledged.
+//! The world's users: what they ask for.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use zddcluster_model::app::{AppUpdate, EnvValue, Form};
+use zddcluster_model::app::{App, AppUpdate, Form};
 use zddcluster_model::{AppId, DeploymentId, TaskId};
 
+use super::checks::fate;
+use super::definitions::{APPS, RESIDENT};
+pub(super) use super::journal::Users;
+use super::journal::Want;
 use super::world::{Happening, World};
-use crate::effect::{Answer, Refusal};
-use crate::input::{Command, Input, Origin, Selection, Ticket};
-
-/// What a user last got acknowledged of an app.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) release: u64,
-    pub(super) instances: u32,
-}
-
-/// The users.
-#[derive(Default)]
-pub(super) struct Users {
-    /// Acknowledged definitions; `None` for a deleted app.
-    journal: BTreeMap<AppId, Option<Entry>>,
-    /// What is being asked, until it is answered.
-    pending: BTreeMap<Ticket, (AppId, Pending)>,
-    /// What was acknowledged of the app before each deployment: what a rollback brings back.
-    before: BTreeMap<DeploymentId, (AppId, Option<Entry>)>,
-    release: u64,
-}
-
-pub(super) enum Pending {
-    Write(Entry),
-    Scale(u32),
-    Delete,
-    KillAndScale(u32),
-    RollBack(DeploymentId),
-    Other,
-}
-
-/// Minimum health and maximum over capacities that users choose from.
-const STRATEGIES: [(f64, f64); 8] = [
-    (1.0, 1.0),
-    (0.25, 0.25),
-    (1.0, 0.0),
-    (0.5, 0.1),
-    (0.5, 0.5),
-    (0.0, 0.0),
-    (0.0, 1.0),
-    (1.0, 0.1),
-];
+use crate::input::{Command, Input, Origin, Selection};
 
 impl World {
     pub(super) fn user(&mut self) {
         if self.is_peaceful {
             return;
         }
-        let app_id = AppId::absolute(["/a", "/b", "/zdd/base"][self.below(3) as usize]);
+        let app_id = AppId::absolute(self.pick(&APPS));
         let is_there = self.engine.state().root.app(&app_id).is_some();
         let force = self.one_in(3);
-        let running = self.engine.state().deployments.keys().next().cloned();
-        if let Some(deployment_id) = running.filter(|_| self.one_in(8)) {
-            self.undo(deployment_id);
-        } else if self.one_in(6) {
-            self.write_group(force);
-        } else if is_there {
-            match self.below(10) {
-                0..=3 => self.write(&app_id, true, force),
-                4..=6 => {
-                    let instances = self.below(6);
-                    let update = read(&json!({ "instances": instances }));
-                    self.request(app_id.clone(), Pending::Scale(instances), |origin| {
-                        Command::UpdateApp {
-                            app_id,
-                            update,
-                            is_full: false,
-                            force,
-                            origin,
-                        }
-                    });
-                }
-                7 => {
-                    self.request(app_id.clone(), Pending::Other, |_| Command::RestartApp {
-                        app_id,
-                        force,
-                    });
-                }
-                8 => self.request(app_id.clone(), Pending::Delete, |_| Command::DeleteApp {
+        match self.below(27) {
+            0 => self.write_list(force),
+            1 | 26 => self.write_group(force),
+            24..=25 | 2 => self.stop_some(),
+            3 => self.reset_delay(app_id),
+            4 => self.kill_by_api(),
+            _ if !is_there => self.write(&app_id, false, force),
+            5..=11 => self.write(&app_id, true, force),
+            12..=16 => {
+                let instances = self.below(6);
+                self.update(
                     app_id,
+                    Want::Instances(instances),
+                    &json!({ "instances": instances }),
                     force,
-                }),
-                _ => self.kill_and_scale(app_id, force),
+                );
             }
-        } else {
-            self.write(&app_id, false, force);
+            17 => self.go_back(app_id, force),
+            18..=19 => {
+                let id = app_id.clone();
+                self.ask_for(vec![(id, Want::Restarted)], force, false, |_| {
+                    Command::RestartApp { app_id, force }
+                });
+            }
+            20..=21 => {
+                let id = app_id.clone();
+                self.ask_for(vec![(id, Want::Gone)], force, false, |_| {
+                    Command::DeleteApp { app_id, force }
+                });
+            }
+            _ => self.kill_and_scale(app_id, force),
         }
-        let next = 200 + i64::from(self.below(40_000));
+        let next = 200 + i64::from(self.below(30_000));
         self.after(next, Happening::User);
     }
 
-    pub(super) fn request(
+    /// Gives a command; `wants` is what it will have done to apps when it is acknowledged.
+    pub(super) fn ask_for(
         &mut self,
-        app_id: AppId,
-        pending: Pending,
+        wants: Vec<(AppId, Want)>,
+        force: bool,
+        may_be_refused: bool,
         command: impl FnOnce(Origin) -> Command,
     ) {
         let origin = Origin {
             client_ip: "127.0.0.1".to_owned(),
-            uri: format!("/v2/apps{app_id}"),
+            uri: "/v2/apps".to_owned(),
         };
         let ticket = self.new_ticket();
-        self.users.pending.insert(ticket, (app_id, pending));
+        self.users.asks(ticket, wants, force, may_be_refused);
         self.step(Input::Command {
             ticket,
             command: command(origin),
         });
     }
 
-    /// A definition that nobody has asked for before.
-    pub(super) fn definition(&mut self, app_id: &AppId) -> (Entry, Value) {
-        self.users.release += 1;
-        let entry = Entry {
-            release: self.users.release,
-            instances: 1 + self.below(5),
-        };
-        let (min, over) = STRATEGIES[self.below(STRATEGIES.len() as u32) as usize];
-        let mut definition = json!({
-            "id": app_id,
-            "cmd": "serve",
-            "instances": entry.instances,
-            "cpus": 0.1,
-            "mem": 32,
-            "env": { "RELEASE": entry.release.to_string() },
-            "upgradeStrategy": { "minimumHealthCapacity": min, "maximumOverCapacity": over },
-            "portDefinitions": [{ "port": 0, "protocol": "tcp", "name": "main" }],
-            "healthChecks": [],
-            "readinessChecks": [],
+    /// Gives a command that changes no definition.
+    pub(super) fn request(&mut self, command: Command) {
+        self.ask_for(Vec::new(), true, true, |_| command);
+    }
+
+    fn update(&mut self, app_id: AppId, want: Want, update: &Value, force: bool) {
+        let update = read(update);
+        self.ask_for(vec![(app_id.clone(), want)], force, false, |origin| {
+            Command::UpdateApp {
+                app_id,
+                update,
+                is_full: false,
+                force,
+                origin,
+            }
         });
-        if self.one_in(2) {
-            definition["healthChecks"] =
-                json!([{ "path": "/health", "gracePeriodSeconds": 20, "intervalSeconds": 20 }]);
-        }
-        if self.one_in(3) {
-            definition["readinessChecks"] = json!([{ "portName": "main" }]);
-        }
-        (entry, definition)
+    }
+
+    fn written(&mut self, app_id: &AppId, is_plain: bool) -> (Want, AppUpdate) {
+        let release = self.users.next_release();
+        let instances = 1 + self.below(5);
+        let definition = self.definition(app_id, release, instances, is_plain);
+        let want = Want::Written { release, instances };
+        (want, read(&definition))
     }
 
     fn write(&mut self, app_id: &AppId, is_update: bool, force: bool) {
-        let (entry, definition) = self.definition(app_id);
-        let update = read(&definition);
+        let (want, update) = self.written(app_id, false);
         let id = app_id.clone();
-        self.request(app_id.clone(), Pending::Write(entry), |origin| {
+        self.ask_for(vec![(id.clone(), want)], force, true, |origin| {
             if is_update {
                 Command::UpdateApp {
                     app_id: id,
                     update,
-                    is_full: false,
+                    is_full: true,
                     force,
                     origin,
                 }
@@ -169,152 +125,170 @@ impl World {
         });
     }
 
-    /// Stops a deployment, or goes back from it.
-    fn undo(&mut self, deployment_id: DeploymentId) {
-        let Some((app_id, _)) = self.users.before.get(&deployment_id).cloned() else {
+    /// PUT of a list: new apps and changes in one plan.
+    fn write_list(&mut self, force: bool) {
+        let mut wants = Vec::new();
+        let mut updates = Vec::new();
+        for id in APPS {
+            if id != RESIDENT && self.one_in(2) {
+                let app_id = AppId::absolute(id);
+                let (want, update) = self.written(&app_id, false);
+                wants.push((app_id, want));
+                updates.push(update);
+            }
+        }
+        self.ask_for(wants, force, true, |_| Command::UpdateApps {
+            updates,
+            force,
+        });
+    }
+
+    /// PUT of an earlier version.
+    fn go_back(&mut self, app_id: AppId, force: bool) {
+        let Some(versions) = self.engine.state().versions.get(&app_id).map(Arc::clone) else {
             return;
         };
-        self.watch.fault();
-        if self.one_in(3) {
-            self.request(app_id, Pending::Other, |_| Command::CancelDeployment {
-                deployment_id,
-            });
-        } else {
-            let pending = Pending::RollBack(deployment_id.clone());
-            self.request(app_id, pending, |_| Command::RollBackDeployment {
-                deployment_id,
-            });
+        let pick = self.below(versions.len() as u32) as usize;
+        let Some(wanted) = versions.get(pick).map(Arc::clone) else {
+            return;
+        };
+        let update = read(&json!({ "version": wanted.version }));
+        // What depends on what may have changed meanwhile.
+        let want = vec![(app_id.clone(), Want::Like(Some(wanted)))];
+        self.ask_for(want, force, true, |origin| Command::UpdateApp {
+            app_id,
+            update,
+            is_full: false,
+            force,
+            origin,
+        });
+    }
+
+    fn some_deployment(&mut self) -> Option<DeploymentId> {
+        let ids: Vec<DeploymentId> = self.engine.state().deployments.keys().cloned().collect();
+        let pick = self.below(ids.len() as u32) as usize;
+        ids.get(pick).cloned()
+    }
+
+    /// A running deployment is stopped, or undone.
+    fn stop_some(&mut self) {
+        let Some(deployment_id) = self.some_deployment() else {
+            return;
+        };
+        if self.one_in(2) {
+            self.request(Command::CancelDeployment { deployment_id });
+            return;
         }
+        let Some(before) = self.users.before(&deployment_id) else {
+            return;
+        };
+        let wants = before
+            .iter()
+            .map(|(app_id, app)| (app_id.clone(), Want::Like(app.clone())))
+            .collect();
+        // What it depends on, or what depends on it, may have changed so that there would be a cycle.
+        self.ask_for(wants, true, true, |_| Command::RollBackDeployment {
+            deployment_id,
+        });
+    }
+
+    fn reset_delay(&mut self, app_id: AppId) {
+        self.request(Command::ResetDelay { app_id });
     }
 
     fn kill_and_scale(&mut self, app_id: AppId, force: bool) {
-        let state = self.engine.state();
-        let ids: Vec<TaskId> = state
+        let host = format!("127.0.0.{}", 11 + self.below(3));
+        let launched: Vec<(TaskId, String)> = self
+            .engine
+            .state()
             .launched_of(&app_id)
-            .take(1)
-            .map(|task| task.id.clone())
+            .map(|task| (task.id.clone(), task.host.clone()))
             .collect();
-        let n_killed = ids.len() as u32;
-        self.request(app_id, Pending::KillAndScale(n_killed), |_| {
-            Command::KillTasks {
-                selection: Selection::Ids(ids),
-                scale: true,
-                force,
+        let (selection, named) = match self.below(4) {
+            0 => {
+                let named: Vec<TaskId> = launched
+                    .into_iter()
+                    .filter(|(_, at)| *at == host)
+                    .map(|(id, _)| id)
+                    .collect();
+                let host = Some(host);
+                let app_id = app_id.clone();
+                (Selection::App { app_id, host }, named)
             }
+            1 if !launched.is_empty() => {
+                let pick = self.below(launched.len() as u32) as usize;
+                let task_id = launched[pick].0.clone();
+                let app_id = app_id.clone();
+                let named = vec![task_id.clone()];
+                (Selection::One { app_id, task_id }, named)
+            }
+            _ => {
+                let most = 1 + self.below(2) as usize;
+                let named: Vec<TaskId> =
+                    launched.into_iter().take(most).map(|(id, _)| id).collect();
+                (Selection::Ids(named.clone()), named)
+            }
+        };
+        // A plan that names no task changes nothing.
+        let wants = if named.is_empty() {
+            Vec::new()
+        } else {
+            vec![(app_id, Want::Without(named))]
+        };
+        self.ask_for(wants, force, true, |_| Command::KillTasks {
+            selection,
+            scale: true,
+            force,
         });
     }
 
     /// A task is killed through the API, to be replaced.
     pub(super) fn kill_by_api(&mut self) {
-        let ids: Vec<TaskId> = self
-            .engine
-            .state()
-            .tasks
-            .values()
-            .take(1)
-            .map(|task| task.id.clone())
-            .collect();
+        let ids: Vec<TaskId> = self.engine.state().tasks.keys().cloned().collect();
+        let pick = self.below(ids.len() as u32) as usize;
+        let named: Vec<TaskId> = ids.get(pick).cloned().into_iter().collect();
         self.watch.fault();
-        self.request(AppId::root(), Pending::Other, |_| Command::KillTasks {
-            selection: Selection::Ids(ids),
+        self.request(Command::KillTasks {
+            selection: Selection::Ids(named),
             scale: false,
             force: false,
         });
     }
 
-    /// Takes an answer into the journal.
-    pub(super) fn answered(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
-        if let Ok(Answer::Registered(registered)) = &answer {
-            self.agents
-                .registered(ticket.0, registered.agent_id.clone());
-            return;
-        }
-        let Some((app_id, pending)) = self.users.pending.remove(&ticket) else {
-            return;
-        };
-        let entry = self.users.journal.entry(app_id.clone()).or_default();
-        if let Ok(Answer::Deployment { deployment_id, .. }) = &answer {
-            let before = (app_id, entry.clone());
-            self.users.before.insert(deployment_id.clone(), before);
-        }
-        match (answer, pending) {
-            (Err(Refusal::Locked(_)), _) | (Ok(_), Pending::Other) => {}
-            (Err(refusal), _) => panic!("an unexpected refusal: {refusal}"),
-            (Ok(_), Pending::Write(written)) => *entry = Some(written),
-            (Ok(_), Pending::Delete) => *entry = None,
-            (Ok(_), Pending::RollBack(undone)) => {
-                let (_, before) = &self.users.before[&undone];
-                entry.clone_from(before);
-            }
-            (Ok(_), Pending::Scale(instances)) => {
-                if let Some(entry) = entry {
-                    entry.instances = instances;
+    /// After all is at rest, what cannot end by itself is replaced by something that can.
+    pub(super) fn mend(&mut self) {
+        for app_id in self.doomed() {
+            self.tell(|| format!("{app_id} is mended"));
+            let (want, update) = self.written(&app_id, true);
+            self.ask_for(vec![(app_id.clone(), want)], true, false, |origin| {
+                Command::UpdateApp {
+                    app_id,
+                    update,
+                    is_full: true,
+                    force: true,
+                    origin,
                 }
-            }
-            (Ok(_), Pending::KillAndScale(n_killed)) => {
-                if let Some(entry) = entry {
-                    entry.instances = entry.instances.saturating_sub(n_killed);
-                }
-            }
+            });
         }
     }
 
-    /// The end: every acknowledged write is there, and every app runs as it says.
-    pub(super) fn judge(&self) {
+    /// Apps that cannot come to their instances, or are in a plan that cannot end.
+    fn doomed(&self) -> Vec<AppId> {
         let state = self.engine.state();
-        if let Some(deployment) = state.deployments.values().next() {
-            let waits: Vec<&str> = deployment
-                .actions
-                .iter()
-                .map(|action| action.waits_for.as_str())
-                .collect();
-            panic!(
-                "deployment {} never ended: {}",
-                deployment.plan.id,
-                waits.join("; ")
-            );
-        }
-        for (app_id, entry) in &self.users.journal {
-            let app = state.root.app(app_id);
-            let Some(entry) = entry else {
-                assert!(app.is_none(), "{app_id} was deleted and is there");
-                assert_eq!(
-                    state.tasks_of(app_id).count(),
-                    0,
-                    "{app_id} was deleted and runs"
-                );
-                continue;
-            };
-            let app = app.unwrap_or_else(|| panic!("{app_id} was acknowledged and is not there"));
-            let release = EnvValue::Text(entry.release.to_string());
-            assert_eq!(
-                app.env.get("RELEASE"),
-                Some(&release),
-                "{app_id}: an acknowledged write is lost"
-            );
-            assert_eq!(
-                app.instances, entry.instances,
-                "{app_id}: an acknowledged write is lost"
-            );
-            let running = state.launched_of(app_id).filter(|task| task.is_serving());
-            let releases: Vec<Option<EnvValue>> = running
-                .map(|task| {
-                    task.app
-                        .as_ref()
-                        .and_then(|app| app.env.get("RELEASE").cloned())
-                })
-                .collect();
-            let wanted = vec![Some(release); entry.instances as usize];
-            let queued = state.queued_of(app_id);
-            // A deployment that was forced over may leave older releases among the instances; then only the number counts.
-            assert_eq!(
-                releases.len(),
-                wanted.len(),
-                "{app_id}: {} run, {queued} queued, {} wanted",
-                releases.len(),
-                wanted.len()
-            );
-        }
+        let is_doomed = |app: &App| {
+            let mut tasks = state.tasks_of(&app.id).filter_map(|task| task.app.as_ref());
+            state.deployments_of(&app.id).next().is_some()
+                || state.queued_of(&app.id) > 0
+                || !fate(app).is_empty()
+                || tasks.any(|app| !fate(app).is_empty())
+        };
+        let apps = state.root.transitive_apps().into_iter();
+        let mut doomed: Vec<AppId> = apps
+            .filter(|app| is_doomed(app))
+            .map(|app| app.id.clone())
+            .collect();
+        doomed.sort();
+        doomed
     }
 }
 

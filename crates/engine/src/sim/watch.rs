@@ -1,321 +1,372 @@
 //! Holds each step against the contract's promises, in words of its own.
+//!
+//! Every event goes first to those who judge it by what was known before it, then into the [`Mirror`], then to those who
+//! judge what it made; at the end of the step the whole is compared. Nothing here asks the engine why it did what it did.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod delays;
+mod kills;
+mod plans;
+mod restarts;
+
+use std::collections::BTreeSet;
 
 use zddcluster_model::app::App;
-use zddcluster_model::deployment::ActionKind;
 use zddcluster_model::event::EventKind;
-use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, TaskState, Timestamp};
+use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState, Timestamp};
 
+use super::fair::{self, Held};
+use super::mirror::Mirror;
+use super::world::{Decided, Note};
 use crate::State;
-use crate::effect::Effect;
-
-/// A rolling restart being watched.
-struct Watched {
-    version: Timestamp,
-    most_launched: i64,
-    floor: i64,
-    /// Kills allowed so far: those at once, then one for each new task that got good.
-    kills_at_once: i64,
-    kills: i64,
-    good: BTreeSet<TaskId>,
-    /// Something broke since it began, so that the floor is not promised.
-    is_disturbed: bool,
-    /// Taken up after a restart of the master: the first kills are not the contract's number.
-    is_resumed: bool,
-}
+use crate::effect::{Answer, Effect};
+use delays::Delays;
+use kills::Kills;
+use restarts::Restarts;
 
 /// The watcher.
 #[derive(Default)]
 pub(super) struct Watch {
-    launched_at: BTreeMap<TaskId, AgentId>,
-    restarts: BTreeMap<(DeploymentId, AppId), Watched>,
-    held: BTreeMap<TaskId, (i64, BTreeSet<EdgeId>)>,
+    pub(super) mirror: Mirror,
+    restarts: Restarts,
+    delays: Delays,
+    kills: Kills,
     last_event: Timestamp,
-    /// Tasks that came back from being lost: they may exceed the bounds.
-    returned: BTreeSet<TaskId>,
-    is_after_restart: bool,
+    /// Tasks that have once been found healthy, and ready.
+    healthy: BTreeSet<TaskId>,
+    ready: BTreeSet<TaskId>,
+    is_stopping: bool,
+    n_steps: u64,
 }
 
 impl Watch {
-    pub(super) fn launched(&mut self, task_id: &TaskId, agent_id: &AgentId) {
-        let first = self
-            .launched_at
-            .entry(task_id.clone())
-            .or_insert_with(|| agent_id.clone());
-        assert_eq!(first, agent_id, "{task_id} is launched on two agents");
-    }
-
     /// Something broke.
     pub(super) fn fault(&mut self) {
-        for watched in self.restarts.values_mut() {
-            watched.is_disturbed = true;
-        }
+        self.restarts.fault();
     }
 
-    pub(super) fn master_restarted(&mut self) {
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// A kill with `scale` was accepted: when its plan succeeds these tasks are gone.
+    pub(super) fn sentenced(&mut self, plan: &DeploymentId, named: &[TaskId]) {
+        self.kills.sentenced(plan, named);
+    }
+
+    /// A new master: events are missed, checks begin anew, delays are forgotten.
+    pub(super) fn master_restarted(&mut self, now: i64, state: &State) {
         self.fault();
-        self.restarts.clear();
-        self.is_after_restart = true;
-        // What edges promised before is for the next master to learn again.
-        self.held.clear();
+        self.mirror.read(state);
+        self.restarts.master_restarted();
+        self.delays = Delays::default();
+        self.kills.master_restarted(now, state);
+        self.healthy.clear();
+        self.ready.clear();
+        self.is_stopping = false;
     }
 
-    pub(super) fn let_go(&mut self, edge_id: &EdgeId, task_id: &TaskId) {
-        if let Some((_, edges)) = self.held.get_mut(task_id) {
-            edges.remove(edge_id);
-        }
-    }
-
-    pub(super) fn edge_gone(&mut self, edge_id: &EdgeId) {
-        for (_, edges) in self.held.values_mut() {
-            edges.remove(edge_id);
-        }
-    }
-
-    pub(super) fn step(&mut self, now: i64, before: &State, after: &State, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Publish(event) = effect {
-                assert!(event.timestamp >= self.last_event, "an event of the past");
-                self.last_event = event.timestamp;
-            }
-        }
-        self.watch_disturbances(before, effects);
-        self.watch_begin(before, after, effects);
-        self.watch_restarts(before, after, effects);
-        self.watch_drain(now, after, effects);
-    }
-
-    /// Health kills and tasks that end by themselves disturb a restart.
-    fn watch_disturbances(&mut self, before: &State, effects: &[Effect]) {
-        for effect in effects {
-            let Effect::Publish(event) = effect else {
-                continue;
-            };
-            match &event.kind {
-                EventKind::UnhealthyTaskKill { .. } | EventKind::FailedHealthCheck { .. } => {
-                    self.fault();
-                }
-                EventKind::StatusUpdate {
-                    task_status,
-                    task_id,
-                    ..
-                } => match task_status {
-                    TaskState::Failed | TaskState::Lost | TaskState::Finished => self.fault(),
-                    TaskState::Running | TaskState::Staging
-                        if before
-                            .tasks
-                            .get(task_id)
-                            .is_some_and(|task| task.state == TaskState::Lost) =>
-                    {
-                        self.returned.insert(task_id.clone());
-                        self.fault();
-                    }
-                    _ => {}
-                },
-                _ => {}
-            }
-        }
-    }
-
-    /// A restart begins: notes what the contract promises for it.
-    fn watch_begin(&mut self, before: &State, after: &State, effects: &[Effect]) {
-        let is_resumed = std::mem::take(&mut self.is_after_restart);
-        for effect in effects {
-            let Effect::Publish(event) = effect else {
-                continue;
-            };
-            let EventKind::DeploymentInfo { plan, current_step } = &event.kind else {
-                continue;
-            };
-            for action in &current_step.actions {
-                if action.action != ActionKind::RestartApplication {
-                    continue;
-                }
-                let Some(app) = plan.target.app(&action.app) else {
-                    continue;
-                };
-                let launched: Vec<_> = before.launched_of(&action.app).collect();
-                let new = launched
-                    .iter()
-                    .filter(|task| task.version == app.version)
-                    .count();
-                let key = (plan.id.clone(), action.app.clone());
-                let watched = promise(app, launched.len() as i64, new as i64, is_resumed);
-                let serving = launched.iter().filter(|task| task.is_serving()).count() as i64;
-                let watched = Watched {
-                    floor: watched.floor.min(serving),
-                    ..watched
-                };
-                self.restarts.insert(key, watched);
-            }
-        }
-        self.restarts.retain(|(id, _), _| {
-            after.deployments.contains_key(id) || effects.iter().any(|effect| mentions(effect, id))
-        });
-    }
-
-    fn watch_restarts(&mut self, before: &State, after: &State, effects: &[Effect]) {
-        for ((id, app_id), watched) in &mut self.restarts {
-            for task in after.launched_of(app_id) {
-                if task.version == watched.version && task.has_been_healthy() {
-                    let action = after.deployments.get(id).and_then(|deployment| {
-                        deployment
-                            .actions
-                            .iter()
-                            .find(|action| action.action.app == *app_id)
-                    });
-                    let needs_ready = task
-                        .app
-                        .as_ref()
-                        .is_some_and(|app| !app.readiness_checks.is_empty());
-                    let is_ready =
-                        action.is_none_or(|action| action.progress.ready.contains(&task.id));
-                    if !needs_ready || is_ready {
-                        watched.good.insert(task.id.clone());
-                    }
-                }
-            }
-            let old_killed = effects.iter().filter(|effect| {
-                let Effect::Publish(event) = effect else {
-                    return false;
-                };
-                let EventKind::StatusUpdate {
-                    task_status,
-                    task_id,
-                    version,
-                    app_id: of,
-                    ..
-                } = &event.kind
-                else {
-                    return false;
-                };
-                let reason = after
-                    .tasks
-                    .get(task_id)
-                    .and_then(|task| task.killing.as_ref())
-                    .map(|killing| killing.reason.as_str());
-                *task_status == TaskState::Killing
-                    && of == app_id
-                    && *version != watched.version
-                    && reason == Some("replaced or removed by a deployment")
-            });
-            let old_killed = old_killed.count() as i64;
-            watched.kills += old_killed;
-            let is_first = effects.iter().any(|effect| begins(effect, id));
-            if is_first && !watched.is_resumed {
-                let dying = before
-                    .launched_of(app_id)
-                    .filter(|task| task.killing.is_some())
-                    .count() as i64;
-                let expected = (watched.kills_at_once - dying).max(0);
-                assert_eq!(old_killed, expected, "{app_id}: killed at once");
-            }
-            // Tasks that were lost and came back are surplus.
-            let returned = self
-                .returned
-                .iter()
-                .filter(|id| id.app_id().as_ref() == Some(app_id))
-                .count() as i64;
-            let allowed = watched.kills_at_once + watched.good.len() as i64 + returned;
-            assert!(
-                watched.kills <= allowed,
-                "{app_id}: {} old tasks killed, {allowed} allowed",
-                watched.kills
-            );
-            if !after.deployments.contains_key(id) {
-                continue;
-            }
-            let launched = after
-                .launched_of(app_id)
-                .filter(|task| !self.returned.contains(&task.id))
-                .count();
-            assert!(
-                launched as i64 <= watched.most_launched,
-                "{app_id}: {launched} tasks launched, {} allowed",
-                watched.most_launched
-            );
-            if !watched.is_disturbed && !watched.is_resumed {
-                let serving = after
-                    .launched_of(app_id)
-                    .filter(|task| task.is_serving())
-                    .filter(|task| {
-                        task.version != watched.version || watched.good.contains(&task.id)
-                    })
-                    .count() as i64;
-                assert!(
-                    serving >= watched.floor,
-                    "{app_id}: {serving} tasks serve, {} are promised",
-                    watched.floor
-                );
-            }
-        }
-    }
-
-    /// SIGTERM goes out only when every edge has let go, or the deadline has passed.
-    fn watch_drain(&mut self, now: i64, after: &State, effects: &[Effect]) {
+    pub(super) fn step(&mut self, decided: &Decided, after: &State) {
+        let Decided {
+            now, note, effects, ..
+        } = decided;
+        self.n_steps += 1;
+        answers(note, effects);
+        self.take_note(*now, note, effects);
         for effect in effects {
             match effect {
-                Effect::Drain(edge_id, task_id) => {
-                    // An edge that comes back is told again; the deadline stays.
-                    let killing = after
-                        .tasks
-                        .get(task_id)
-                        .and_then(|task| task.killing.as_ref());
-                    let since = killing.map_or(now, |killing| killing.since.as_millis());
-                    let (_, edges) = self
-                        .held
-                        .entry(task_id.clone())
-                        .or_insert_with(|| (since, BTreeSet::new()));
-                    edges.insert(edge_id.clone());
+                Effect::Publish(event) => {
+                    assert!(event.timestamp >= self.last_event, "an event of the past");
+                    self.last_event = event.timestamp;
+                    self.event(*now, &event.kind, after);
                 }
-                Effect::Kill(order) => {
-                    if let Some((since, edges)) = self.held.remove(&order.task_id) {
-                        assert!(
-                            edges.is_empty() || now >= since + 10_000,
-                            "{}: SIGTERM before {edges:?} let go",
-                            order.task_id
-                        );
-                    }
+                Effect::Launch(..) => {
+                    assert!(!self.is_stopping, "a launch while the cluster stops");
                 }
                 _ => {}
             }
         }
+        health_order(effects);
+        self.kills.step(*now, effects, after, &self.mirror);
+        self.restarts
+            .end_of_step(&self.mirror, &self.healthy, &self.ready);
+        let has_events = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Publish(_)));
+        if has_events || self.n_steps.is_multiple_of(16) {
+            self.mirror.compare(after);
+            if matches!(note, Note::Command(_)) || self.n_steps.is_multiple_of(16) {
+                self.mirror.compare_tree(after);
+            }
+        }
+        self.no_place(*now, after);
+    }
+
+    fn take_note(&mut self, now: i64, note: &Note, effects: &[Effect]) {
+        let is_done = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Reply(_, Ok(_))));
+        match note {
+            Note::Healthy(task_id) => {
+                self.healthy.insert(task_id.clone());
+            }
+            Note::Ready(task_id) => {
+                self.ready.insert(task_id.clone());
+            }
+            Note::StopTasks(_) => {
+                self.is_stopping = true;
+                self.kills.stops(now);
+            }
+            Note::ResetDelay(_, app_id) if is_done => self.delays.reset(app_id),
+            Note::Drained(edge_id, task_id) => self.kills.let_go(edge_id, task_id),
+            Note::EdgeHere(edge_id) => self.kills.edge_here(edge_id),
+            Note::EdgeGone(edge_id) => self.kills.edge_gone(edge_id),
+            Note::Abdicate(_) if is_done => {
+                // Streams are cut, and every plan begins anew.
+                self.mirror.plans.clear();
+                self.restarts.master_restarted();
+                self.ready.clear();
+            }
+            Note::ResetDelay(..)
+            | Note::Abdicate(_)
+            | Note::Command(_)
+            | Note::Registration(_)
+            | Note::Status(..)
+            | Note::Unhealthy
+            | Note::Other => {}
+        }
+    }
+
+    fn event(&mut self, now: i64, kind: &EventKind, after: &State) {
+        match kind {
+            EventKind::StatusUpdate {
+                task_id,
+                task_status,
+                app_id,
+                version,
+                ..
+            } => {
+                let known = self.mirror.tasks.get(task_id);
+                match task_status {
+                    TaskState::Staging if known.is_none() => {
+                        self.launch(kind, after);
+                        plans::launched(&self.mirror, app_id, *version, &after.root);
+                        self.mirror.fold(kind, after);
+                        let task = &self.mirror.tasks[task_id];
+                        self.delays.launched(now, &task.app);
+                        self.restarts.launched(&self.mirror, app_id);
+                        return;
+                    }
+                    TaskState::Staging | TaskState::Running
+                        if known.is_some_and(|task| task.state == TaskState::Lost) =>
+                    {
+                        self.restarts.returned(task_id);
+                    }
+                    TaskState::Killing => {
+                        let reason = after
+                            .tasks
+                            .get(task_id)
+                            .and_then(|task| task.killing.as_ref())
+                            .map_or("", |killing| killing.reason.as_str());
+                        if reason.is_empty() {
+                            // It ended in the same step, which does not tell why it was killed.
+                            self.restarts.killed_perhaps(app_id);
+                        } else if reason == "replaced or removed by a deployment" {
+                            plans::killed(&self.mirror, app_id);
+                            self.restarts.killed(app_id, *version);
+                        } else {
+                            self.fault();
+                        }
+                    }
+                    TaskState::Failed
+                    | TaskState::Lost
+                    | TaskState::Finished
+                    | TaskState::Error => {
+                        self.restarts.fault();
+                        if let Some(task) = known
+                            && task.state != TaskState::Lost
+                            && *task_status != TaskState::Lost
+                        {
+                            self.delays.ended(now, &task.app);
+                        }
+                    }
+                    _ => {}
+                }
+                if task_status.is_terminal() {
+                    self.kills.ended(task_id);
+                }
+            }
+            EventKind::FailedHealthCheck { .. } | EventKind::UnhealthyTaskKill { .. } => {
+                self.fault();
+            }
+            EventKind::DeploymentInfo { plan, current_step } => {
+                self.delays.begins(plan, current_step);
+                self.restarts.begins(plan, current_step, &self.mirror);
+            }
+            EventKind::DeploymentStepSuccess { plan, .. } => {
+                self.restarts
+                    .step_ends(plan, &self.mirror, &self.healthy, &self.ready);
+            }
+            EventKind::DeploymentSuccess { id, .. } => {
+                self.kills.plan_succeeds(id, &self.mirror);
+            }
+            EventKind::DeploymentFailed { id, .. } => self.restarts.fails(id),
+            EventKind::AppTerminated { app_id } => {
+                self.delays.reset(app_id);
+                assert_eq!(
+                    self.mirror.launched_of(app_id).count(),
+                    0,
+                    "{app_id} is told to be stopped, and runs"
+                );
+            }
+            _ => {}
+        }
+        self.mirror.fold(kind, after);
+    }
+
+    /// A launch takes only what is free, and breaks no constraint.
+    fn launch(&self, kind: &EventKind, after: &State) {
+        let EventKind::StatusUpdate {
+            slave_id,
+            task_id,
+            app_id,
+            ports,
+            version,
+            ..
+        } = kind
+        else {
+            return;
+        };
+        let agent = after
+            .agents
+            .get(slave_id)
+            .expect("a launch on a known agent");
+        let app = self.mirror.definition(app_id, *version, after);
+        let held = self.mirror.held();
+        let agents = |id: &_| after.agents.get(id).map(|agent| &**agent);
+        let refusal = fair::refusal(agent, agents, &app, &held, &self.mirror.lost());
+        assert_eq!(refusal, None, "{task_id} is launched on {slave_id}");
+        let wanted = fair::wanted_ports(&app);
+        assert_eq!(wanted.len(), ports.len(), "{task_id}: number of ports");
+        for (wanted, port) in wanted.iter().zip(ports) {
+            let dynamic = &agent.resources.dynamic_ports;
+            let is_right = match wanted {
+                Some(wanted) => wanted == port,
+                None => dynamic.iter().any(|(a, b)| a <= port && port <= b),
+            };
+            assert!(is_right, "{task_id}: port {port}");
+            let is_taken = |held: &&Held| {
+                held.ports.contains(port)
+                    && agents(&held.agent_id).is_some_and(|other| other.hostname == agent.hostname)
+            };
+            assert!(
+                !held.iter().any(is_taken),
+                "{task_id}: port {port} is taken"
+            );
+        }
+    }
+
+    /// What waits in the queue waits for a reason: its delay, or that no agent can take it.
+    fn no_place(&self, now: i64, after: &State) {
+        if self.is_stopping || after.queue.is_empty() {
+            return;
+        }
+        let held = self.mirror.held();
+        for entry in after.queue.values() {
+            let app: &App = &entry.app;
+            if entry
+                .delayed_until
+                .is_some_and(|until| until.as_millis() > now)
+            {
+                self.delays.is_due(now, app);
+                continue;
+            }
+            let agents = |id: &_| after.agents.get(id).map(|agent| &**agent);
+            for agent in after.agents.values() {
+                assert!(
+                    fair::refusal(agent, agents, app, &held, &self.mirror.lost()).is_some(),
+                    "{}: {} instances wait, and {} would take one",
+                    app.id,
+                    entry.count,
+                    agent.id
+                );
+            }
+            let named: BTreeSet<_> = entry
+                .refusals
+                .iter()
+                .map(|refused| &refused.agent_id)
+                .collect();
+            assert!(
+                after.agents.keys().all(|id| named.contains(id)),
+                "{}: waits, and not every agent has said why",
+                app.id
+            );
+        }
     }
 }
 
-/// The contract's numbers, computed the long way round.
-fn promise(app: &App, launched: i64, new: i64, is_resumed: bool) -> Watched {
-    let n = f64::from(app.instances);
-    let min = (n * app.upgrade_strategy.minimum_health_capacity).ceil() as i64;
-    let mut max = (n * (1.0 + app.upgrade_strategy.maximum_over_capacity)).floor() as i64;
-    if min == max && max <= launched {
-        max += 1;
-    }
-    let old = launched - new;
-    let kills_at_once = if app.instances == 0 {
-        old
-    } else {
-        (old - min).max(0)
+/// Exactly one answer to who asked, and none to anybody else.
+fn answers(note: &Note, effects: &[Effect]) {
+    let asked = match note {
+        Note::Command(ticket)
+        | Note::ResetDelay(ticket, _)
+        | Note::StopTasks(ticket)
+        | Note::Abdicate(ticket)
+        | Note::Registration(ticket) => Some(*ticket),
+        _ => None,
     };
-    Watched {
-        version: app.version,
-        most_launched: max.max(launched),
-        floor: min,
-        kills_at_once,
-        kills: 0,
-        good: BTreeSet::new(),
-        is_disturbed: false,
-        is_resumed,
+    let mut answered = effects.iter().filter_map(|effect| match effect {
+        Effect::Reply(ticket, _) => Some(*ticket),
+        _ => None,
+    });
+    assert_eq!(answered.next(), asked, "who is answered");
+    assert_eq!(answered.next(), None, "answered twice");
+    let is_plan = |effect: &Effect| match effect {
+        Effect::Reply(_, Ok(Answer::Deployment { deployment_id, .. })) => {
+            Some(deployment_id.clone())
+        }
+        _ => None,
+    };
+    if let Some(id) = effects.iter().find_map(is_plan) {
+        let is_told = effects.iter().any(|effect| match effect {
+            Effect::Publish(event) => match &event.kind {
+                EventKind::DeploymentInfo { plan, .. } => plan.id == id,
+                EventKind::DeploymentSuccess { id: over, .. } => *over == id,
+                _ => false,
+            },
+            _ => false,
+        });
+        assert!(is_told, "{id} is accepted and nobody hears of it");
     }
 }
 
-fn begins(effect: &Effect, id: &DeploymentId) -> bool {
-    matches!(effect, Effect::Publish(event)
-        if matches!(&event.kind, EventKind::DeploymentInfo { plan, .. } if plan.id == *id))
+/// Of one result: the failure, then the kill, then the flip (contract §5.3 (e)).
+fn health_order(effects: &[Effect]) {
+    let mut last = 0;
+    for effect in effects {
+        let Effect::Publish(event) = effect else {
+            continue;
+        };
+        let rank = match &event.kind {
+            EventKind::FailedHealthCheck { .. } => 1,
+            EventKind::UnhealthyTaskKill { .. } => 2,
+            EventKind::HealthStatusChanged { alive: false, .. } => 3,
+            _ => continue,
+        };
+        assert!(rank > last, "events of one health result are out of order");
+        last = rank;
+    }
 }
 
-fn mentions(effect: &Effect, id: &DeploymentId) -> bool {
-    matches!(effect, Effect::Publish(event)
-        if matches!(&event.kind, EventKind::DeploymentSuccess { id: over, .. } if over == id))
+/// Whether a new task counts for its rolling restart.
+fn is_good(
+    task_id: &TaskId,
+    app: &App,
+    healthy: &BTreeSet<TaskId>,
+    ready: &BTreeSet<TaskId>,
+) -> bool {
+    (app.health_checks.is_empty() || healthy.contains(task_id))
+        && (app.readiness_checks.is_empty() || ready.contains(task_id))
 }
+
+/// For messages: an app's name in a promise.
+type Key = (DeploymentId, AppId);

@@ -1,17 +1,22 @@
-//! The world: clock, event queue, store, and the carrying out of effects.
+//! The world: its clock, its calendar, and the passage of inputs through the engine.
+//!
+//! As in the master, decisions are gathered in a batch; only when the batch is in the store are answers given, events
+//! published and orders sent. Most batches hold one decision, some several, and some never get there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use zddcluster_model::{EdgeId, TaskId, Timestamp};
+use zddcluster_model::{AgentId, AppId, EdgeId, TaskId, TaskState, Timestamp};
 
 use super::Plant;
-use super::agents::Agents;
+use super::agents::{Agents, TaskTurn};
+use super::checks::Checks;
+use super::faults::Crash;
 use super::users::Users;
 use super::watch::Watch;
-use crate::effect::{CheckOrder, Effect, Mutation};
-use crate::input::{CheckVerdict, Input, Ticket};
+use crate::effect::Effect;
+use crate::input::{CheckVerdict, Command, Input, Ticket};
 use crate::{Config, Engine, State};
 
 /// 2016-10-12T11:38:55.934Z, when the lab's first app was created.
@@ -23,15 +28,22 @@ const UNREST_MILLIS: i64 = 180_000;
 /// Virtual time after which everything must have come to rest, milliseconds.
 const PEACE_MILLIS: i64 = 3_600_000;
 
+/// Wakes at one moment that can only mean that the engine asks for a time that has passed.
+const TOO_MANY_WAKES: u32 = 2_000;
+
 /// What may be on the calendar.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
     /// The engine asked to be woken.
     Wake(u64),
+    /// An open batch is flushed.
+    Flush,
     /// A user does something.
     User,
     /// Something breaks.
     Fault,
+    /// The master dies.
+    Crash(Crash),
     /// A command of the master arrives at an agent, unless its stream has ended.
     Command {
         agent: usize,
@@ -42,15 +54,21 @@ pub(super) enum Happening {
     Task {
         agent: usize,
         task_id: TaskId,
-        turn: super::agents::TaskTurn,
+        turn: TaskTurn,
     },
     /// An agent's reports arrive at the master, unless its stream has ended.
     Report { agent: usize, stream: u64 },
     /// An agent registers.
     Register { agent: usize },
+    /// The master sees that an agent's stream has ended.
+    StreamEnds {
+        agent: usize,
+        stream: u64,
+        epoch: u64,
+    },
     /// A health check of a version comes round.
     HealthRound {
-        key: (zddcluster_model::AppId, Timestamp),
+        key: (AppId, Timestamp),
         check_idx: usize,
         epoch: u64,
     },
@@ -62,29 +80,99 @@ pub(super) enum Happening {
     EdgeDrained(EdgeId, TaskId),
 }
 
+/// What the watcher has to know of an input.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    Command(Ticket),
+    ResetDelay(Ticket, AppId),
+    StopTasks(Ticket),
+    Abdicate(Ticket),
+    Registration(Ticket),
+    Status(AgentId, TaskId, TaskState),
+    Healthy(TaskId),
+    Unhealthy,
+    Ready(TaskId),
+    Drained(EdgeId, TaskId),
+    EdgeHere(EdgeId),
+    EdgeGone(EdgeId),
+    Other,
+}
+
+impl Note {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Command { ticket, command } => match command {
+                Command::ResetDelay { app_id } => Self::ResetDelay(*ticket, app_id.clone()),
+                Command::StopTasks => Self::StopTasks(*ticket),
+                Command::Abdicate => Self::Abdicate(*ticket),
+                _ => Self::Command(*ticket),
+            },
+            Input::AgentRegistered { ticket, .. } => Self::Registration(*ticket),
+            Input::TaskStatus { agent_id, report } => {
+                Self::Status(agent_id.clone(), report.task_id.clone(), report.state)
+            }
+            Input::Health {
+                task_id, verdict, ..
+            } => match verdict {
+                CheckVerdict::Healthy => Self::Healthy(task_id.clone()),
+                CheckVerdict::Unhealthy(_) => Self::Unhealthy,
+            },
+            Input::Readiness {
+                task_id,
+                is_ready: true,
+                ..
+            } => Self::Ready(task_id.clone()),
+            Input::Drained { edge_id, task_id } => Self::Drained(edge_id.clone(), task_id.clone()),
+            Input::EdgeConnected(edge_id) => Self::EdgeHere(edge_id.clone()),
+            Input::EdgeDisconnected(edge_id) => Self::EdgeGone(edge_id.clone()),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A decision that is not durable yet.
+pub(super) struct Decided {
+    pub(super) now: i64,
+    pub(super) note: Note,
+    pub(super) before: State,
+    pub(super) effects: Vec<Effect>,
+    /// The input, if its sender will not say it again by itself.
+    pub(super) unrepeated: Option<Input>,
+}
+
 pub(super) struct World {
     pub(super) rng: ChaCha8Rng,
     pub(super) now: i64,
     pub(super) engine: Engine,
+    /// What readers of the API see: the state of the last flush.
+    pub(super) snapshot: State,
     pub(super) config: Config,
     pub(super) store: BTreeMap<String, Vec<u8>>,
+    pub(super) batch: Vec<Decided>,
+    /// The disk is slow: batches stay open.
+    pub(super) is_holding: bool,
     pub(super) agents: Agents,
     pub(super) users: Users,
+    pub(super) checks: Checks,
     pub(super) watch: Watch,
     pub(super) edges: BTreeSet<EdgeId>,
     pub(super) is_peaceful: bool,
     /// Nothing breaks in this life at all.
     pub(super) is_faultless: bool,
+    /// The store is compared after each flush, not now and then.
+    is_pedantic: bool,
     calendar: BTreeMap<(i64, u64), Happening>,
     next_seq: u64,
     wake_generation: u64,
+    n_wakes: (i64, u32),
     /// Grows with each start of the master: checks of an earlier one are void.
     pub(super) epoch: u64,
-    asked: BTreeSet<TaskId>,
     next_ticket: u64,
     n_steps: u64,
-    plant: Option<Plant>,
+    pub(super) plant: Option<Plant>,
     is_told: bool,
+    /// Grows with everything the engine has decided, so that two lives can be compared.
+    digest: u64,
 }
 
 impl World {
@@ -102,39 +190,42 @@ impl World {
             plant,
         };
         let now = Timestamp::from_millis(START);
+        let engine = Engine::new(config.clone(), now);
         let mut world = Self {
-            engine: Engine::new(config.clone(), now),
+            snapshot: engine.state().clone(),
+            engine,
             rng,
             now: START,
             config,
             store: BTreeMap::new(),
+            batch: Vec::new(),
+            is_holding: false,
             agents: Agents::default(),
             users: Users::default(),
+            checks: Checks::default(),
             watch: Watch::default(),
             edges: BTreeSet::new(),
             is_peaceful: false,
             is_faultless,
+            is_pedantic: seed.is_multiple_of(50),
             calendar: BTreeMap::new(),
             next_seq: 0,
             wake_generation: 0,
+            n_wakes: (0, 0),
             epoch: 0,
-            asked: BTreeSet::new(),
             next_ticket: 0,
             n_steps: 0,
             plant,
             is_told,
+            digest: 0,
         };
+        world.watch.mirror.read(&world.snapshot);
         world.step(Input::Wake);
-        let n_agents = 2 + world.below(2) as usize;
-        for agent in 0..n_agents {
-            world.agents.add(agent);
-            world.after(0, Happening::Register { agent });
-        }
+        world.flush();
+        world.add_agents();
         for edge in 0..world.below(3) {
-            world.after(
-                5,
-                Happening::EdgeConnects(EdgeId::new(&format!("edge-{edge}"))),
-            );
+            let edge_id = EdgeId::new(&format!("edge-{edge}"));
+            world.after(5, Happening::EdgeConnects(edge_id));
         }
         world.after(1000, Happening::User);
         if !is_faultless {
@@ -148,6 +239,10 @@ impl World {
         self.n_steps
     }
 
+    pub(super) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
     /// A random number below `bound`.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.rng.next_u32()) * u64::from(bound.max(1))) >> 32) as u32
@@ -156,6 +251,11 @@ impl World {
     /// True once in `n` times.
     pub(super) fn one_in(&mut self, n: u32) -> bool {
         self.below(n) == 0
+    }
+
+    /// One of these.
+    pub(super) fn pick<T: Copy>(&mut self, these: &[T]) -> T {
+        these[self.below(these.len() as u32) as usize]
     }
 
     pub(super) fn tell(&self, text: impl FnOnce() -> String) {
@@ -170,38 +270,37 @@ impl World {
         self.next_seq += 1;
     }
 
-    /// Lives to the end: unrest, then peace, then the last judgement.
+    /// Lives to the end: unrest, then peace, in which all that can end must end; then what cannot end is mended, and the rest
+    /// is judged.
     pub(super) fn live(&mut self) {
-        let end = START + UNREST_MILLIS + PEACE_MILLIS;
-        while let Some(((at, _), happening)) = self.calendar.pop_first() {
-            if at > end {
-                break;
-            }
-            self.now = at;
-            if !self.is_peaceful && at > START + UNREST_MILLIS {
-                self.is_peaceful = true;
-                self.tell(|| "peace".to_owned());
-            }
-            if self.is_peaceful && self.is_at_rest() {
-                break;
-            }
-            self.happen(happening);
-        }
+        self.live_until(START + UNREST_MILLIS);
+        self.is_peaceful = true;
+        self.tell(|| "peace".to_owned());
+        self.come_to_rest(false);
+        self.mend();
+        self.come_to_rest(true);
         self.compare_with_store();
         self.judge();
     }
 
-    fn is_at_rest(&self) -> bool {
-        let state = self.engine.state();
-        state.deployments.is_empty()
-            && state.queue.is_empty()
-            && state.tasks.values().all(|task| task.is_serving())
-            && state
-                .root
-                .transitive_apps()
-                .iter()
-                .all(|app| state.launched_of(&app.id).count() == app.instances as usize)
-            && self.agents.are_all_connected()
+    /// Lives until nothing goes on but what is blocked for a reason; once all is mended, until nothing goes on.
+    fn come_to_rest(&mut self, is_mended: bool) {
+        let end = self.now + PEACE_MILLIS;
+        while let Some(goes_on) = self.unrest(is_mended) {
+            assert!(self.now < end, "never came to rest: {goes_on}");
+            self.live_until(self.calendar.keys().next().map_or(end, |(at, _)| *at));
+        }
+    }
+
+    fn live_until(&mut self, end: i64) {
+        while let Some((&(at, seq), _)) = self.calendar.first_key_value()
+            && at <= end
+        {
+            let happening = self.calendar.remove(&(at, seq));
+            self.now = self.now.max(at);
+            self.happen(happening.expect("the first of the calendar"));
+        }
+        self.now = self.now.max(end);
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -211,8 +310,14 @@ impl World {
                     self.step(Input::Wake);
                 }
             }
+            Happening::Flush => {
+                if !self.is_holding {
+                    self.flush();
+                }
+            }
             Happening::User => self.user(),
             Happening::Fault => self.fault(),
+            Happening::Crash(crash) => self.crash_master(crash),
             Happening::Command {
                 agent,
                 stream,
@@ -225,13 +330,16 @@ impl World {
             } => self.task_turn(agent, &task_id, turn),
             Happening::Report { agent, stream } => self.report(agent, stream),
             Happening::Register { agent } => self.register(agent),
+            Happening::StreamEnds {
+                agent,
+                stream,
+                epoch,
+            } => self.stream_ends(agent, stream, epoch),
             Happening::HealthRound {
                 key,
                 check_idx,
                 epoch,
-            } => {
-                self.health_round(key, check_idx, epoch);
-            }
+            } => self.health_round(key, check_idx, epoch),
             Happening::Readiness { task_id, epoch } => self.ask(task_id, epoch),
             Happening::EdgeConnects(edge_id) => {
                 self.edges.insert(edge_id.clone());
@@ -239,34 +347,60 @@ impl World {
             }
             Happening::EdgeDrained(edge_id, task_id) => {
                 if self.edges.contains(&edge_id) {
-                    self.watch.let_go(&edge_id, &task_id);
                     self.step(Input::Drained { edge_id, task_id });
                 }
             }
         }
     }
 
-    /// Gives the engine an input, makes its mutations durable, carries out its effects, and checks everything.
+    /// Gives the engine an input; what it decides takes effect with its batch.
     pub(super) fn step(&mut self, input: Input) {
         self.n_steps += 1;
+        self.guard_wakes(&input);
+        self.tell(|| format!("{input:?}").chars().take(160).collect());
+        let note = Note::of(&input);
+        let is_unrepeated = matches!(
+            input,
+            Input::AgentDisconnected { .. }
+                | Input::EdgeConnected(_)
+                | Input::EdgeDisconnected(_)
+                | Input::Drained { .. }
+                | Input::Readiness { is_ready: true, .. }
+        );
+        let unrepeated = is_unrepeated.then(|| input.clone());
         let before = self.engine.state().clone();
-        let is_told = self.is_told;
-        let input_text = if is_told {
-            format!("{input:?}")
-        } else {
-            String::new()
-        };
         let effects = self.engine.step(Timestamp::from_millis(self.now), input);
-        self.tell(|| input_text.chars().take(160).collect());
         self.engine.check_invariants();
-        self.commit(&effects);
-        let now = self.now;
-        self.watch.step(now, &before, self.engine.state(), &effects);
-        self.carry_out(effects);
-        if self.n_steps.is_multiple_of(101) {
-            self.compare_with_store();
-        }
+        self.batch.push(Decided {
+            now: self.now,
+            note,
+            before,
+            effects,
+            unrepeated,
+        });
         self.set_wake();
+        if self.is_holding {
+            return;
+        }
+        if self.batch.len() < 5 && self.one_in(4) {
+            if self.batch.len() == 1 {
+                let delay = i64::from(self.below(6));
+                self.after(delay, Happening::Flush);
+            }
+        } else {
+            self.flush();
+        }
+    }
+
+    fn guard_wakes(&mut self, input: &Input) {
+        if !matches!(input, Input::Wake) || self.n_wakes.0 != self.now {
+            self.n_wakes = (self.now, 0);
+        }
+        self.n_wakes.1 += 1;
+        assert!(
+            self.n_wakes.1 < TOO_MANY_WAKES,
+            "the engine wants to be woken at a time that has passed"
+        );
     }
 
     pub(super) fn new_ticket(&mut self) -> Ticket {
@@ -275,218 +409,99 @@ impl World {
         ticket
     }
 
-    fn commit(&mut self, effects: &[Effect]) {
-        for effect in effects {
-            match effect {
-                Effect::Persist(Mutation::Put(key, value)) => {
-                    let is_lost = self.plant == Some(Plant::LosesAWrite)
-                        && key.starts_with("version/")
-                        && self.n_steps.is_multiple_of(7);
-                    if !is_lost {
-                        self.store.insert(key.clone(), value.clone());
-                    }
-                }
-                Effect::Persist(Mutation::Remove(key)) => {
-                    self.store.remove(key);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            if self.is_told && !matches!(effect, Effect::Persist(_)) {
-                let text = format!("{effect:?}");
-                let text = if text.contains("Deployment") {
-                    text.rsplit("steps:").next().unwrap_or_default().to_owned()
-                } else {
-                    text
-                };
-                self.tell(|| format!("      -> {}", text.chars().take(190).collect::<String>()));
-            }
-            match effect {
-                Effect::Persist(_) | Effect::Publish(_) => {}
-                Effect::Reply(ticket, answer) => self.answered(ticket, answer),
-                Effect::Launch(ref agent_id, _) => {
-                    let agent_id = agent_id.clone();
-                    self.send(&agent_id, effect);
-                }
-                Effect::Kill(ref order) => {
-                    let agent_id = order.agent_id.clone();
-                    self.send(&agent_id, effect);
-                }
-                Effect::Drain(edge_id, task_id) => {
-                    let delay = i64::from(self.below(3_000));
-                    self.after(delay, Happening::EdgeDrained(edge_id, task_id));
-                }
-                Effect::Check(order) => self.check(order),
-                Effect::Download(order) => panic!("no user of this world has {order:?}"),
-            }
-        }
-    }
-
-    fn check(&mut self, order: CheckOrder) {
-        match order {
-            CheckOrder::StartHealth { app, check_idx } => {
-                let key = (app.id.clone(), app.version);
-                let epoch = self.epoch;
-                self.after(
-                    5_000,
-                    Happening::HealthRound {
-                        key,
-                        check_idx,
-                        epoch,
-                    },
-                );
-            }
-            CheckOrder::StartReadiness { task_id, .. } => {
-                self.asked.insert(task_id.clone());
-                let epoch = self.epoch;
-                self.after(10, Happening::Readiness { task_id, epoch });
-            }
-            CheckOrder::StopReadiness { task_id } => {
-                self.asked.remove(&task_id);
-            }
-            CheckOrder::StopHealth { .. } => {}
-        }
-    }
-
-    fn health_round(
-        &mut self,
-        key: (zddcluster_model::AppId, Timestamp),
-        check_idx: usize,
-        epoch: u64,
-    ) {
-        if epoch != self.epoch || !self.engine.state().checks.contains_key(&key) {
-            return;
-        }
-        let tasks: Vec<TaskId> = self
-            .engine
-            .state()
-            .tasks_of(&key.0)
-            .filter(|task| task.version == key.1 && task.is_serving())
-            .map(|task| task.id.clone())
+    /// The batch is durable: everybody hears of it, in the order of the master's actor.
+    pub(super) fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        self.commit(&batch);
+        self.snapshot = self.engine.state().clone();
+        let afters: Vec<State> = batch
+            .iter()
+            .skip(1)
+            .map(|decided| decided.before.clone())
+            .chain([self.snapshot.clone()])
             .collect();
-        for task_id in tasks {
-            let is_bad = !self.is_peaceful && !self.is_faultless && self.one_in(6);
-            let verdict = if is_bad {
-                CheckVerdict::Unhealthy("500 Internal Server Error".to_owned())
-            } else {
-                CheckVerdict::Healthy
-            };
-            self.step(Input::Health {
-                task_id,
-                check_idx,
-                verdict,
-            });
+        for (decided, after) in batch.iter().zip(&afters) {
+            for effect in &decided.effects {
+                self.note_effect(effect);
+            }
+            self.watch.step(decided, after);
         }
-        self.after(
-            20_000,
-            Happening::HealthRound {
-                key,
-                check_idx,
-                epoch,
-            },
-        );
+        let mut orders = Vec::new();
+        for (decided, after) in batch.into_iter().zip(afters) {
+            self.acknowledge(&decided.note);
+            for effect in decided.effects {
+                match effect {
+                    Effect::Persist(_) | Effect::Publish(_) => {}
+                    Effect::Reply(ticket, answer) => self.answered(ticket, answer, &after),
+                    order => orders.push(order),
+                }
+            }
+        }
+        self.users.check(&self.snapshot);
+        for order in orders {
+            self.carry_out(order);
+        }
+        self.checks.compare(&self.snapshot);
+        if self.is_pedantic || self.n_steps.is_multiple_of(101) {
+            self.compare_with_store();
+        }
     }
 
-    fn ask(&mut self, task_id: TaskId, epoch: u64) {
-        if epoch != self.epoch || !self.asked.contains(&task_id) {
+    fn note_effect(&mut self, effect: &Effect) {
+        if matches!(effect, Effect::Persist(_)) {
             return;
         }
-        let is_ready = self.one_in(2);
-        let response = zddcluster_model::task::ReadinessResponse {
-            status: if is_ready { 200 } else { 503 },
-            content_type: "text/plain".to_owned(),
-            body: String::new(),
+        if self.is_told {
+            let text = format!("{effect:?}");
+            let text = if text.contains("Deployment") {
+                text.rsplit("steps:").next().unwrap_or_default().to_owned()
+            } else {
+                text
+            };
+            self.tell(|| format!("      -> {}", text.chars().take(190).collect::<String>()));
+        }
+        let kind = match effect {
+            Effect::Persist(_) => 0,
+            Effect::Reply(..) => 1,
+            Effect::Publish(_) => 2,
+            Effect::Launch(_, launch) => launch.ports.iter().map(|port| u64::from(*port)).sum(),
+            Effect::Kill(order) => 4 + order.grace_millis,
+            Effect::Drain(..) => 5,
+            Effect::Check(_) => 6,
+            Effect::Download(_) => 7,
         };
-        self.step(Input::Readiness {
-            task_id: task_id.clone(),
-            is_ready,
-            response,
-        });
-        self.after(3_000, Happening::Readiness { task_id, epoch });
+        let mixed = self.digest.rotate_left(7) ^ kind ^ (self.now as u64);
+        self.digest = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
-    fn set_wake(&mut self) {
+    fn carry_out(&mut self, order: Effect) {
+        match order {
+            Effect::Launch(ref agent_id, _) => {
+                let agent_id = agent_id.clone();
+                self.send(&agent_id, order);
+            }
+            Effect::Kill(ref kill) => {
+                let agent_id = kill.agent_id.clone();
+                self.send(&agent_id, order);
+            }
+            Effect::Drain(edge_id, task_id) => {
+                // Some edges take longer than the engine waits.
+                let most = if self.one_in(5) { 20_000 } else { 3_000 };
+                let delay = i64::from(self.below(most));
+                self.after(delay, Happening::EdgeDrained(edge_id, task_id));
+            }
+            Effect::Check(order) => self.check(order),
+            Effect::Download(order) => panic!("no user of this world has {order:?}"),
+            Effect::Persist(_) | Effect::Publish(_) | Effect::Reply(..) => {}
+        }
+    }
+
+    pub(super) fn set_wake(&mut self) {
         self.wake_generation += 1;
         if let Some(at) = self.engine.next_wake() {
             let generation = self.wake_generation;
             let delay = at.as_millis() - self.now;
             self.after(delay, Happening::Wake(generation));
         }
-    }
-
-    /// The master dies, before or after its last batch was flushed, and starts again from the store.
-    pub(super) fn crash_master(&mut self) {
-        if self.one_in(2) {
-            // Flushed, but nothing of it was carried out.
-            let effects = self
-                .engine
-                .step(Timestamp::from_millis(self.now), Input::Wake);
-            self.commit(&effects);
-        }
-        self.compare_with_store();
-        self.tell(|| "the master is killed".to_owned());
-        let down = i64::from(self.below(3_000));
-        self.now += down;
-        self.epoch += 1;
-        // Never one of before (with an exclusive or it was, after three crashes): ids would repeat.
-        self.config.seed = self.config.seed.wrapping_add(1 << 32);
-        self.asked.clear();
-        let records = self.store.clone();
-        let now = Timestamp::from_millis(self.now);
-        self.engine = Engine::restore(self.config.clone(), now, records)
-            .expect("a store of ours is readable");
-        self.watch.master_restarted();
-        self.agents.all_streams_end();
-        for agent in 0..self.agents.len() {
-            let delay = i64::from(self.below(1_500));
-            self.after(delay, Happening::Register { agent });
-        }
-        for edge_id in std::mem::take(&mut self.edges) {
-            let delay = i64::from(self.below(1_500));
-            self.after(delay, Happening::EdgeConnects(edge_id));
-        }
-        self.step(Input::Wake);
-    }
-
-    /// What the engine believes and what a new engine would read from the store are the same.
-    pub(super) fn compare_with_store(&self) {
-        let of = |records: Vec<(String, Vec<u8>)>| -> BTreeMap<String, Vec<u8>> {
-            records
-                .into_iter()
-                .filter(|(key, _)| key != "meta/cluster")
-                .collect()
-        };
-        let believed = of(self.engine.export());
-        let stored = of(self.store.clone().into_iter().collect());
-        for (key, value) in &believed {
-            let in_store = stored.get(key);
-            assert!(
-                in_store == Some(value),
-                "the store does not hold {key} as acknowledged: {:?} instead of {}",
-                in_store.map(|value| String::from_utf8_lossy(value).into_owned()),
-                String::from_utf8_lossy(value)
-            );
-        }
-        for key in stored.keys() {
-            assert!(
-                believed.contains_key(key),
-                "the store holds {key}, which is gone"
-            );
-        }
-        let replayed = State::replay(
-            &self.config,
-            Timestamp::from_millis(self.now),
-            self.store.clone(),
-        )
-        .expect("a store of ours is readable");
-        let again = of(crate::persist::export(&replayed));
-        assert!(
-            again == believed,
-            "a replay of the store gives another state"
-        );
     }
 }
