@@ -111,7 +111,8 @@ impl Turn<'_> {
                 id: id.clone(),
                 plan: Arc::clone(&plan),
             });
-            self.forget_deployment(id);
+            let affected = self.remove_deployment(id);
+            self.forget_gone(&affected);
             for app_id in plan.affected_apps() {
                 self.unbalance(&app_id);
             }
@@ -143,8 +144,14 @@ impl Turn<'_> {
 
     /// Stops a deployment where it is: tasks stay as they are, queued launches are dropped, nothing is rolled back.
     pub(crate) fn cancel(&mut self, id: &DeploymentId) {
+        let affected = self.halt(id);
+        self.forget_gone(&affected);
+    }
+
+    /// Stops a deployment as [`Self::cancel`] does, but forgets nothing yet of the apps that are gone: those it names may come back.
+    pub(crate) fn halt(&mut self, id: &DeploymentId) -> Vec<AppId> {
         let Some(deployment) = self.state.deployments.get(id).map(Arc::clone) else {
-            return;
+            return Vec::new();
         };
         let plan = Arc::clone(&deployment.plan);
         self.stop_asking(&deployment);
@@ -155,18 +162,25 @@ impl Turn<'_> {
             id: id.clone(),
             plan,
         });
-        self.forget_deployment(id);
+        self.remove_deployment(id)
     }
 
-    fn forget_deployment(&mut self, id: &DeploymentId) {
-        for app_id in self.state.remove_deployment(id) {
-            self.touch(&app_id);
-            // Kept until now for a rollback.
-            if self.state.root.app(&app_id).is_none() {
-                self.forget_versions(&app_id);
-            }
+    fn remove_deployment(&mut self, id: &DeploymentId) -> Vec<AppId> {
+        let affected = self.state.remove_deployment(id);
+        for app_id in &affected {
+            self.touch(app_id);
         }
         self.persist(persist::remove_deployment(id));
+        affected
+    }
+
+    /// Forgets the definitions of those of these apps that are gone; a plan that has ended kept them for a rollback.
+    pub(crate) fn forget_gone(&mut self, affected: &[AppId]) {
+        for app_id in affected {
+            if self.state.root.app(app_id).is_none() {
+                self.forget_versions(app_id);
+            }
+        }
     }
 
     /// Takes up the deployments of an earlier process, each from its first step.

@@ -152,9 +152,7 @@ impl Turn<'_> {
             self.fail_step(conflict);
             self.cancel(conflict);
         }
-        if let Some(undone) = &undoes {
-            self.cancel(undone);
-        }
+        let undone = undoes.as_ref().map(|id| self.halt(id));
         self.store_tree(&plan, undoes.is_some());
 
         let plan = Arc::new(plan);
@@ -180,6 +178,8 @@ impl Turn<'_> {
             self.publish_change(group_id, version, api_post);
             self.advance(&id);
         }
+        // Only now, when the apps that come back are in the tree again, with all their past.
+        self.forget_gone(&undone.unwrap_or_default());
         Ok(Answer::Deployment {
             version,
             deployment_id: id,

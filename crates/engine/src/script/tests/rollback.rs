@@ -179,6 +179,22 @@ fn a_removed_app_comes_back_also_when_the_master_has_died_and_it_had_ended() {
 }
 
 #[test]
+fn a_removed_app_comes_back_with_its_past() {
+    // contract: rollback-changed
+    let mut script = Script::new();
+    script.deploy(app(json!({ "instances": 1 })));
+    script.put("/a", update(2), false).unwrap();
+    settle(&mut script);
+    let id = AppId::absolute("/a");
+    let past = script.engine.state().versions[&id].len();
+    assert_eq!(past, 2);
+    let removal = deployment_id(script.delete("/a"));
+    roll_back(&mut script, removal);
+    settle(&mut script);
+    assert_eq!(script.engine.state().versions[&id].len(), past + 1);
+}
+
+#[test]
 fn the_original_wins_over_what_others_did_to_the_same_app() {
     // contract: rollback-changed
     let mut script = Script::new();
