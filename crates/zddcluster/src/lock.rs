@@ -3,8 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+
+/// How long those who only look who holds a lock are waited for; a look takes microseconds.
+const LOOKERS_LIMIT: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOOKERS_PAUSE: Duration = Duration::from_millis(2);
 
 /// The lock, held until dropped. The file stays and names the last holder.
 #[derive(Debug)]
@@ -45,15 +51,11 @@ impl DataDirLock {
         };
         fs::create_dir_all(dir).map_err(unusable)?;
         let mut file = open(dir).map_err(unusable)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::Held {
-                    dir: dir.to_owned(),
-                    pid: read_pid(&mut file),
-                });
-            }
-            Err(errno) => return Err(unusable(errno.into())),
+        if !lock(&file).map_err(unusable)? {
+            return Err(LockError::Held {
+                dir: dir.to_owned(),
+                pid: read_pid(&mut file),
+            });
         }
         file.set_len(0)
             .and_then(|()| file.rewind())
@@ -75,6 +77,30 @@ impl DataDirLock {
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(read_pid(&mut file)),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+/// Takes a lock, over those who only look; `false` if somebody holds it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before anything runs that would have to wait"
+)]
+fn lock(file: &File) -> io::Result<bool> {
+    let until = Instant::now() + LOOKERS_LIMIT;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+        // Lookers share a lock with everybody but its holder.
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(file, FlockOperation::Unlock)?,
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+        std::thread::sleep(LOOKERS_PAUSE);
     }
 }
 
@@ -117,6 +143,23 @@ mod tests {
         drop(lock);
         assert_eq!(DataDirLock::holder(&dir).unwrap(), None);
         DataDirLock::take(&dir).unwrap();
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a looker that is slow; no runtime waits"
+    )]
+    fn whoever_looks_is_in_nobody_s_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let looker = open(dir.path()).unwrap();
+        flock(&looker, FlockOperation::NonBlockingLockShared).unwrap();
+        let looks = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(looker);
+        });
+        DataDirLock::take(dir.path()).unwrap();
+        looks.join().unwrap();
     }
 
     #[test]
