@@ -98,6 +98,8 @@ pub struct DockerContainerizer {
     engine: Arc<Engine>,
     images: Images,
     watcher: Arc<Watcher>,
+    /// Of what must be finished whoever asked for it.
+    owner: Tasks,
     built_in_env: BTreeMap<String, String>,
     new_images: NewImages,
     processes: ProcessContainerizer,
@@ -127,6 +129,7 @@ impl DockerContainerizer {
             images: Images::new(Arc::clone(&engine), executable),
             engine,
             watcher,
+            owner,
             built_in_env,
             new_images: images,
             processes,
@@ -484,7 +487,7 @@ impl Containerizer for DockerContainerizer {
         if self.is_process(order) {
             return self.processes.check(order, command, limit).await;
         }
-        check::run(&self.engine, order, command, limit).await
+        check::run(&self.engine, &self.owner, order, command, limit).await
     }
 
     async fn clean(&self, order: &Order) {
