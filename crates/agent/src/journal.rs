@@ -167,7 +167,15 @@ impl Journal {
 
     /// Whether a process that was started after the one of this epoch has written itself down here.
     pub(crate) fn has_later_epoch(&self, epoch: u64) -> bool {
-        self.identity().is_ok_and(|identity| identity.epoch > epoch)
+        match self.identity() {
+            Ok(identity) => identity.epoch > epoch,
+            // Nobody is known to have taken over, and to give up would leave the tasks without an agent.
+            Err(error) => {
+                let work_dir = self.work_dir.display();
+                tracing::warn!(%work_dir, %error, "cannot tell whether another agent has taken over");
+                false
+            }
+        }
     }
 
     pub(crate) fn set_identity(&self, identity: &Identity) -> io::Result<()> {
