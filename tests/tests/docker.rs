@@ -269,6 +269,45 @@ async fn answers(cluster: &ClusterSandbox, url: &str) {
     .await;
 }
 
+/// A network of the engine, taken away when dropped, with what is still in it when a test fails.
+struct OwnNetwork<'a> {
+    engine: &'a Engine,
+    name: String,
+}
+
+impl<'a> OwnNetwork<'a> {
+    fn make(engine: &'a Engine, name: &str) -> anyhow::Result<Self> {
+        engine.docker(&["network", "create", name])?;
+        Ok(Self {
+            engine,
+            name: name.to_owned(),
+        })
+    }
+
+    fn take_away(&self) -> anyhow::Result<()> {
+        let left = self.engine.docker(&[
+            "ps",
+            "--all",
+            "--quiet",
+            "--filter",
+            &format!("network={}", self.name),
+        ])?;
+        for id in left.split_whitespace() {
+            self.engine.docker(&["rm", "--force", "--volumes", id])?;
+        }
+        self.engine.docker(&["network", "rm", &self.name])?;
+        Ok(())
+    }
+}
+
+impl Drop for OwnNetwork<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_away() {
+            eprintln!("the network {} is left: {error:#}", self.name);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Result<()> {
     // contract: task-json-ip-own
@@ -281,8 +320,9 @@ async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Resul
         Ok(_) => apps.push(("/bridge", "bridge")),
         Err(why) => eprintln!("the bridge is skipped: {why:#}"),
     }
+    // Before the cluster, so that it goes after it.
+    let _own = OwnNetwork::make(&engine, &network)?;
     let mut cluster = ClusterSandbox::start_with(engine.options(&["--speed", "10"])).await?;
-    engine.docker(&["network", "create", &network])?;
     let image = "mhausenblas/simpleservice:0.4.0";
     for (app_id, _) in &apps {
         let app = match *app_id {
@@ -310,6 +350,5 @@ async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Resul
     }
     cluster.stop().await?;
     is_empty(&engine, &cluster).await;
-    engine.docker(&["network", "rm", &network])?;
     Ok(())
 }

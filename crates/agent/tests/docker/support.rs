@@ -14,6 +14,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use zddcluster_agent::containerizer::{Exit, Order};
+use zddcluster_agent::docker::DEFAULT_SOCKET;
 use zddcluster_agent::{
     Containerizer, DockerConfig, DockerContainerizer, NewImages, ProcessContainerizer,
 };
@@ -43,26 +44,27 @@ pub(crate) struct World {
     tasks: Tasks,
 }
 
-/// The engine, or a line that says why not.
+/// Says why a test, or a part of it, does not run.
 #[expect(
     clippy::print_stderr,
     reason = "who runs the tests is to know what did not run"
 )]
+fn skipped(why: impl std::fmt::Display) {
+    eprintln!("skipped: {why}");
+}
+
+/// The engine, or a line that says why not.
 async fn engine() -> Option<Docker> {
-    match zddcluster_agent::docker::detect(zddcluster_agent::docker::DEFAULT_SOCKET).await {
+    match zddcluster_agent::docker::detect(DEFAULT_SOCKET).await {
         Ok(_) => Some(
-            Docker::connect_with_unix(
-                zddcluster_agent::docker::DEFAULT_SOCKET,
-                120,
-                bollard::API_DEFAULT_VERSION,
-            )
-            .unwrap()
-            .negotiate_version()
-            .await
-            .unwrap(),
+            Docker::connect_with_unix(DEFAULT_SOCKET, 120, bollard::API_DEFAULT_VERSION)
+                .unwrap()
+                .negotiate_version()
+                .await
+                .unwrap(),
         ),
         Err(error) => {
-            eprintln!("skipped: {error}");
+            skipped(error);
             None
         }
     }
@@ -71,7 +73,7 @@ async fn engine() -> Option<Docker> {
 impl World {
     /// `None` without an engine.
     pub(crate) async fn start() -> Option<Self> {
-        Self::through(zddcluster_agent::docker::DEFAULT_SOCKET.as_ref()).await
+        Self::through(DEFAULT_SOCKET.as_ref()).await
     }
 
     /// The containerizer reaches the engine through another socket.
@@ -101,10 +103,6 @@ impl World {
     }
 
     /// Whether the engine's bridge is there, or a line that says that it is not: an engine may run without one.
-    #[expect(
-        clippy::print_stderr,
-        reason = "who runs the tests is to know what did not run"
-    )]
     pub(crate) async fn has_bridge(&self) -> bool {
         let network = self.docker.inspect_network("bridge", None).await;
         let name = network
@@ -115,21 +113,24 @@ impl World {
             .as_ref()
             .is_some_and(|name| Path::new("/sys/class/net").join(name).exists());
         if !is_there {
-            eprintln!("skipped: the engine's bridge {name:?} is not there");
+            skipped(format_args!("the engine's bridge {name:?} is not there"));
         }
         is_there
     }
 
-    /// A network beside the engine's own ones.
-    pub(crate) async fn make_network(&mut self) -> String {
+    /// A network beside the engine's own ones, or a line that says why not: an engine may run where no bridge can be made.
+    pub(crate) async fn make_network(&mut self) -> Option<String> {
         let request = NetworkCreateRequest {
             name: self.cluster.clone(),
             driver: Some("bridge".to_owned()),
             ..NetworkCreateRequest::default()
         };
-        self.docker.create_network(request).await.unwrap();
+        if let Err(error) = self.docker.create_network(request).await {
+            skipped(format_args!("the engine makes no bridges: {error}"));
+            return None;
+        }
         self.networks.push(self.cluster.clone());
-        self.cluster.clone()
+        Some(self.cluster.clone())
     }
 
     /// The image with a shell.
@@ -156,8 +157,7 @@ impl World {
 
     /// The agent ends and another one starts; containers live on.
     pub(crate) async fn restart_agent(&mut self) {
-        self.restart_agent_through(zddcluster_agent::docker::DEFAULT_SOCKET.as_ref())
-            .await;
+        self.restart_agent_through(DEFAULT_SOCKET.as_ref()).await;
     }
 
     pub(crate) async fn restart_agent_through(&mut self, socket: &Path) {
@@ -166,7 +166,7 @@ impl World {
 
     /// The next agent is told to use processes.
     pub(crate) async fn restart_agent_with_processes(&mut self) {
-        let socket = zddcluster_agent::docker::DEFAULT_SOCKET.as_ref();
+        let socket = DEFAULT_SOCKET.as_ref();
         self.restart(socket, NewImages::AsProcesses).await;
     }
 
