@@ -328,6 +328,10 @@ impl Actor {
                 task.since = SystemTime::now();
             }
             News::Ended(exit) => task.end(&exit),
+            News::FoundEnded(exit, addresses) => {
+                task.addresses = addresses;
+                task.end(&exit);
+            }
             News::NeverStarted => {
                 tracing::info!(task = %task_id, "ordered before a restart and never started; forgotten");
                 self.tasks.remove(task_id);

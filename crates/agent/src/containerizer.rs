@@ -143,6 +143,11 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     /// Where a task that was launched or recovered is reached. Waits for whoever can tell.
     async fn addresses(&self, order: &Order) -> Addresses;
 
+    /// Where a task that has ended was reached, if that was noted.
+    async fn last_addresses(&self, _: &Order) -> Option<Addresses> {
+        None
+    }
+
     /// Waits for the end of a task that was launched or recovered.
     async fn wait(&self, order: &Order) -> Exit;
 

@@ -458,6 +458,13 @@ impl Containerizer for DockerContainerizer {
         address::addresses(&self.engine, order).await
     }
 
+    async fn last_addresses(&self, order: &Order) -> Option<Addresses> {
+        if self.is_process(order) {
+            return self.processes.last_addresses(order).await;
+        }
+        address::last(order).await
+    }
+
     async fn wait(&self, order: &Order) -> Exit {
         if self.is_process(order) {
             return self.processes.wait(order).await;

@@ -35,6 +35,8 @@ pub(crate) enum News {
     Running(Addresses),
     /// It ended.
     Ended(Exit),
+    /// It was found, and had ended before: nobody has told where it was reached.
+    FoundEnded(Exit, Addresses),
     /// It was ordered before a restart and never came to life.
     NeverStarted,
 }
@@ -70,6 +72,10 @@ impl Driver {
                 self.watch(origin).await
             }
             News::Ended(exit) => exit,
+            News::FoundEnded(exit, addresses) => {
+                self.containerizer.clean(&self.order).await;
+                return self.tell(News::FoundEnded(exit, addresses)).await;
+            }
             News::NeverStarted => {
                 self.containerizer.clean(&self.order).await;
                 // Before it is told: the master may order the same task again at once.
@@ -126,7 +132,12 @@ impl Driver {
         loop {
             match self.containerizer.recover(&self.order).await {
                 Ok(Recovered::Running) => return self.running().await,
-                Ok(Recovered::Ended(exit)) => return News::Ended(exit),
+                Ok(Recovered::Ended(exit)) => {
+                    return match self.containerizer.last_addresses(&self.order).await {
+                        Some(addresses) => News::FoundEnded(exit, addresses),
+                        None => News::Ended(exit),
+                    };
+                }
                 Ok(Recovered::NeverStarted) if self.kill.borrow().is_some() => {
                     return News::Ended(self.killed_before().await);
                 }

@@ -53,6 +53,15 @@ pub(super) async fn addresses(engine: &Engine, order: &Order) -> Addresses {
     }
 }
 
+/// Where an ended container was reached, if it had an address of its own and somebody asked for it while it ran.
+pub(super) async fn last(order: &Order) -> Option<Addresses> {
+    if !create::has_own_network(order) {
+        return None;
+    }
+    let address = noted(order).await?;
+    Some(Addresses::Own(vec![address]))
+}
+
 /// The address in the network it was started in, IPv4 first; none once it has ended.
 fn address_of(container: &ContainerInspectResponse) -> Option<IpAddr> {
     let networks = container.network_settings.as_ref()?.networks.as_ref()?;

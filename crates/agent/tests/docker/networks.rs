@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zddcluster_agent::Containerizer;
-use zddcluster_agent::containerizer::{Addresses, Order, Recovered};
+use zddcluster_agent::containerizer::{Addresses, KillSignal, Order, Recovered};
 use zddcluster_model::app::{Network, PortMapping};
 
 use crate::engine::Door;
@@ -117,6 +117,21 @@ async fn an_address_of_its_own_is_known_while_the_engine_is_away() {
         world.containerizer.addresses(&new).await,
         inspected(&world, &new, &network).await
     );
+    // One that ends is told with where it was.
+    let ended = tokio::join!(world.containerizer.wait(&noted), async {
+        let killed = world.containerizer.kill(&noted, KillSignal::Kill);
+        killed.await.unwrap();
+    });
+    assert_eq!(
+        world.containerizer.recover(&noted).await.unwrap(),
+        Recovered::Ended(ended.0)
+    );
+    world.containerizer.clean(&noted).await;
+    assert_eq!(
+        world.containerizer.last_addresses(&noted).await,
+        Some(expected)
+    );
+    assert_eq!(world.containerizer.last_addresses(&host).await, None);
     world.remove_behind_its_back(&new).await;
     assert_eq!(
         world.containerizer.addresses(&new).await,
