@@ -36,7 +36,7 @@ pub(crate) use plant::Plant;
 use world::World;
 
 /// Seeds run by the plain test command.
-const SEEDS: u64 = 6_000;
+const SEEDS: u64 = 10_000;
 
 /// Lives that go wrong before a run is given up: several faults at once are seen at once.
 const MOST_FAILURES: usize = 10;
