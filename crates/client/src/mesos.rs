@@ -20,6 +20,7 @@ mod lenient;
 mod recordio;
 mod v0;
 mod v1;
+mod wire;
 
 pub use self::recordio::Subscription;
 

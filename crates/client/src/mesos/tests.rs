@@ -230,3 +230,39 @@ fn a_document_without_a_leader_is_no_state() {
         );
     }
 }
+
+#[tokio::test]
+async fn both_dialects_tell_the_same_status() {
+    let networks = json!({"network_infos": [
+        {"ip_addresses": [{"ip_address": "10.0.0.1"}, {"protocol": "IPv6"}]},
+        {"ip_address": "10.0.0.2"},
+    ]});
+    let labels = json!([{"key": "a", "value": "b"}, {"key": "bare"}, {"value": "no key"}]);
+    let v0 = json!({"state": "TASK_RUNNING", "timestamp": 7.5, "labels": labels, "container_status": networks});
+    let v1 = json!({"state": "TASK_RUNNING", "timestamp": 7.5, "labels": {"labels": labels},
+        "container_status": networks, "task_id": {"value": "t"}, "agent_id": {"value": "a-S2"}});
+    let expected = Status {
+        state: "TASK_RUNNING".to_owned(),
+        timestamp: 7.5,
+        labels: vec![
+            ("a".to_owned(), "b".to_owned()),
+            ("bare".to_owned(), String::new()),
+        ],
+        networks: vec![vec!["10.0.0.1".to_owned()], vec!["10.0.0.2".to_owned()]],
+    };
+    let state = State::from_v0(json!({"leader": "m", "frameworks": [
+        {"name": "marathon", "tasks": [{"id": "t", "statuses": [v0]}]},
+    ]}));
+    let state = state.expect("a state");
+    assert_eq!(state.frameworks[0].tasks[0].statuses.len(), 1);
+    assert_eq!(state.frameworks[0].tasks[0].statuses[0], expected);
+    let update = json!({"type": "TASK_UPDATED", "task_updated": {"framework_id": {"value": "f"}, "status": v1}});
+    let told = events(&record(&update), 64).await.expect("well framed");
+    let expected = Event::TaskUpdated {
+        framework_id: "f".to_owned(),
+        task_id: "t".to_owned(),
+        state: "TASK_RUNNING".to_owned(),
+        status: Box::new(expected),
+    };
+    assert_eq!(told, [expected]);
+}

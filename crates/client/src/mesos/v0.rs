@@ -4,9 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::lenient::{list, or_default};
-use super::{
-    Agent, Discovery, DiscoveryPort, Framework, MesosError, PortRange, State, Status, Task,
-};
+use super::wire::{WireDiscovery, WireStatus};
+use super::{Agent, Discovery, Framework, MesosError, PortRange, State, Status, Task};
 
 pub(super) fn state(document: Value) -> Result<State, MesosError> {
     let document = Document::deserialize(document).map_err(|_| MesosError::NoLeader)?;
@@ -68,72 +67,7 @@ struct V0Task {
     #[serde(default, deserialize_with = "or_default")]
     discovery: Option<WireDiscovery>,
     #[serde(default, deserialize_with = "list")]
-    statuses: Vec<V0Status>,
-}
-
-/// The same in both dialects.
-#[derive(Deserialize)]
-pub(super) struct WireDiscovery {
-    #[serde(default, deserialize_with = "or_default")]
-    name: String,
-    #[serde(default, deserialize_with = "or_default")]
-    ports: WirePorts,
-}
-
-#[derive(Deserialize, Default)]
-struct WirePorts {
-    #[serde(default, deserialize_with = "list")]
-    ports: Vec<WirePort>,
-}
-
-#[derive(Deserialize)]
-struct WirePort {
-    number: u64,
-    #[serde(default, deserialize_with = "or_default")]
-    protocol: String,
-    #[serde(default, deserialize_with = "or_default")]
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct V0Status {
-    #[serde(default, deserialize_with = "or_default")]
-    state: String,
-    #[serde(default, deserialize_with = "or_default")]
-    timestamp: f64,
-    #[serde(default, deserialize_with = "list")]
-    labels: Vec<WireLabel>,
-    #[serde(default, deserialize_with = "or_default")]
-    container_status: WireContainerStatus,
-}
-
-#[derive(Deserialize)]
-pub(super) struct WireLabel {
-    key: String,
-    #[serde(default, deserialize_with = "or_default")]
-    value: String,
-}
-
-/// The same in both dialects.
-#[derive(Deserialize, Default)]
-pub(super) struct WireContainerStatus {
-    #[serde(default, deserialize_with = "list")]
-    network_infos: Vec<WireNetwork>,
-}
-
-#[derive(Deserialize)]
-struct WireNetwork {
-    #[serde(default, deserialize_with = "list")]
-    ip_addresses: Vec<WireAddress>,
-    /// Where Mesos before 0.26 put the only address.
-    #[serde(default, deserialize_with = "or_default")]
-    ip_address: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireAddress {
-    #[serde(default, deserialize_with = "or_default")]
-    ip_address: Option<String>,
+    statuses: Vec<WireStatus>,
 }
 
 impl From<V0Agent> for Agent {
@@ -190,73 +124,6 @@ impl From<V0Task> for Task {
             statuses: statuses.into_iter().map(Status::from).collect(),
         }
     }
-}
-
-impl From<WireDiscovery> for Discovery {
-    fn from(discovery: WireDiscovery) -> Self {
-        let WireDiscovery { name, ports } = discovery;
-        Self {
-            name,
-            ports: ports
-                .ports
-                .into_iter()
-                .map(|port| {
-                    let WirePort {
-                        number,
-                        protocol,
-                        name,
-                    } = port;
-                    DiscoveryPort {
-                        number,
-                        protocol,
-                        name,
-                    }
-                })
-                .collect(),
-        }
-    }
-}
-
-impl From<V0Status> for Status {
-    fn from(status: V0Status) -> Self {
-        let V0Status {
-            state,
-            timestamp,
-            labels,
-            container_status,
-        } = status;
-        Self {
-            state,
-            timestamp,
-            labels: pairs(labels),
-            networks: networks(container_status),
-        }
-    }
-}
-
-pub(super) fn pairs(labels: Vec<WireLabel>) -> Vec<(String, String)> {
-    labels
-        .into_iter()
-        .map(|label| (label.key, label.value))
-        .collect()
-}
-
-pub(super) fn networks(status: WireContainerStatus) -> Vec<Vec<String>> {
-    status
-        .network_infos
-        .into_iter()
-        .map(|network| {
-            if network.ip_addresses.is_empty() {
-                network.ip_address.into_iter().collect()
-            } else {
-                network
-                    .ip_addresses
-                    .into_iter()
-                    .filter_map(|address| address.ip_address)
-                    .collect()
-            }
-        })
-        .collect()
 }
 
 /// Reads `[31000-31001, 31005-31005]`. A range that cannot be read is left out.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lenient::{list, or_default};
-use super::v0::{WireContainerStatus, WireDiscovery, WireLabel, networks, pairs};
+use super::wire::{Id, WireDiscovery, WireStatus};
 use super::{Agent, Discovery, Event, MesosError, PortRange, Status, Task};
 
 /// Reads one record of the stream. An event of a shape that is not understood is [`Event::Other`], and logged.
@@ -62,7 +62,7 @@ struct TaskAdded {
 #[derive(Deserialize)]
 struct TaskUpdated {
     framework_id: Id,
-    status: V1Status,
+    status: WireStatus,
     #[serde(default, deserialize_with = "or_default")]
     state: Option<String>,
 }
@@ -75,11 +75,6 @@ struct AgentAdded {
 #[derive(Deserialize)]
 struct AgentRemoved {
     agent_id: Id,
-}
-
-#[derive(Deserialize, Default)]
-struct Id {
-    value: String,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +108,7 @@ struct V1Task {
     #[serde(default, deserialize_with = "or_default")]
     discovery: Option<WireDiscovery>,
     #[serde(default, deserialize_with = "list")]
-    statuses: Vec<V1Status>,
+    statuses: Vec<WireStatus>,
 }
 
 #[derive(Deserialize)]
@@ -133,26 +128,6 @@ struct Ranges {
 struct Range {
     begin: u64,
     end: u64,
-}
-
-#[derive(Deserialize)]
-struct V1Status {
-    #[serde(default, deserialize_with = "or_default")]
-    task_id: Id,
-    #[serde(default, deserialize_with = "or_default")]
-    state: String,
-    #[serde(default, deserialize_with = "or_default")]
-    timestamp: f64,
-    #[serde(default, deserialize_with = "or_default")]
-    labels: Labels,
-    #[serde(default, deserialize_with = "or_default")]
-    container_status: WireContainerStatus,
-}
-
-#[derive(Deserialize, Default)]
-struct Labels {
-    #[serde(default, deserialize_with = "list")]
-    labels: Vec<WireLabel>,
 }
 
 impl From<V1Event> for Event {
@@ -239,24 +214,6 @@ impl From<V1Task> for Task {
             ports,
             discovery: discovery.map(Discovery::from),
             statuses: statuses.into_iter().map(Status::from).collect(),
-        }
-    }
-}
-
-impl From<V1Status> for Status {
-    fn from(status: V1Status) -> Self {
-        let V1Status {
-            task_id: _,
-            state,
-            timestamp,
-            labels,
-            container_status,
-        } = status;
-        Self {
-            state,
-            timestamp,
-            labels: pairs(labels.labels),
-            networks: networks(container_status),
         }
     }
 }

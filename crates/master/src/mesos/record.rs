@@ -1,18 +1,58 @@
 //! The parts of a task that Mesos shows, shared by the v0 documents and the v1 stream.
 
-use zddcluster_engine::state::Task;
+use serde_json::{Value, json};
+use zddcluster_engine::state::{Agent, Task};
+use zddcluster_model::task::IpAddress;
 use zddcluster_model::{TaskState, Timestamp};
+
+/// How an agent is reached by libprocess.
+pub(super) fn agent_pid(agent: &Agent) -> String {
+    format!("slave(1)@{}:{}", agent.hostname, agent.port)
+}
+
+/// How a task wishes to be found.
+pub(super) fn discovery(task: &Task) -> Value {
+    let ports: Vec<Value> = discovery_ports(task)
+        .into_iter()
+        .map(|port| {
+            let mut json = json!({ "number": port.number, "protocol": port.protocol });
+            if let Some(name) = port.name {
+                json["name"] = name.into();
+            }
+            json
+        })
+        .collect();
+    let name = task.app_id.mesos_name();
+    json!({ "visibility": "FRAMEWORK", "name": name, "ports": { "ports": ports } })
+}
+
+/// A task's container in each of its statuses.
+pub(super) fn container_status(task: &Task) -> Value {
+    json!({
+        "container_id": { "value": task.container_id },
+        "network_infos": network_infos(&task.ip_addresses),
+    })
+}
+
+/// One network with these addresses.
+pub(super) fn network_infos<'a>(addresses: impl IntoIterator<Item = &'a IpAddress>) -> Value {
+    let addresses: Vec<Value> = addresses
+        .into_iter()
+        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
+        .collect();
+    json!([{ "ip_addresses": addresses }])
+}
 
 /// A published port: number, protocol, name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Port {
-    pub(super) number: u16,
-    pub(super) protocol: String,
-    pub(super) name: Option<String>,
+struct Port {
+    number: u16,
+    protocol: String,
+    name: Option<String>,
 }
 
 /// The discovery ports that Marathon publishes for a task (contract mesos-dns §2).
-pub(super) fn discovery_ports(task: &Task) -> Vec<Port> {
+fn discovery_ports(task: &Task) -> Vec<Port> {
     let Some(app) = &task.app else {
         let tcp = |number: &u16| Port {
             number: *number,

@@ -10,7 +10,9 @@ use zddcluster_model::TaskState;
 use zddcluster_model::app::Docker;
 
 use super::MESOS_VERSION;
-use super::record::{discovery_ports, ranges, ranges_text, scalars, statuses};
+use super::record::{
+    agent_pid, container_status, discovery, ranges, ranges_text, scalars, statuses,
+};
 use crate::shared::{Identity, Shared};
 
 /// `/master/state`.
@@ -129,7 +131,7 @@ fn agent_json(state: &State, agent: &Agent) -> Value {
     json!({
         "id": agent.id,
         "hostname": agent.hostname,
-        "pid": format!("slave(1)@{}:{}", agent.hostname, agent.port),
+        "pid": agent_pid(agent),
         "port": agent.port,
         "active": agent.is_connected,
         "registered_time": agent.registered_at.as_secs_f64(),
@@ -207,47 +209,27 @@ fn framework(identity: &Identity, state: &State, with_tasks: bool) -> Value {
 
 fn task_json(framework_id: &str, task: &Task) -> Value {
     let (cpus, mem, disk) = scalars(task);
+    let container_status = container_status(task);
     let statuses: Vec<Value> = statuses(task)
         .into_iter()
         .map(|(state, at)| {
-            let addresses: Vec<Value> = task
-                .ip_addresses
-                .iter()
-                .map(|address| {
-                    json!({ "ip_address": address.ip_address, "protocol": address.protocol })
-                })
-                .collect();
             json!({
                 "state": state,
                 "timestamp": at.as_secs_f64(),
-                "container_status": {
-                    "container_id": { "value": task.container_id },
-                    "network_infos": [{ "ip_addresses": addresses }],
-                },
+                "container_status": container_status,
             })
         })
         .collect();
-    let ports: Vec<Value> = discovery_ports(task)
-        .into_iter()
-        .map(|port| {
-            let mut json = json!({ "number": port.number, "protocol": port.protocol });
-            if let Some(name) = port.name {
-                json["name"] = name.into();
-            }
-            json
-        })
-        .collect();
-    let name = task.app_id.mesos_name();
     let mut json = json!({
         "id": task.id,
-        "name": name,
+        "name": task.app_id.mesos_name(),
         "framework_id": framework_id,
         "executor_id": "",
         "slave_id": task.agent_id,
         "state": task.state,
         "resources": resources(cpus, mem, disk, &ranges(&task.ports)),
         "statuses": statuses,
-        "discovery": { "visibility": "FRAMEWORK", "name": name, "ports": { "ports": ports } },
+        "discovery": discovery(task),
     });
     if let Some(app) = &task.app {
         let labels: Vec<Value> = app

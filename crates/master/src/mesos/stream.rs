@@ -18,7 +18,9 @@ use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::{AgentId, TaskState};
 use zddcluster_runtime::OnFailure;
 
-use super::record::{discovery_ports, ranges, scalars, statuses};
+use super::record::{
+    agent_pid, container_status, discovery, network_infos, ranges, scalars, statuses,
+};
 use crate::agents::body_of;
 use crate::api::Outcome;
 use crate::error::ApiError;
@@ -180,7 +182,7 @@ fn agent_json(agent: &Agent) -> Value {
             "attributes": attributes,
         },
         "active": agent.is_connected,
-        "pid": format!("slave(1)@{}:{}", agent.hostname, agent.port),
+        "pid": agent_pid(agent),
         "version": super::MESOS_VERSION,
     })
 }
@@ -205,17 +207,12 @@ fn task_record(shared: &Shared, event: &Event) -> Option<Value> {
         let task = task_json(&shared.identity.framework_id(), &task);
         return Some(json!({ "type": "TASK_ADDED", "task_added": { "task": task } }));
     }
-    let addresses: Vec<Value> = ip_addresses
-        .iter()
-        .flatten()
-        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
-        .collect();
     let status = json!({
         "task_id": { "value": task_id },
         "state": task_status,
         "timestamp": event.timestamp.as_secs_f64(),
         "agent_id": { "value": slave_id },
-        "container_status": { "network_infos": [{ "ip_addresses": addresses }] },
+        "container_status": { "network_infos": network_infos(ip_addresses.iter().flatten()) },
     });
     Some(json!({
         "type": "TASK_UPDATED",
@@ -264,11 +261,7 @@ fn snapshot(identity: &Identity, state: &State) -> Value {
 }
 
 fn task_json(framework_id: &str, task: &Task) -> Value {
-    let addresses: Vec<Value> = task
-        .ip_addresses
-        .iter()
-        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
-        .collect();
+    let container_status = container_status(task);
     let statuses: Vec<Value> = statuses(task)
         .into_iter()
         .map(|(state, at)| {
@@ -277,21 +270,8 @@ fn task_json(framework_id: &str, task: &Task) -> Value {
                 "state": state,
                 "timestamp": at.as_secs_f64(),
                 "agent_id": { "value": task.agent_id },
-                "container_status": {
-                    "container_id": { "value": task.container_id },
-                    "network_infos": [{ "ip_addresses": addresses }],
-                },
+                "container_status": container_status,
             })
-        })
-        .collect();
-    let ports: Vec<Value> = discovery_ports(task)
-        .into_iter()
-        .map(|port| {
-            let mut json = json!({ "number": port.number, "protocol": port.protocol });
-            if let Some(name) = port.name {
-                json["name"] = name.into();
-            }
-            json
         })
         .collect();
     let scalar = |name: &str, value: f64| json!({ "name": name, "type": "SCALAR", "scalar": { "value": value }, "role": "*" });
@@ -310,15 +290,14 @@ fn task_json(framework_id: &str, task: &Task) -> Value {
             "name": "ports", "type": "RANGES", "ranges": { "range": range }, "role": "*",
         }));
     }
-    let name = task.app_id.mesos_name();
     json!({
         "task_id": { "value": task.id },
-        "name": name,
+        "name": task.app_id.mesos_name(),
         "framework_id": { "value": framework_id },
         "agent_id": { "value": task.agent_id },
         "state": task.state,
         "statuses": statuses,
         "resources": resources,
-        "discovery": { "visibility": "FRAMEWORK", "name": name, "ports": { "ports": ports } },
+        "discovery": discovery(task),
     })
 }
