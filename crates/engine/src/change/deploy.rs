@@ -294,9 +294,11 @@ impl Turn<'_> {
         self.state.versions.insert_mut(app_id, Arc::new(apps));
     }
 
+    /// The versions that tasks of the app run, and those that the plan acting on it leads from and to. Other plans have the
+    /// app in their trees, too, but do nothing to it.
     fn needed_versions(&self, app_id: &AppId) -> BTreeSet<Timestamp> {
         let of_tasks = self.state.tasks_of(app_id).map(|task| task.version);
-        let of_plans = self.state.deployments.values().flat_map(|deployment| {
+        let of_plans = self.state.deployments_of(app_id).flat_map(|deployment| {
             let plan = &deployment.plan;
             [plan.original.app(app_id), plan.target.app(app_id)]
                 .into_iter()

@@ -8,6 +8,7 @@ use super::{app, update};
 use crate::effect::{Answer, Effect, Refusal};
 use crate::input::{Command, Input};
 use crate::script::{Script, origin, read};
+use crate::state::VERSIONS_KEPT;
 
 #[test]
 fn new_apps_of_one_list_get_ports_of_their_own() {
@@ -177,4 +178,22 @@ fn the_drain_deadline_is_real_time_and_repeats_count_from_sigterm() {
     assert_eq!(script.kills.len(), 1);
     script.tick(1);
     assert_eq!(script.kills.len(), 2);
+}
+
+#[test]
+fn a_plan_keeps_no_versions_of_apps_it_does_nothing_to() {
+    let mut script = Script::new();
+    script.deploy(app(json!({ "id": "/b", "instances": 0 })));
+    // It waits for ever, and has /b in its trees.
+    script
+        .post(app(json!({ "id": "/a", "cpus": 1_000 })))
+        .unwrap();
+    for n in 0..VERSIONS_KEPT {
+        let update = json!({ "env": { "N": n.to_string() } });
+        script.put("/b", update, false).unwrap();
+    }
+    let state = script.engine.state();
+    assert_eq!(state.deployments.size(), 1);
+    let kept = &state.versions.get(&AppId::absolute("/b")).unwrap();
+    assert_eq!(kept.len(), VERSIONS_KEPT);
 }
