@@ -29,8 +29,6 @@ pub struct RunningAction {
     pub action: Action,
     /// Nothing left to do.
     pub is_done: bool,
-    /// What it waits for, in words; empty when done.
-    pub waits_for: String,
     /// Standing of the readiness checks of its new tasks.
     pub readiness: Vec<ReadinessResult>,
     /// How far it is.
@@ -69,7 +67,6 @@ impl Actions {
             actions.put(RunningAction {
                 action: action.clone(),
                 is_done: false,
-                waits_for: String::new(),
                 readiness: Vec::new(),
                 progress: Progress::default(),
             });

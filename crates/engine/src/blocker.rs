@@ -93,7 +93,7 @@ pub fn blockers(state: &State, id: &DeploymentId) -> Vec<Blocker> {
         return Vec::new();
     };
     let open = deployment.actions.iter().filter(|action| !action.is_done);
-    open.flat_map(|action| of_action(state, deployment, action))
+    open.flat_map(|action| blockers_of_action(state, deployment, action))
         .collect()
 }
 
@@ -104,7 +104,12 @@ pub fn blockers_of_app(state: &State, app_id: &AppId) -> Vec<Blocker> {
     queued.into_iter().chain(ending).collect()
 }
 
-fn of_action(state: &State, deployment: &Deployment, running: &RunningAction) -> Vec<Blocker> {
+/// What one action of a running deployment waits for, if it is not done; empty only before the first look at it.
+pub(crate) fn blockers_of_action(
+    state: &State,
+    deployment: &Deployment,
+    running: &RunningAction,
+) -> Vec<Blocker> {
     let app_id = &running.action.app;
     if running.action.action == ActionKind::ResolveArtifacts {
         let downloads = deployment.downloads.get(app_id).into_iter().flatten();

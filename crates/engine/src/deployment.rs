@@ -91,9 +91,6 @@ impl Turn<'_> {
                 (ActionKind::ResolveArtifacts, _) => self.download(&deployment, &mut running),
                 (ActionKind::StartApplication, _) | (_, None) => running.is_done = true,
             }
-            if running.is_done {
-                running.waits_for.clear();
-            }
             deployment.actions.put(running);
         }
         self.put_deployment(deployment.clone());
@@ -232,10 +229,6 @@ impl Turn<'_> {
         let app_id = &running.action.app;
         let downloads = deployment.downloads.get(app_id).cloned();
         let downloads = downloads.unwrap_or_default();
-        running.waits_for = match downloads.len() {
-            1 => "1 file to be downloaded".to_owned(),
-            n => format!("{n} files to be downloaded"),
-        };
         match running.progress.download {
             DownloadState::NotOrdered => {
                 running.progress.download = DownloadState::Ordered;
@@ -295,7 +288,6 @@ impl Turn<'_> {
                 self.kill(&task.id, KillReason::Deployment);
             }
             running.is_done = old.is_empty() && new.is_empty();
-            running.waits_for = format!("{} to end", tasks_word(old.len() + new.len()));
             return;
         }
 
@@ -341,7 +333,6 @@ impl Turn<'_> {
             })
             .map(|task| task.id.clone())
             .collect();
-        let n_good = good.len();
         #[cfg(test)]
         let old = if self.config.plant == Some(crate::sim::Plant::CountsRunningOnly) {
             kept.clone()
@@ -363,12 +354,6 @@ impl Turn<'_> {
             self.enqueue(app, moves.queue);
         }
         running.is_done = moves.is_done;
-        running.waits_for = format!(
-            "{n_good} of {} new tasks healthy and ready, {} old left, {} queued",
-            app.instances,
-            old.len(),
-            self.state.queued_of(&app.id)
-        );
         running.progress.rollout = Some(rollout);
         self.show_readiness(app, &new, running);
     }
@@ -399,12 +384,7 @@ impl Turn<'_> {
                 }
             }
         };
-        let n_victims = tasks
-            .iter()
-            .filter(|task| scaling.victims.contains(&task.id))
-            .count();
-        if n_victims > 0 {
-            running.waits_for = format!("{} to end", tasks_word(n_victims));
+        if tasks.iter().any(|task| scaling.victims.contains(&task.id)) {
             running.progress.scaling = Some(scaling);
             return;
         }
@@ -433,10 +413,6 @@ impl Turn<'_> {
             .filter(|task| is_good(task, app, &running.progress))
             .count() as i64;
         running.is_done = n_good >= wanted;
-        running.waits_for = format!(
-            "{n_good} of {wanted} new tasks healthy and ready, {} queued",
-            self.state.queued_of(&app.id)
-        );
         running.progress.scaling = Some(scaling);
         self.show_readiness(app, &new, running);
     }
@@ -452,9 +428,7 @@ impl Turn<'_> {
                 self.finalize(&task.id, TaskState::Lost, "its app is gone".to_owned());
             }
         }
-        let n_left = self.state.launched_of(app_id).count();
-        if n_left > 0 {
-            running.waits_for = format!("{} to end", tasks_word(n_left));
+        if self.state.launched_of(app_id).next().is_some() {
             return;
         }
         let checked: Vec<(AppId, zddcluster_model::Timestamp)> =
@@ -581,12 +555,4 @@ fn is_good(task: &Task, app: &App, progress: &Progress) -> bool {
     task.state == TaskState::Running
         && task.has_been_healthy()
         && (app.readiness_checks.is_empty() || progress.ready.contains(&task.id))
-}
-
-fn tasks_word(n: usize) -> String {
-    if n == 1 {
-        "1 task".to_owned()
-    } else {
-        format!("{n} tasks")
-    }
 }

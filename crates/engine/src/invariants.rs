@@ -88,18 +88,18 @@ pub(crate) fn check(state: &State) {
             deployment.actions.iter().all(|action| action.is_done),
             "{id}: index of what is left to do"
         );
-        for action in &deployment.actions {
+        assert!(
+            !(state.is_resumed && deployment.actions.are_done()),
+            "{id}: has nothing left to do and runs"
+        );
+        for action in deployment.actions.iter().filter(|action| !action.is_done) {
+            let blockers = blocker::blockers_of_action(state, deployment, action);
             assert!(
-                action.is_done || !action.waits_for.is_empty(),
-                "{}: {:?} waits for nothing it can name",
-                deployment.plan.id,
+                !blockers.is_empty(),
+                "{id}: {:?} waits for nothing it can name",
                 action.action
             );
         }
-    }
-    for id in state.deployments.keys().filter(|_| state.is_resumed) {
-        let blockers = blocker::blockers(state, id);
-        assert!(!blockers.is_empty(), "{id}: runs and waits for nothing");
     }
     assert_eq!(
         state.locks.size(),

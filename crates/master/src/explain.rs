@@ -6,7 +6,7 @@
 //!   {"appId", "text", "isWaiting", "instances", "tasksRunning", "tasksStaged", "deployments": [as above],
 //!    "waitsFor": [..], "more", "queue": as in /zdd/v1/queue or null}   one app; 404 if there is none
 //!
-//!   waitsFor: {"kind": backOff | agent | start | health | readiness | end, "text", "details": [..], "hint"}
+//!   waitsFor: {"kind": download | backOff | agent | start | health | readiness | end, "text", "details": [..], "hint"}
 //! ```
 //!
 //! `more` counts what is left out of a long list. Pure reads of a snapshot: the engine knows the reasons and the words.

@@ -9,6 +9,7 @@ use zddcluster_model::{App, AppId, DeploymentId, TaskState};
 use super::record::standing;
 use super::timeline::{Hindrance, Reason, Standing};
 use super::world::{Fate, World};
+use crate::blocker::blockers_of_action;
 use crate::reason::Reason as Cause;
 use crate::state::{RunningAction, State, Task};
 
@@ -28,8 +29,12 @@ pub(super) fn reasons(world: &World<'_>, id: &DeploymentId) -> Vec<Reason> {
         }
         undead(state, app_id, &mut reasons);
         if reasons.len() == n_before {
-            let text = format!("it waits for {}", running.waits_for);
-            reasons.push(reason(app_id, Hindrance::Other, text));
+            let blockers = blockers_of_action(state, deployment, running);
+            reasons.extend(blockers.iter().map(|blocker| {
+                let what = blocker.lines(state, world.now).swap_remove(0);
+                let text = format!("it waits for {what}");
+                reason(app_id, Hindrance::Other, text)
+            }));
         }
     }
     reasons

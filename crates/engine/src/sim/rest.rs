@@ -9,7 +9,7 @@ use zddcluster_model::{AppId, TaskState};
 use super::checks::fate;
 use super::fair;
 use super::world::World;
-use crate::blocker::{Blocker, blockers};
+use crate::blocker::{Blocker, blockers, blockers_of_action};
 use crate::state::{Deployment, RunningAction, Task};
 
 impl World {
@@ -28,9 +28,9 @@ impl World {
         for deployment in state.deployments.values() {
             for action in deployment.actions.iter().filter(|action| !action.is_done) {
                 if is_mended || self.blocker(deployment, action).is_none() {
-                    let (id, waits_for) = (&deployment.plan.id, &action.waits_for);
-                    let app = &action.action.app;
-                    return Some(format!("{id} for {app}: {waits_for}"));
+                    let (id, app) = (&deployment.plan.id, &action.action.app);
+                    let blockers = blockers_of_action(state, deployment, action);
+                    return Some(format!("{id} for {app}: {blockers:?}"));
                 }
             }
         }
