@@ -371,6 +371,11 @@ impl Turn<'_> {
                     self.kill(&task.id, KillReason::Deployment);
                 }
                 let victims: BTreeSet<TaskId> =
+                #[cfg(test)]
+                let preference = match self.config.plant {
+                    Some(plant) => plant.spoil_preference(preference),
+                    None => preference,
+                };
                     victims.iter().map(|task| task.id.clone()).collect();
                 let leaving = tasks
                     .iter()

@@ -7,6 +7,7 @@ use zddcluster_model::app::{App, Operator};
 use zddcluster_model::deployment::{ActionKind, Plan, Step};
 
 use crate::rollout::Bounds;
+use crate::scale::Preference;
 use crate::state::{QueueEntry, State, Task};
 
 /// A mistake.
@@ -24,6 +25,8 @@ pub(crate) enum Plant {
     IgnoresDependencies,
     /// Constraints that count tasks do not hold at a launch.
     ForgetsConstraints,
+    /// Those who go when an app is scaled down are chosen whatever GROUP_BY says.
+    ForgetsBalance,
     /// A rollback takes the present definitions for those before the plan.
     UndoesNothing,
     /// A new master takes up deployments at their last step.
@@ -34,13 +37,14 @@ pub(crate) enum Plant {
 
 impl Plant {
     /// Every one.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::KillsOneMore,
         Self::CountsRunningOnly,
         Self::TakesRunningForGood,
         Self::LosesAWrite,
         Self::IgnoresDependencies,
         Self::ForgetsConstraints,
+        Self::ForgetsBalance,
         Self::UndoesNothing,
         Self::SkipsSteps,
         Self::ForgetsKills,
@@ -86,6 +90,17 @@ impl Plant {
             app: Arc::new(app),
             ..(*entry).clone()
         })
+    }
+
+    /// How those who go are chosen as the mistake has it.
+    pub(crate) fn spoil_preference(self, preference: Preference) -> Preference {
+        if self != Self::ForgetsBalance {
+            return preference;
+        }
+        Preference {
+            groupings: Vec::new(),
+            ..preference
+        }
     }
 
     /// The plan to undo as the mistake has it.

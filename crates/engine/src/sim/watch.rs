@@ -3,6 +3,7 @@
 //! Every event goes first to those who judge it by what was known before it, then into the [`Mirror`], then to those who
 //! judge what it made; at the end of the step the whole is compared. Nothing here asks the engine why it did what it did.
 
+mod choice;
 mod delays;
 mod kills;
 mod plans;
@@ -19,6 +20,7 @@ use super::mirror::Mirror;
 use super::world::{Decided, Note};
 use crate::State;
 use crate::effect::{Answer, Effect};
+use choice::Choices;
 use delays::Delays;
 use kills::Kills;
 use restarts::Restarts;
@@ -30,6 +32,7 @@ pub(super) struct Watch {
     restarts: Restarts,
     delays: Delays,
     kills: Kills,
+    choices: Choices,
     last_event: Timestamp,
     /// Tasks that have once been found healthy, and ready.
     healthy: BTreeSet<TaskId>,
@@ -87,6 +90,7 @@ impl Watch {
         }
         health_order(effects);
         self.kills.step(*now, effects, after, &self.mirror);
+        self.choices.end_of_step(after);
         self.restarts
             .end_of_step(&self.mirror, &self.healthy, &self.ready);
         let has_events = effects
@@ -167,6 +171,7 @@ impl Watch {
                             .get(task_id)
                             .and_then(|task| task.killing.as_ref())
                             .map_or("", |killing| killing.reason.as_str());
+                        self.choices.killed(app_id, task_id, reason, &self.mirror);
                         if reason.is_empty() {
                             // It ended in the same step, which does not tell why it was killed.
                             self.restarts.killed_perhaps(app_id);
