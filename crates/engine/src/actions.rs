@@ -11,6 +11,7 @@ use zddcluster_model::deployment::{Action, Step};
 use zddcluster_model::task::ReadinessResult;
 use zddcluster_model::{AppId, TaskId};
 
+use crate::effect::Attempt;
 use crate::rollout::Rollout;
 use crate::scale::Scaling;
 
@@ -55,7 +56,7 @@ pub(crate) struct Progress {
 pub(crate) enum DownloadState {
     #[default]
     NotOrdered,
-    Ordered,
+    Ordered(Attempt),
     Done,
 }
 

@@ -20,7 +20,7 @@ use zddcluster_model::task::{ReadinessResponse, ReadinessResult};
 use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState};
 
 use crate::actions::{Actions, DownloadState, Progress, RunningAction};
-use crate::effect::{CheckOrder, DownloadOrder, Effect};
+use crate::effect::{Attempt, CheckOrder, DownloadOrder, Effect};
 use crate::kill::KillReason;
 use crate::persist;
 use crate::rollout::{Bounds, Rollout, View};
@@ -97,7 +97,7 @@ impl Turn<'_> {
         if !deployment.actions.are_done() {
             return false;
         }
-        self.stop_asking(&deployment);
+        self.call_off(&deployment);
         let step_idx = deployment.step_idx;
         self.publish(EventKind::DeploymentStepSuccess {
             plan: Arc::clone(&plan),
@@ -151,7 +151,7 @@ impl Turn<'_> {
             return Vec::new();
         };
         let plan = Arc::clone(&deployment.plan);
-        self.stop_asking(&deployment);
+        self.call_off(&deployment);
         for app_id in plan.affected_apps() {
             self.state.queue.remove_mut(&app_id);
         }
@@ -208,7 +208,7 @@ impl Turn<'_> {
         let running: Vec<Arc<Deployment>> =
             self.state.deployments.values().map(Arc::clone).collect();
         for deployment in running {
-            self.stop_asking(&deployment);
+            self.call_off(&deployment);
             // What a step before had queued waits for that step again.
             for app_id in deployment.plan.affected_apps() {
                 self.state.queue.remove_mut(&app_id);
@@ -231,14 +231,17 @@ impl Turn<'_> {
         let downloads = downloads.unwrap_or_default();
         match running.progress.download {
             DownloadState::NotOrdered => {
-                running.progress.download = DownloadState::Ordered;
+                self.state.last_attempt += 1;
+                let attempt = Attempt(self.state.last_attempt);
+                running.progress.download = DownloadState::Ordered(attempt);
                 self.effects.push(Effect::Download(DownloadOrder {
+                    attempt,
                     deployment_id: deployment.plan.id.clone(),
                     app_id: app_id.clone(),
                     downloads,
                 }));
             }
-            DownloadState::Ordered => {}
+            DownloadState::Ordered(_) => {}
             DownloadState::Done => running.is_done = true,
         }
     }
@@ -248,6 +251,7 @@ impl Turn<'_> {
         &mut self,
         id: &DeploymentId,
         app_id: &AppId,
+        attempt: Attempt,
         result: &Result<(), String>,
     ) {
         let Some(deployment) = self.state.deployments.get(id) else {
@@ -256,20 +260,21 @@ impl Turn<'_> {
         let mut deployment = (**deployment).clone();
         let running = deployment.actions.get(app_id).cloned();
         let Some(mut running) =
-            running.filter(|running| running.progress.download == DownloadState::Ordered)
+            running.filter(|running| running.progress.download == DownloadState::Ordered(attempt))
         else {
             return;
         };
+        running.progress.download = DownloadState::Done;
+        deployment.actions.put(running);
         if result.is_err() {
             let plan = Arc::clone(&deployment.plan);
             self.publish(EventKind::DeploymentStepFailure {
                 current_step: plan.steps[deployment.step_idx].clone(),
                 plan,
             });
+            self.put_deployment(deployment);
             return self.cancel(id);
         }
-        running.progress.download = DownloadState::Done;
-        deployment.actions.put(running);
         self.put_deployment(deployment);
         self.touch(app_id);
     }
@@ -366,16 +371,16 @@ impl Turn<'_> {
             None => {
                 self.purge_queue(&app.id);
                 let preference = Preference::of(self.state, app, &tasks);
-                let victims = victims(&tasks, app.instances, sentenced, &preference);
-                for task in &victims {
-                    self.kill(&task.id, KillReason::Deployment);
-                }
-                let victims: BTreeSet<TaskId> =
                 #[cfg(test)]
                 let preference = match self.config.plant {
                     Some(plant) => plant.spoil_preference(preference),
                     None => preference,
                 };
+                let victims = victims(&tasks, app.instances, sentenced, &preference);
+                for task in &victims {
+                    self.kill(&task.id, KillReason::Deployment);
+                }
+                let victims: BTreeSet<TaskId> =
                     victims.iter().map(|task| task.id.clone()).collect();
                 let leaving = tasks
                     .iter()
@@ -543,9 +548,12 @@ impl Turn<'_> {
         self.touch(&task.app_id);
     }
 
-    /// Ends the questions of a deployment whose step or whole is over.
-    fn stop_asking(&mut self, deployment: &Deployment) {
+    /// Ends the questions and downloads of a deployment whose step or whole is over.
+    fn call_off(&mut self, deployment: &Deployment) {
         for running in &deployment.actions {
+            if let DownloadState::Ordered(attempt) = running.progress.download {
+                self.effects.push(Effect::StopDownload(attempt));
+            }
             for task_id in running.progress.asked.difference(&running.progress.ready) {
                 let task_id = task_id.clone();
                 self.effects

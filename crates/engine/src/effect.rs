@@ -33,6 +33,8 @@ pub enum Effect {
     Check(CheckOrder),
     /// Bring files into the artifact store; answered by `Input::Downloaded`.
     Download(DownloadOrder),
+    /// Nobody waits for this one's files any more; it is not answered.
+    StopDownload(Attempt),
 }
 
 /// A change of the store. Keys are readable paths, values JSON.
@@ -55,9 +57,15 @@ pub struct KillOrder {
     pub grace_millis: u64,
 }
 
+/// Names one download order; unique while the engine process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt(pub u64);
+
 /// Files of one app that have to be in the artifact store. Safe to repeat: what is there is not fetched again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownloadOrder {
+    /// Which order this is: a plan that is taken up again orders anew, and an older answer is none to that.
+    pub attempt: Attempt,
     /// The plan that waits for them.
     pub deployment_id: DeploymentId,
     /// The app.

@@ -9,6 +9,8 @@ use zddcluster_model::group::GroupUpdate;
 use zddcluster_model::task::ReadinessResponse;
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, Timestamp};
 
+use crate::effect::Attempt;
+
 /// Names a caller that waits for an answer; unique while the engine process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -68,6 +70,8 @@ pub enum Input {
         deployment_id: DeploymentId,
         /// The app.
         app_id: AppId,
+        /// The order that is answered; an older one is ignored.
+        attempt: Attempt,
         /// Why one failed.
         result: Result<(), String>,
     },

@@ -49,7 +49,9 @@ mod sim;
 mod turn;
 
 pub use blocker::{Blocker, blockers, blockers_of_app};
-pub use effect::{Answer, CheckOrder, DownloadOrder, Effect, KillOrder, Mutation, Refusal};
+pub use effect::{
+    Answer, Attempt, CheckOrder, DownloadOrder, Effect, KillOrder, Mutation, Refusal,
+};
 pub use input::{CheckVerdict, Command, Input, Ticket};
 pub use state::State;
 
@@ -122,6 +124,31 @@ impl Engine {
         turn.take(input);
         turn.settle();
         turn.finish()
+    }
+
+    /// What a command would be answered in this state; nothing changes.
+    ///
+    /// # Errors
+    /// The refusal that it would get.
+    pub fn rehearse(
+        config: &Config,
+        state: &State,
+        now: Timestamp,
+        command: Command,
+    ) -> Result<Answer, Refusal> {
+        let mut engine = Self {
+            config: config.clone(),
+            state: state.clone(),
+        };
+        let ticket = Ticket(0);
+        let effects = engine.step(now, Input::Command { ticket, command });
+        let mut answers = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Reply(_, answer) => Some(answer),
+            _ => None,
+        });
+        answers
+            .next()
+            .expect("a command is answered in its own step")
     }
 
     /// The present state; cloning it is cheap (persistent maps).

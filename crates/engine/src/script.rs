@@ -139,9 +139,11 @@ impl Script {
                 Effect::Reply(_, answer) => answers.push(answer),
                 Effect::Publish(event) => self.events.push(event),
                 Effect::Kill(order) => self.kills.push(order),
-                Effect::Launch(..) | Effect::Drain(..) | Effect::Check(_) | Effect::Download(_) => {
-                    self.effects.push(effect);
-                }
+                Effect::Launch(..)
+                | Effect::Drain(..)
+                | Effect::Check(_)
+                | Effect::Download(_)
+                | Effect::StopDownload(_) => self.effects.push(effect),
             }
         }
         assert_eq!(answers.len(), usize::from(wants_answer), "{answers:?}");

@@ -74,8 +74,9 @@ impl Turn<'_> {
             Input::Downloaded {
                 deployment_id,
                 app_id,
+                attempt,
                 result,
-            } => self.downloaded(&deployment_id, &app_id, &result),
+            } => self.downloaded(&deployment_id, &app_id, attempt, &result),
             Input::EdgeConnected(edge_id) => self.edge_connected(edge_id),
             Input::EdgeDisconnected(edge_id) => self.edge_disconnected(&edge_id),
             Input::Drained { edge_id, task_id } => self.drained(&edge_id, &task_id),

@@ -74,6 +74,8 @@ pub struct State {
     pub(crate) next_agent: u64,
     /// Latest 100-ns tick used in a task id.
     pub(crate) last_tick: u64,
+    /// Number of the latest download order of this process.
+    pub(crate) last_attempt: u64,
     /// Source of the engine's random choices.
     pub(crate) rng: ChaCha8Rng,
     /// Nothing of this cluster is in the store yet.
@@ -287,6 +289,7 @@ impl State {
             edges_awaited_until: Timestamp::NEVER,
             next_agent: 0,
             last_tick: 0,
+            last_attempt: 0,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             is_new: true,
             is_resumed: false,

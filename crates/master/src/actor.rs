@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use zddcluster_engine::{
-    Answer, CheckOrder, DownloadOrder, Effect, Engine, Input, KillOrder, Mutation, Refusal, State,
-    Ticket,
+    Answer, Attempt, CheckOrder, Command, DownloadOrder, Effect, Engine, Input, KillOrder,
+    Mutation, Refusal, State, Ticket,
 };
 use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
 use zddcluster_model::event::{Event, EventKind};
@@ -80,6 +80,7 @@ enum Order {
 }
 
 impl Actor {
+    StopDownload(Attempt),
     /// Decides until the token is cancelled; then whatever is in the inbox is dropped, and its callers hear 503.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
@@ -299,6 +300,7 @@ impl Actor {
 
     /// Everything of a durable batch, in the order that the module's page draws.
     async fn carry_out(&mut self, turn: Turn) {
+                Effect::StopDownload(attempt) => turn.orders.push(Order::StopDownload(attempt)),
         let Turn {
             mutations: _,
             answers,
@@ -376,6 +378,7 @@ impl Actor {
         }
         for (_, caller) in turn.acknowledgements {
             let _ = caller.send(Err(broken.refusal()));
+                Order::StopDownload(attempt) => self.shared.downloads.stop(attempt),
         }
         turn.own
             .take_back(&mut self.own_records, || broken.refusal());

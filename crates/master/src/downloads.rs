@@ -1,92 +1,144 @@
 //! `storeUrls`: files that are copied into the artifact store before tasks fetch them from there.
 //!
 //! ```text
-//!   request ──HEAD each URL──▶ 422, or its place in the store ──▶ deployment: ResolveArtifacts ──GET what is missing──▶ store
+//!   command ──rehearsed──▶ refused
+//!             │ HEAD each URL ──▶ 422
+//!             ▼
+//!      its place in the store ──▶ deployment: ResolveArtifacts ──GET what is missing──▶ store   (`fetch`)
 //! ```
 //!
 //! The place is made of the file's ETag, or of its URL if it has none, and its name: a file that changes and says so gets a new
-//! place, and the app with it a new definition. Source: contract marathon §1.2, §3.1; Marathon's `PathFun`.
+//! place, and the app with it a new definition. Servers are asked only for a command that is not refused anyway, and by a dry
+//! run not at all: there each file has the place of one without ETag. Source: contract marathon §1.2, §2.5, §3.1; Marathon's
+//! `PathFun`.
+
+mod fetch;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::ETAG;
 use http::{Method, Request};
-use http_body_util::BodyExt as _;
 use sha1::{Digest as _, Sha1};
-use zddcluster_client::HttpClient;
-use zddcluster_engine::{Command, DownloadOrder, Input};
+use tokio::time::Instant;
+use zddcluster_engine::{Command, Engine};
 use zddcluster_model::AppId;
 use zddcluster_model::app::{AppUpdate, Fault};
 use zddcluster_model::deployment::Download;
-use zddcluster_runtime::OnFailure;
 
-use crate::artifacts::{ArtifactPath, Artifacts};
+use crate::artifacts::ArtifactPath;
 use crate::error::ApiError;
-use crate::shared::{Message, Shared};
+use crate::shared::Shared;
+
+#[cfg(test)]
+pub(crate) use self::fetch::AT_ONCE;
+pub(crate) use self::fetch::{Downloads, start};
 
 /// How long a server may take to say that it has a file.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A download that brings nothing for so long has failed.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long all servers of one command may take together: callers wait for it.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(60);
+/// HEADs that are open at once, all commands together: a body may name thousands of URLs, and sockets are for others, too.
+const HEADS_AT_ONCE: usize = 16;
 
-/// Downloads that deployments of these updates have to wait for, by app.
-pub(crate) type Downloads = BTreeMap<AppId, Vec<Download>>;
-
-/// Puts the places in the store into the updates of apps that name `storeUrls`; `Err` (422) if one cannot be had.
-pub(crate) async fn resolve(
-    shared: &Shared,
-    updates: Vec<(AppId, &mut AppUpdate)>,
-) -> Result<Downloads, ApiError> {
-    let updates = updates.into_iter();
-    let updates = updates.map(|(app_id, update)| (app_id, String::new(), update));
-    resolve_at(shared, updates.collect()).await
-}
-
-/// The same for updates that stand at these places of a body: `/apps(0)`.
-pub(crate) async fn resolve_at(
-    shared: &Shared,
-    updates: Vec<(AppId, String, &mut AppUpdate)>,
-) -> Result<Downloads, ApiError> {
-    let mut downloads = Downloads::new();
-    for (app_id, at, update) in updates {
-        if update.store_urls().is_empty() {
-            continue;
-        }
-        let Some(store) = &shared.artifacts else {
-            return Err(refused(&at, 0, "this master has no artifact store"));
-        };
-        let mut uris = Vec::new();
-        for (idx, url) in update.store_urls().iter().enumerate() {
-            let path = place(url).await.map_err(|reason| {
+/// The command as the one writer takes it: with places in the store instead of `storeUrls`, and with the downloads that its
+/// deployment has to wait for.
+///
+/// `Err` is what the command would be refused for anyway, or 422 if a file cannot be had.
+pub(crate) async fn resolved(shared: &Shared, mut command: Command) -> Result<Command, ApiError> {
+    let urls = urls_of(&mut command);
+    let Some((_, at, idx, _)) = urls.first() else {
+        return Ok(command);
+    };
+    let Some(store) = &shared.artifacts else {
+        return Err(refused(at, *idx, "this master has no artifact store"));
+    };
+    let asks = !matches!(command, Command::PlanGroup { .. });
+    if asks {
+        let (config, now) = (&shared.engine_config, shared.clock.now());
+        Engine::rehearse(config, &shared.state(), now, command.clone())?;
+    }
+    let deadline = Instant::now() + RESOLVE_LIMIT;
+    let places: Vec<ArtifactPath> = stream::iter(urls.clone())
+        .map(|(app_id, at, idx, url)| async move {
+            let found = if asks {
+                ask(shared, &url, deadline).await
+            } else {
+                place(&url, None)
+            };
+            found.map_err(|reason| {
                 tracing::info!(%app_id, url, reason, "storeUrls cannot be resolved");
                 refused(&at, idx, "URL could not be resolved.")
-            })?;
-            uris.push(store.uri(&path));
-            let found = store.find(&path).await;
-            if !matches!(found, Ok(Some(_))) {
-                let path = path.as_str().to_owned();
-                let url = url.clone();
-                let of_app = downloads.entry(app_id.clone()).or_default();
-                of_app.push(Download { url, path });
-            }
+            })
+        })
+        .buffered(HEADS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut downloads: BTreeMap<AppId, Vec<Download>> = BTreeMap::new();
+    for ((app_id, _, _, url), path) in urls.iter().zip(&places) {
+        if !matches!(store.find(path).await, Ok(Some(_))) {
+            let (path, url) = (path.as_str().to_owned(), url.clone());
+            let of_app = downloads.entry(app_id.clone()).or_default();
+            of_app.push(Download { url, path });
         }
-        update.resolve_store_urls(uris);
     }
-    Ok(downloads)
+    let mut places = places.iter().map(|path| store.uri(path));
+    for (_, _, update) in updates_of(&mut command) {
+        let n_urls = update.store_urls().len();
+        if n_urls > 0 {
+            update.resolve_store_urls(places.by_ref().take(n_urls));
+        }
+    }
+    if downloads.is_empty() {
+        return Ok(command);
+    }
+    let command = Box::new(command);
+    Ok(Command::WithDownloads { downloads, command })
 }
 
-/// The command, after these downloads.
-pub(crate) fn after(downloads: Downloads, command: Command) -> Command {
-    if downloads.is_empty() {
-        return command;
+/// Every URL of a command: its app, where that stands in the body (`/apps(0)`), the index there, and the URL.
+fn urls_of(command: &mut Command) -> Vec<(AppId, String, usize, String)> {
+    let mut urls = Vec::new();
+    for (app_id, at, update) in updates_of(command) {
+        for (idx, url) in update.store_urls().iter().enumerate() {
+            urls.push((app_id.clone(), at.clone(), idx, url.clone()));
+        }
     }
-    Command::WithDownloads {
-        downloads,
-        command: Box::new(command),
+    urls
+}
+
+/// The apps that a command describes, with where each stands in the body.
+fn updates_of(command: &mut Command) -> Vec<(AppId, String, &mut AppUpdate)> {
+    let whole = String::new;
+    match command {
+        Command::CreateApp { update, .. } => {
+            let app_id = AppId::absolute(update.id.as_deref().unwrap_or_default());
+            vec![(app_id, whole(), update)]
+        }
+        Command::UpdateApp { app_id, update, .. } => vec![(app_id.clone(), whole(), update)],
+        Command::UpdateApps { updates, .. } => {
+            let named = updates.iter_mut().filter_map(|update| {
+                let app_id = AppId::absolute(update.id.as_deref()?);
+                Some((app_id, whole(), update))
+            });
+            named.collect()
+        }
+        Command::CreateGroup { base, update, .. }
+        | Command::UpdateGroup { base, update, .. }
+        | Command::PlanGroup { base, update } => update.apps_mut(base),
+        Command::WithDownloads { command, .. } => updates_of(command),
+        Command::DeleteApp { .. }
+        | Command::RestartApp { .. }
+        | Command::DeleteGroup { .. }
+        | Command::KillTasks { .. }
+        | Command::CancelDeployment { .. }
+        | Command::RollBackDeployment { .. }
+        | Command::ResetDelay { .. }
+        | Command::Abdicate
+        | Command::StopTasks => Vec::new(),
     }
 }
 
@@ -97,109 +149,41 @@ fn refused(at: &str, idx: usize, error: &str) -> ApiError {
     }])
 }
 
-/// Where a URL's file has its place; the error is for the log.
-async fn place(url: &str) -> Result<ArtifactPath, String> {
+/// Asks a server for the place of its file; the error is for the log.
+async fn ask(shared: &Shared, url: &str, deadline: Instant) -> Result<ArtifactPath, String> {
     let request = Request::builder()
         .method(Method::HEAD)
         .uri(url)
         .body(Bytes::new())
         .map_err(|error| error.to_string())?;
-    // Not the cluster's own client, which brings its token along.
-    let answer = HttpClient::new().open(request, HEAD_LIMIT).await;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = async {
+        // Never closed.
+        let _turn = shared.downloads.questions.acquire().await;
+        shared.downloads.client.open(request, HEAD_LIMIT).await
+    };
+    let answer = tokio::time::timeout_at(deadline, answer)
+        .await
+        .map_err(|_| "the servers of this command were too slow".to_owned())?
+        .map_err(|error| error.to_string())?;
     if answer.status() != http::StatusCode::OK {
         return Err(format!("it answered {}", answer.status()));
     }
     let etag = answer.headers().get(ETAG).map(|value| value.as_bytes());
+    place(url, etag.filter(|etag| !etag.is_empty()))
+}
+
+/// Where a file has its place; the error is for the log.
+fn place(url: &str, etag: Option<&[u8]>) -> Result<ArtifactPath, String> {
     let name = url::Url::parse(url)
         .ok()
         .and_then(|url| Some(url.path_segments()?.next_back()?.to_owned()))
         .unwrap_or_default();
-    let key = etag
-        .filter(|etag| !etag.is_empty())
-        .unwrap_or(url.as_bytes());
-    let mut place = String::new();
-    for byte in Sha1::digest(key) {
-        write!(place, "{byte:02x}").map_err(|error| error.to_string())?;
-    }
     if name.is_empty() {
         return Err("it names no file".to_owned());
     }
+    let mut place = String::new();
+    for byte in Sha1::digest(etag.unwrap_or(url.as_bytes())) {
+        write!(place, "{byte:02x}").expect("a string takes everything");
+    }
     ArtifactPath::new([place.as_str(), &name]).map_err(|error| error.to_string())
-}
-
-/// Carries out an order beside everything else; its end goes to the one writer.
-pub(crate) fn start(shared: &Arc<Shared>, order: DownloadOrder) {
-    let shared = Arc::clone(shared);
-    let token = shared.token().clone();
-    shared
-        .tasks
-        .clone()
-        .spawn("download", OnFailure::Log, async move {
-            let DownloadOrder {
-                deployment_id,
-                app_id,
-                downloads,
-            } = order;
-            let all = async {
-                for download in &downloads {
-                    fetch(&shared, download).await.map_err(|error| {
-                        format!("{} could not be downloaded: {error}", download.url)
-                    })?;
-                }
-                Ok(())
-            };
-            // Cancel-safe: what is not whole is taken away; the next master begins anew.
-            let Some(result) = token.run_until_cancelled(all).await else {
-                return Ok(());
-            };
-            if let Err(reason) = &result {
-                tracing::warn!(%deployment_id, %app_id, reason, "the deployment fails");
-            }
-            let ended = Input::Downloaded {
-                deployment_id,
-                app_id,
-                result,
-            };
-            shared.send(Message::Input(ended)).await?;
-            Ok(())
-        });
-}
-
-/// Brings one file into the store, unless it is there.
-async fn fetch(shared: &Shared, download: &Download) -> Result<(), String> {
-    let store: &Artifacts = shared
-        .artifacts
-        .as_ref()
-        .ok_or("there is no artifact store")?;
-    let path = ArtifactPath::new([download.path.as_str()]).map_err(|error| error.to_string())?;
-    let text = |error: std::io::Error| error.to_string();
-    if store.find(&path).await.map_err(text)?.is_some() {
-        return Ok(());
-    }
-    let request = Request::get(&download.url)
-        .body(Bytes::new())
-        .map_err(|error| error.to_string())?;
-    let answer = HttpClient::new().open(request, SILENCE).await;
-    let answer = answer.map_err(|error| error.to_string())?;
-    if !answer.status().is_success() {
-        return Err(format!("the server answered {}", answer.status()));
-    }
-    let mut body = answer.into_body();
-    let mut upload = store.begin().await.map_err(text)?;
-    loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await;
-        let frame = frame.map_err(|_| "the server is silent".to_owned())?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| error.to_string())?;
-        let Some(bytes) = frame.data_ref() else {
-            continue;
-        };
-        if upload.length() + bytes.len() as u64 > store.limit {
-            return Err(format!("it is larger than {} bytes", store.limit));
-        }
-        upload.write(bytes).await.map_err(text)?;
-    }
-    upload.keep(store, &path).await.map_err(text)?;
-    Ok(())
 }

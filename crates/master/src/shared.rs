@@ -18,6 +18,7 @@ use crate::actor::own::Subscription;
 use crate::artifacts::Artifacts;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
+use crate::downloads::Downloads;
 use crate::error::CallError;
 use crate::events::Bus;
 use crate::links::Links;
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) links: Links,
     pub(crate) callbacks: Callbacks,
+    pub(crate) downloads: Downloads,
     pub(crate) metrics: Metrics,
     /// None if there is no directory for it.
     pub(crate) artifacts: Option<Artifacts>,
@@ -137,6 +139,7 @@ impl Shared {
             bus: Bus::new(clock),
             links: Links::default(),
             callbacks: Callbacks::default(),
+            downloads: Downloads::default(),
             metrics: Metrics::default(),
             artifacts,
             log,

@@ -8,6 +8,7 @@ mod callbacks;
 mod checks;
 mod cluster;
 mod deployments;
+mod downloads;
 mod errors;
 mod events;
 mod explain;

@@ -26,7 +26,7 @@ use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, TaskId, TaskState, 
 
 use super::assume::{Assumptions, millis};
 use super::calendar::Calendar;
-use crate::effect::{Answer, CheckOrder, Effect, Refusal};
+use crate::effect::{Answer, Attempt, CheckOrder, Effect, Refusal};
 use crate::input::{CheckVerdict, Command, Input, Ticket};
 use crate::state::State;
 use crate::{Config, Engine};
@@ -44,7 +44,7 @@ enum Happening {
     /// An edge has let a task go.
     Drained(EdgeId, TaskId),
     /// An app's files are in the artifact store.
-    Downloaded(DeploymentId, AppId),
+    Downloaded(DeploymentId, AppId, Attempt),
     /// A health check asks the tasks of its version.
     Round(Arc<App>, usize),
     /// A task answers.
@@ -246,13 +246,19 @@ impl<'a> World<'a> {
                     self.after(drain, Happening::Drained(edge_id.clone(), task_id.clone()));
                 }
                 Effect::Check(order) => self.check(order),
-                // How long a download takes is not for us to say: it is not part of what is predicted.
-                Effect::Download(order) => self.after(
-                    0,
-                    Happening::Downloaded(order.deployment_id.clone(), order.app_id.clone()),
-                ),
+                Effect::Download(order) => {
+                    self.download(&order.deployment_id, &order.app_id, order.attempt);
+                }
+                // The engine takes no answer to it any more.
+                Effect::StopDownload(_) => {}
             }
         }
+    }
+
+    /// How long a download takes is not for us to say: it is not part of what is predicted.
+    fn download(&mut self, deployment_id: &DeploymentId, app_id: &AppId, attempt: Attempt) {
+        let downloaded = Happening::Downloaded(deployment_id.clone(), app_id.clone(), attempt);
+        self.after(0, downloaded);
     }
 
     fn launch(&mut self, task_id: &TaskId, app_id: &AppId, version: Timestamp) {
@@ -318,9 +324,10 @@ impl<'a> World<'a> {
             Happening::Runs(task_id) => self.report(&task_id, TaskState::Running),
             Happening::Ends(task_id, state) => self.report(&task_id, state),
             Happening::Drained(edge_id, task_id) => self.step(Input::Drained { edge_id, task_id }),
-            Happening::Downloaded(deployment_id, app_id) => self.step(Input::Downloaded {
+            Happening::Downloaded(deployment_id, app_id, attempt) => self.step(Input::Downloaded {
                 deployment_id,
                 app_id,
+                attempt,
                 result: Ok(()),
             }),
             Happening::Round(app, check_idx) => {

@@ -468,7 +468,7 @@ impl World {
             Effect::Kill(order) => 4 + order.grace_millis,
             Effect::Drain(..) => 5,
             Effect::Check(_) => 6,
-            Effect::Download(_) => 7,
+            Effect::Download(_) | Effect::StopDownload(_) => 7,
         };
         let mixed = self.digest.rotate_left(7) ^ kind ^ (self.now as u64);
         self.digest = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -491,7 +491,9 @@ impl World {
                 self.after(delay, Happening::EdgeDrained(edge_id, task_id));
             }
             Effect::Check(order) => self.check(order),
-            Effect::Download(order) => panic!("no user of this world has {order:?}"),
+            Effect::Download(_) | Effect::StopDownload(_) => {
+                panic!("no user of this world has {order:?}")
+            }
             Effect::Persist(_) | Effect::Publish(_) | Effect::Reply(..) => {}
         }
     }

@@ -184,15 +184,13 @@ pub(super) fn location(shared: &Shared, call: &Call, resource: &str, id: &AppId)
 }
 
 async fn create(shared: &Shared, call: &Call) -> Outcome {
-    let mut update = AppUpdate::read(&call.body, Form::Full)?;
-    let app_id = AppId::absolute(update.id.as_deref().unwrap_or_default());
-    let downloads = downloads::resolve(shared, vec![(app_id, &mut update)]).await?;
     let command = Command::CreateApp {
-        update,
+        update: AppUpdate::read(&call.body, Form::Full)?,
         force: force(call),
         origin: origin(call),
     };
-    match shared.submit(downloads::after(downloads, command)).await? {
+    let command = downloads::resolved(shared, command).await?;
+    match shared.submit(command).await? {
         Answer::Deployment {
             deployment_id,
             created: Some(app),
@@ -213,16 +211,15 @@ async fn create(shared: &Shared, call: &Call) -> Outcome {
 }
 
 async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
-    let mut update = AppUpdate::read(&call.body, Form::Partial)?;
-    let downloads = downloads::resolve(shared, vec![(app_id.clone(), &mut update)]).await?;
     let command = Command::UpdateApp {
         app_id,
-        update,
+        update: AppUpdate::read(&call.body, Form::Partial)?,
         is_full: call.query.flag("partialUpdate") == Some(false),
         force: force(call),
         origin: origin(call),
     };
-    let answer = shared.submit(downloads::after(downloads, command)).await?;
+    let command = downloads::resolved(shared, command).await?;
+    let answer = shared.submit(command).await?;
     match &answer {
         Answer::Deployment {
             created: Some(app), ..
@@ -239,17 +236,11 @@ async fn update(shared: &Shared, call: &Call, app_id: AppId) -> Outcome {
 }
 
 async fn update_many(shared: &Shared, call: &Call) -> Outcome {
-    let mut updates = AppUpdate::read_list(&call.body)?;
-    let named = updates.iter_mut().filter_map(|update| {
-        let app_id = AppId::absolute(update.id.as_deref()?);
-        Some((app_id, update))
-    });
-    let downloads = downloads::resolve(shared, named.collect()).await?;
     let command = Command::UpdateApps {
-        updates,
+        updates: AppUpdate::read_list(&call.body)?,
         force: force(call),
     };
-    let command = downloads::after(downloads, command);
+    let command = downloads::resolved(shared, command).await?;
     deployed(shared.submit(command).await?, StatusCode::OK, None)
 }
 

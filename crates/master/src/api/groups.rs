@@ -41,23 +41,23 @@ pub(super) async fn route(shared: &Shared, call: &Call, rest: &[&str]) -> Outcom
 // === Writing ===
 
 async fn create(shared: &Shared, call: &Call, base: AppId) -> Outcome {
-    let mut update = GroupUpdate::read(&call.body)?;
-    let downloads = downloads::resolve_at(shared, update.apps_mut(&base)).await?;
+    let update = GroupUpdate::read(&call.body)?;
     let location = location(shared, call, "groups", &update.path(&base));
     let command = Command::CreateGroup {
         base,
         update,
         force: force(call),
     };
-    let answer = shared.submit(downloads::after(downloads, command)).await?;
+    let command = downloads::resolved(shared, command).await?;
+    let answer = shared.submit(command).await?;
     deployed(answer, StatusCode::CREATED, Some(location))
 }
 
 async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
-    let mut update = GroupUpdate::read(&call.body)?;
-    let downloads = downloads::resolve_at(shared, update.apps_mut(&base)).await?;
+    let update = GroupUpdate::read(&call.body)?;
     if call.query.flag("dryRun") == Some(true) {
-        let command = downloads::after(downloads, Command::PlanGroup { base, update });
+        let command = Command::PlanGroup { base, update };
+        let command = downloads::resolved(shared, command).await?;
         return match shared.submit(command).await? {
             Answer::Steps(steps) => Ok(ok(&json!({ "steps": steps }))),
             Answer::Deployment { .. }
@@ -71,7 +71,8 @@ async fn update(shared: &Shared, call: &Call, base: AppId) -> Outcome {
         update,
         force: force(call),
     };
-    let answer = shared.submit(downloads::after(downloads, command)).await?;
+    let command = downloads::resolved(shared, command).await?;
+    let answer = shared.submit(command).await?;
     deployed(answer, StatusCode::OK, None)
 }
 

@@ -192,89 +192,42 @@ async fn bad_uploads_leave_nothing_behind() {
     without.stop().await;
 }
 
-/// A server with `/x.tgz`, and `/lost.bin`, which it only says it has.
-async fn file_server(cluster: &Cluster) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = axum::Router::new().fallback(async |method: Method, uri: http::Uri| {
-        match (uri.path(), method) {
-            ("/x.tgz", _) => (StatusCode::OK, [("etag", "\"one\"")], "content"),
-            ("/lost.bin", Method::HEAD) => (StatusCode::OK, [("etag", "\"two\"")], ""),
-            _ => (StatusCode::NOT_FOUND, [("etag", "")], ""),
-        }
-    });
-    let token = cluster.tasks.token().clone();
-    let serve = zddcluster_runtime::serve(listener, router, token);
-    cluster
-        .tasks
-        .spawn("files", zddcluster_runtime::OnFailure::Log, serve);
-    url
+#[tokio::test]
+async fn what_is_announced_too_large_is_refused_before_it_comes() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let limit = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = start_with(directory.path(), limit).await;
+    let front = cluster.handle.front();
+    let mut stream = tokio::net::TcpStream::connect(front).await.unwrap();
+    // A little more than an artifact and the form around it may have.
+    let head = format!(
+        "PUT /v2/artifacts/a HTTP/1.1\r\nhost: {front}\r\ncontent-length: {}\r\n\
+         content-type: multipart/form-data; boundary=XX\r\n\r\n",
+        limit + 64 * 1024 + 1
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    tokio::time::timeout(super::cluster::PATIENCE, read)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    cluster.stop().await;
 }
 
 #[tokio::test]
-async fn store_urls_are_copied_before_tasks_fetch_them() {
-    // contract: field-storeUrls, plan-resolve
+async fn a_full_store_takes_no_more_until_something_goes() {
+    // contract: artifacts
     let directory = tempfile::tempdir().unwrap();
     let cluster = start(directory.path()).await;
-    cluster.add_agent("127.0.0.11").await;
-    let server = file_server(&cluster).await;
-    let mut seen = cluster.handle.shared.bus.observe();
-    let app = |urls: &[&str]| json!({"id": "/a", "cmd": "true", "storeUrls": urls}).to_string();
-    let good = format!("{server}/x.tgz");
-    let bad = format!("{server}/none");
-    for bad in [bad.as_str(), "ftp://x/y", "nonsense", &server] {
-        let refused = cluster
-            .call(Method::POST, "/v2/apps", &app(&[&good, bad]))
-            .await;
-        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
-        let details = json!([{"path": "/storeUrls(1)", "errors": ["URL could not be resolved."]}]);
-        assert_eq!(refused.body["details"], details, "{bad}");
-    }
-    cluster.deploy(&app(&[&good])).await;
-    let mut steps = Vec::new();
-    while steps.len() < 3 {
-        let event = tokio::time::timeout(super::cluster::PATIENCE, seen.recv()).await;
-        let event = serde_json::to_value(event.unwrap().unwrap()).unwrap();
-        if event["eventType"] == "deployment_step_success" {
-            steps.push(event["currentStep"]["actions"][0]["action"].clone());
-        }
-    }
-    assert_eq!(
-        steps,
-        ["ResolveArtifacts", "StartApplication", "ScaleApplication"]
-    );
-    let shown = cluster.get("/v2/apps/a").await.body["app"].clone();
-    assert_eq!(
-        (&shown["storeUrls"], &shown["fetch"][0]["extract"]),
-        (&json!([]), &json!(true))
-    );
-    let uri = shown["fetch"][0]["uri"].as_str().unwrap();
-    let root = directory.path().canonicalize().unwrap().join("artifacts");
-    let path = uri
-        .strip_prefix(&format!("file://{}/", root.display()))
-        .unwrap();
-    assert!(
-        path.ends_with("/x.tgz") && path.len() == 40 + "/x.tgz".len(),
-        "{path}"
-    );
-    assert_eq!(
-        cluster.get(&format!("/v2/artifacts/{path}")).await.text,
-        "content"
-    );
-    // The same again is no change.
-    let again = cluster
-        .call(Method::PUT, "/v2/apps/a", &app(&[&good]))
-        .await;
-    assert_eq!(again.status, StatusCode::OK, "{}", again.text);
-    assert_eq!(
-        cluster.get("/v2/apps/a").await.body["app"]["version"],
-        shown["version"]
-    );
-    assert_eq!(cluster.get("/v2/deployments").await.body, json!([]));
-    // In a group's body, too.
-    let group = |url: &str| {
-        let app = json!({"id": "b", "cmd": "true", "storeUrls": [url]});
-        json!({"id": "/g", "groups": [{"id": "h", "apps": [app]}]}).to_string()
+    let content = vec![b'x'; usize::try_from(LIMIT).unwrap()];
+    let put = async |cluster: &Cluster, name: &str| {
+        let path = format!("/v2/artifacts/{name}");
+        let body = form("file", "x", &content);
+        send(cluster, Method::PUT, &path, body).await
     };
     let refused = cluster.call(Method::PUT, "/v2/groups", &group(&bad)).await;
     assert_eq!(

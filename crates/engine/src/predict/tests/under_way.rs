@@ -3,6 +3,7 @@
 use zddcluster_model::{EdgeId, TaskState};
 
 use super::*;
+use crate::input::Command;
 use crate::predict::Cluster as Written;
 use crate::script::Script;
 
@@ -157,6 +158,35 @@ fn a_half_done_update_that_was_written_down_goes_on() {
             .count()
             >= 4
     );
+}
+
+#[test]
+fn files_that_are_being_brought_come() {
+    let mut script = Script::new();
+    script.deploy(app("1", json!({})));
+    let update = crate::script::read(&app("2", json!({})));
+    let app_id = AppId::absolute("/a");
+    let download = zddcluster_model::deployment::Download {
+        url: "http://files/x.tgz".to_owned(),
+        path: "0/x.tgz".to_owned(),
+    };
+    let command = Command::UpdateApps {
+        updates: vec![update],
+        force: false,
+    };
+    let downloads = BTreeMap::from([(app_id.clone(), vec![download])]);
+    let command = Box::new(command);
+    script
+        .command(Command::WithDownloads { downloads, command })
+        .unwrap();
+    assert_eq!(script.show("/a"), "4 old RUNNING");
+    let cluster = at(&script);
+    let done = cluster.after(json!({
+        "apps": [{ "id": "/b", "cmd": "sleep 1" }], "assumptions": { "startSeconds": 5 },
+    }));
+    let version = done.state.root.app(&app_id).map(|app| app.version);
+    let mut tasks = done.state.launched_of(&app_id);
+    assert!(tasks.any(|task| Some(task.version) == version));
 }
 
 #[test]

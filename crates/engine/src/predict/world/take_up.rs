@@ -1,10 +1,12 @@
-//! What is under way when a prediction begins: tasks that start or end, checks that have their rounds, questions that are open.
+//! What is under way when a prediction begins: tasks that start or end, checks that have their rounds, questions that are open,
+//! files that are being brought.
 
 use std::sync::Arc;
 
 use zddcluster_model::{App, TaskState};
 
 use super::{Happening, World};
+use crate::actions::DownloadState;
 use crate::kill::KILL_RETRY_MILLIS;
 use crate::predict::assume::millis;
 use crate::state::{State, Task};
@@ -41,6 +43,9 @@ impl World<'_> {
         }
         for deployment in before.deployments.values() {
             for running in &deployment.actions {
+                if let DownloadState::Ordered(attempt) = running.progress.download {
+                    self.download(&deployment.plan.id, &running.action.app, attempt);
+                }
                 let Some(app) = deployment.plan.target.app(&running.action.app) else {
                     continue;
                 };

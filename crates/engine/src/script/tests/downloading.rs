@@ -7,7 +7,7 @@ use zddcluster_model::AppId;
 use zddcluster_model::deployment::Download;
 
 use super::app;
-use crate::effect::{Answer, DownloadOrder, Effect};
+use crate::effect::{Answer, Attempt, DownloadOrder, Effect};
 use crate::input::{Command, Input, Origin};
 use crate::script::{Script, read};
 
@@ -51,10 +51,22 @@ fn ordered(script: &mut Script) -> DownloadOrder {
     orders.remove(0)
 }
 
+/// The downloads that were called off since the last look.
+fn called_off(script: &Script) -> Vec<Attempt> {
+    let effects = script.effects.iter();
+    effects
+        .filter_map(|effect| match effect {
+            Effect::StopDownload(attempt) => Some(*attempt),
+            _ => None,
+        })
+        .collect()
+}
+
 fn end(script: &mut Script, order: &DownloadOrder, result: Result<(), String>) {
     script.step(Input::Downloaded {
         deployment_id: order.deployment_id.clone(),
         app_id: order.app_id.clone(),
+        attempt: order.attempt,
         result,
     });
 }
@@ -105,4 +117,41 @@ fn a_download_that_fails_fails_its_deployment() {
         ["deployment_step_failure", "deployment_failed"]
     );
     assert!(script.engine.state().deployments.is_empty());
+}
+
+#[test]
+fn a_plan_that_is_cancelled_calls_its_downloads_off() {
+    let mut script = Script::new();
+    let order = create(&mut script);
+    let cancel = Command::CancelDeployment {
+        deployment_id: order.deployment_id.clone(),
+    };
+    script.command(cancel).unwrap();
+    assert_eq!(called_off(&script), [order.attempt]);
+    // One that has ended is not called off any more.
+    script.effects.clear();
+    let mut script = Script::new();
+    let order = create(&mut script);
+    end(&mut script, &order, Err("404".to_owned()));
+    assert_eq!(called_off(&script), []);
+}
+
+#[test]
+fn an_answer_to_an_older_order_is_none_to_the_present_one() {
+    // contract: resume-plans
+    let mut script = Script::new();
+    let older = create(&mut script);
+    script.command(Command::Abdicate).unwrap();
+    assert_eq!(called_off(&script), [older.attempt]);
+    let order = ordered(&mut script);
+    assert_eq!(order.deployment_id, older.deployment_id);
+    assert_ne!(order.attempt, older.attempt);
+    for result in [Err("cut off".to_owned()), Ok(())] {
+        end(&mut script, &older, result);
+        assert_eq!(script.engine.state().deployments.size(), 1);
+        assert_eq!(script.show("/a"), "");
+    }
+    end(&mut script, &order, Ok(()));
+    script.run_staged();
+    assert_eq!(script.show("/a"), "1 new RUNNING");
 }
