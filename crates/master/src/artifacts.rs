@@ -4,13 +4,17 @@
 //!   upload ──chunks──▶ .uploads/<number> ──flushed──▶ renamed to its path, the directories flushed
 //! ```
 //!
+//! The store has a limit for one artifact and one for all; bytes of uploads under way count, so that many at once cannot fill
+//! the disk either.
+//!
 //! A path holds the old content or the new one, never a part of either, also after a power cut; what was begun and not
 //! finished is taken away at the next start. Readers keep the content they opened. Source: contract marathon §2.7.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::io::AsyncWriteExt as _;
@@ -26,9 +30,69 @@ const LONGEST_PATH: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct Artifacts {
     root: PathBuf,
-    /// Largest artifact, bytes.
-    pub(crate) limit: u64,
+    room: Arc<Room>,
+    /// Held while paths appear, change or go. Only where a thread may block.
+    paths: Arc<Mutex<()>>,
     last_upload: AtomicU64,
+}
+
+/// How much the store may hold, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The largest artifact.
+    pub(crate) one: u64,
+    /// All together.
+    pub(crate) all: u64,
+}
+
+/// How much the store holds.
+#[derive(Debug)]
+struct Room {
+    limits: Limits,
+    /// Bytes of artifacts and of uploads under way.
+    taken: AtomicU64,
+}
+
+/// What an upload has taken of the room; given back when dropped.
+#[derive(Debug)]
+struct Taken {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Room {
+    /// Takes bytes; false if there are not so many left.
+    fn take(&self, bytes: u64) -> bool {
+        let more = |taken: u64| {
+            let taken = taken.checked_add(bytes)?;
+            (taken <= self.limits.all).then_some(taken)
+        };
+        let taken = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let less = |taken: u64| Some(taken.saturating_sub(bytes));
+        // Never `Err`: there is always a value.
+        let _ = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+impl Taken {
+    /// Lets it stay taken; what was there before is given back.
+    fn keep(mut self, before: u64) {
+        self.bytes = before;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.room.give_back(self.bytes);
+    }
 }
 
 /// Where an artifact is: segments without any that lead elsewhere.
@@ -90,6 +154,19 @@ impl ArtifactPath {
     }
 }
 
+/// Why an upload takes no more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("the artifact is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error(
+        "the artifact store is full: it holds {0} bytes at most; hint: DELETE what no app fetches"
+    )]
+    Full(u64),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// An artifact that can be read.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -104,7 +181,7 @@ pub(crate) struct Found {
 pub(crate) struct Upload {
     file: tokio::fs::File,
     part: Part,
-    length: u64,
+    taken: Taken,
 }
 
 /// A file that is not whole yet.
@@ -119,8 +196,8 @@ impl Drop for Part {
 }
 
 impl Artifacts {
-    /// Takes a directory, which is made if absent, and clears it of unfinished uploads. Blocks.
-    pub(crate) fn open(root: PathBuf, limit: u64) -> io::Result<Self> {
+    /// Takes a directory, which is made if absent, clears it of unfinished uploads, and adds up what it holds. Blocks.
+    pub(crate) fn open(root: PathBuf, limits: Limits) -> io::Result<Self> {
         std::fs::create_dir_all(root.join(UPLOADS))?;
         // Whole, since tasks are told where it is.
         let root = root.canonicalize()?;
@@ -128,11 +205,18 @@ impl Artifacts {
         for entry in std::fs::read_dir(&uploads)? {
             std::fs::remove_file(entry?.path())?;
         }
+        let taken = AtomicU64::new(length_below(&root)?);
         Ok(Self {
             root,
-            limit,
+            room: Arc::new(Room { limits, taken }),
+            paths: Arc::default(),
             last_upload: AtomicU64::new(0),
         })
+    }
+
+    /// The largest artifact, bytes.
+    pub(crate) fn largest(&self) -> u64 {
+        self.room.limits.one.min(self.room.limits.all)
     }
 
     /// The URI by which a task fetches an artifact: a file of this machine, as with Marathon's own `file://` stores. Agents on
@@ -149,7 +233,10 @@ impl Artifacts {
         Ok(Upload {
             file,
             part: Part(path),
-            length: 0,
+            taken: Taken {
+                room: Arc::clone(&self.room),
+                bytes: 0,
+            },
         })
     }
 
@@ -178,12 +265,15 @@ impl Artifacts {
     /// Removes an artifact; false if there is none. Directories that are empty then go, too.
     pub(crate) async fn remove(&self, path: &ArtifactPath) -> io::Result<bool> {
         let (root, full) = (self.root.clone(), self.root.join(path.as_str()));
+        let (room, paths) = (Arc::clone(&self.room), Arc::clone(&self.paths));
         tokio::task::spawn_blocking(move || {
-            match std::fs::symlink_metadata(&full) {
-                Ok(metadata) if metadata.is_file() => std::fs::remove_file(&full)?,
-                Ok(_) => return Ok(false),
-                Err(error) if is_absent(&error) => return Ok(false),
-                Err(error) => return Err(error),
+            let paths = paths.lock().unwrap_or_else(PoisonError::into_inner);
+            match present(&full)? {
+                Some(metadata) if metadata.is_file() => {
+                    std::fs::remove_file(&full)?;
+                    room.give_back(metadata.len());
+                }
+                Some(_) | None => return Ok(false),
             }
             let mut directory = full.parent();
             while let Some(here) = directory.filter(|here| *here != root) {
@@ -193,6 +283,7 @@ impl Artifacts {
                 }
                 directory = here.parent();
             }
+            drop(paths);
             flush(directory.unwrap_or(&root))?;
             Ok(true)
         })
@@ -202,15 +293,19 @@ impl Artifacts {
 }
 
 impl Upload {
-    /// Adds bytes.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.length += bytes.len() as u64;
-        self.file.write_all(bytes).await
-    }
-
-    /// Bytes so far.
-    pub(crate) const fn length(&self) -> u64 {
-        self.length
+    /// Adds bytes, if there is room for them.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let n = bytes.len() as u64;
+        let Taken { room, bytes: taken } = &mut self.taken;
+        let Limits { one, all } = room.limits;
+        if taken.saturating_add(n) > one {
+            return Err(WriteError::TooLarge(one));
+        }
+        if !room.take(n) {
+            return Err(WriteError::Full(all));
+        }
+        *taken += n;
+        Ok(self.file.write_all(bytes).await?)
     }
 
     /// Makes it the content of a path, durably; true if there was none before.
@@ -220,8 +315,10 @@ impl Upload {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let (root, full) = (store.root.clone(), store.root.join(path.as_str()));
-        let part = self.part;
+        let (part, taken) = (self.part, self.taken);
+        let paths = Arc::clone(&store.paths);
         tokio::task::spawn_blocking(move || {
+            let paths = paths.lock().unwrap_or_else(PoisonError::into_inner);
             let in_the_way = |error: io::Error| {
                 use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
                 match error.kind() {
@@ -231,14 +328,13 @@ impl Upload {
             };
             let directory = full.parent().unwrap_or(&root);
             std::fs::create_dir_all(directory).map_err(in_the_way)?;
-            let is_new = match std::fs::symlink_metadata(&full) {
-                Ok(metadata) if metadata.is_dir() => {
-                    return Err(io::ErrorKind::AlreadyExists.into());
-                }
-                Ok(_) => false,
-                Err(_) => true,
-            };
+            let before = present(&full)?;
+            if before.as_ref().is_some_and(Metadata::is_dir) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             std::fs::rename(&part.0, &full).map_err(in_the_way)?;
+            taken.keep(before.as_ref().map_or(0, Metadata::len));
+            drop(paths);
             // Every directory that may be new.
             for directory in directory.ancestors() {
                 flush(directory)?;
@@ -246,11 +342,37 @@ impl Upload {
                     break;
                 }
             }
-            Ok(is_new)
+            Ok(before.is_none())
         })
         .await
         .map_err(io::Error::other)?
     }
+}
+
+/// What is at a path itself, if anything is.
+fn present(path: &Path) -> io::Result<Option<Metadata>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of all files below a directory.
+fn length_below(root: &Path) -> io::Result<u64> {
+    let (mut length, mut waiting) = (0, vec![root.to_owned()]);
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                waiting.push(entry.path());
+            } else if metadata.is_file() {
+                length += metadata.len();
+            }
+        }
+    }
+    Ok(length)
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -297,6 +419,56 @@ pub(crate) fn media_type(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_absent_counts_as_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "12345").unwrap();
+        assert_eq!(present(&file).unwrap().unwrap().len(), 5);
+        assert!(present(&directory.path().join("none")).unwrap().is_none());
+        assert!(present(&file.join("below")).unwrap().is_none());
+        let too_long = directory.path().join("x".repeat(LONGEST_NAME + 1));
+        assert!(present(&too_long).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_room_that_is_taken_is_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = Limits { one: 8, all: 10 };
+        let open = || Artifacts::open(directory.path().join("store"), limits).unwrap();
+        let taken = |store: &Artifacts| store.room.taken.load(Ordering::Relaxed);
+        let at = |path: &str| ArtifactPath::new([path]).unwrap();
+        let store = open();
+        let put = async |path: &str, content: &[u8]| {
+            let mut upload = store.begin().await?;
+            upload.write(content).await?;
+            Ok::<bool, WriteError>(upload.keep(&store, &at(path)).await?)
+        };
+        assert!(put("a/b", b"12345").await.unwrap());
+        assert!(!put("a/b", b"1234").await.unwrap());
+        assert_eq!(taken(&store), 4);
+        assert!(matches!(
+            put("c", b"123456789").await,
+            Err(WriteError::TooLarge(8))
+        ));
+        assert!(matches!(
+            put("c", b"1234567").await,
+            Err(WriteError::Full(10))
+        ));
+        assert!(put("a", b"1").await.is_err());
+        assert_eq!(taken(&store), 4);
+        // What is under way counts, and counts no more when it is given up.
+        let mut upload = store.begin().await.unwrap();
+        upload.write(b"123456").await.unwrap();
+        assert!(matches!(put("c", b"1").await, Err(WriteError::Full(10))));
+        drop(upload);
+        assert!(put("c", b"123456").await.unwrap());
+        assert_eq!((taken(&store), taken(&open())), (10, 10));
+        assert!(store.remove(&at("a/b")).await.unwrap());
+        assert!(!store.remove(&at("a/b")).await.unwrap());
+        assert_eq!((taken(&store), taken(&open())), (6, 6));
+    }
 
     #[test]
     fn paths_stay_inside() {

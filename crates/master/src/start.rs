@@ -15,8 +15,9 @@ use zddcluster_model::event::EventKind;
 use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
-use crate::actor::{Actor, own};
-use crate::artifacts::Artifacts;
+use crate::actor::Actor;
+use crate::actor::own::Own;
+use crate::artifacts::{self, Artifacts};
 use crate::clock::Clock;
 use crate::error::CallError;
 use crate::log::LogFilter;
@@ -33,6 +34,8 @@ const DRAIN_MILLIS: i64 = 10_000;
 const AGENT_TIMEOUT_MILLIS: i64 = 75_000;
 /// Largest artifact: a build of some hundred megabytes, and not yet somebody's whole disk.
 const ARTIFACT_LIMIT: u64 = 1 << 30;
+/// All artifacts together: some large builds, and still room for the rest of a laptop.
+const ARTIFACTS_LIMIT: u64 = 8 << 30;
 /// Where the master keeps its own identity, beside the engine's records.
 const IDENTITY_KEY: &str = "master/uuid";
 /// Prefix of records that are the master's own.
@@ -68,6 +71,8 @@ pub struct Config {
     pub artifacts: Option<PathBuf>,
     /// Largest artifact, bytes.
     pub artifact_limit: u64,
+    /// All artifacts together, bytes.
+    pub artifacts_limit: u64,
     /// Lets `/logging` change the process' log.
     pub log: Option<LogFilter>,
     /// Moves the master's clock, milliseconds; for tests.
@@ -91,6 +96,7 @@ impl Config {
             max_apps: None,
             artifacts: None,
             artifact_limit: ARTIFACT_LIMIT,
+            artifacts_limit: ARTIFACTS_LIMIT,
             log: None,
             clock_offset_millis: 0,
         }
@@ -156,6 +162,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         log,
         clock_offset_millis,
     } = config;
+        artifacts_limit,
     let front_bound = front.local_addr().map_err(StartError::Listener)?;
     let mesos_bound = mesos_listener.local_addr().map_err(StartError::Listener)?;
     let front_address = shown_front.unwrap_or(front_bound);
@@ -168,7 +175,11 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     }
     let opened = tokio::task::spawn_blocking(move || {
         let artifacts = artifacts.map(|path| {
-            Artifacts::open(path.clone(), artifact_limit)
+            Artifacts::open(path.clone(), limits)
+    let limits = artifacts::Limits {
+        one: artifact_limit,
+        all: artifacts_limit,
+    };
                 .map_err(|source| StartError::Artifacts { path, source })
         });
         Ok::<_, StartError>((load(store)?, artifacts.transpose()?))

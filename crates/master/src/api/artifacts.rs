@@ -13,18 +13,20 @@ use http::header::{
     LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
-use multer::{Field, Multipart};
+use multer::{Constraints, Field, Multipart, SizeLimit};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::io::ReaderStream;
 
 use super::Outcome;
-use crate::artifacts::{ArtifactPath, Artifacts, BadPath, Found, Upload, media_type};
+use crate::artifacts::{ArtifactPath, Artifacts, BadPath, Found, Upload, WriteError, media_type};
 use crate::error::ApiError;
 use crate::http::{Call, empty, segments};
 use crate::shared::Shared;
 
 /// An upload that brings nothing for so long is given up: even a bad network does better.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The most that a form may have around its file, bytes: names, types, and fields that nobody reads.
+const FRAME: u64 = 64 * 1024;
 /// What stands in a URL as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
@@ -88,11 +90,15 @@ pub(crate) async fn upload(
         .ok_or_else(ApiError::wrong_media_type)?;
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    // The frame around a file is small; a little more than the limit is found when it has come.
-    if length.is_some_and(|length| length / 2 > store.limit) {
-        return Err(too_large(store));
+    let longest = store.largest().saturating_add(FRAME);
+    // Before a byte of it has come.
+    if length.is_some_and(|length| length > longest) {
+        return Err(refused(WriteError::TooLarge(store.largest())));
     }
-    let mut form = Multipart::new(request.into_body().into_data_stream(), boundary);
+    let limit = SizeLimit::new().whole_stream(longest);
+    let constraints = Constraints::new().size_limit(limit);
+    let body = request.into_body().into_data_stream();
+    let mut form = Multipart::with_constraints(body, boundary, constraints);
     let mut field = loop {
         match next(form.next_field()).await? {
             None => {
@@ -112,7 +118,7 @@ pub(crate) async fn upload(
     };
     let path = path.map_err(bad_path)?;
     let mut upload = store.begin().await.map_err(failed)?;
-    take(store, &mut field, &mut upload).await?;
+    take(&mut field, &mut upload).await?;
     let is_new = match upload.keep(store, &path).await {
         Ok(is_new) => is_new,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -144,17 +150,10 @@ pub(crate) fn url(host: &str, path: &ArtifactPath) -> String {
 }
 
 /// The bytes of a field, to disk.
-async fn take(
-    store: &Artifacts,
-    field: &mut Field<'_>,
-    upload: &mut Upload,
-) -> Result<(), ApiError> {
+async fn take(field: &mut Field<'_>, upload: &mut Upload) -> Result<(), ApiError> {
     while let Some(chunk) = next(field.chunk()).await? {
         let chunk: Bytes = chunk;
-        if upload.length() + chunk.len() as u64 > store.limit {
-            return Err(too_large(store));
-        }
-        upload.write(&chunk).await.map_err(failed)?;
+        upload.write(&chunk).await.map_err(refused)?;
     }
     Ok(())
 }
@@ -163,6 +162,10 @@ async fn take(
 async fn next<T>(coming: impl Future<Output = multer::Result<T>>) -> Result<T, ApiError> {
     match tokio::time::timeout(SILENCE, coming).await {
         Ok(came) => came.map_err(|error| {
+            if let multer::Error::StreamSizeExceeded { limit } = error {
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                return ApiError::too_large(limit);
+            }
             let message = format!("the upload cannot be read: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, message)
         }),
@@ -213,9 +216,13 @@ fn bad_path(error: BadPath) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
 }
 
-fn too_large(store: &Artifacts) -> ApiError {
-    let message = format!("the artifact is larger than {} bytes", store.limit);
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+fn refused(error: WriteError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        WriteError::TooLarge(_) => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message),
+        WriteError::Full(_) => ApiError::new(StatusCode::INSUFFICIENT_STORAGE, message),
+        WriteError::Io(error) => failed(error),
+    }
 }
 
 /// The disk is full, or not to be used.

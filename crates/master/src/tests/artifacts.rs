@@ -10,10 +10,15 @@ use super::cluster::{Answer, Cluster};
 const LIMIT: u64 = 4096;
 
 async fn start(directory: &std::path::Path) -> Cluster {
+    start_with(directory, LIMIT).await
+}
+
+async fn start_with(directory: &std::path::Path, limit: u64) -> Cluster {
     let path = directory.join("artifacts");
     Cluster::start_configured(MemoryStore::new(), |config| {
         config.artifacts = Some(path);
-        config.artifact_limit = LIMIT;
+        config.artifact_limit = limit;
+        config.artifacts_limit = 2 * limit;
     })
     .await
 }
@@ -149,6 +154,9 @@ async fn bad_uploads_leave_nothing_behind() {
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(refused.body["message"].is_string());
     }
+    // Nor is much read that is not for the file.
+    let refused = put("/v2/artifacts/large", form("none", "x", &[b'x'; 100_000])).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
     let refused = put("/v2/artifacts/a", form("upload", "x", b"y")).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let cut = good().slice(..120);
@@ -229,35 +237,19 @@ async fn a_full_store_takes_no_more_until_something_goes() {
         let body = form("file", "x", &content);
         send(cluster, Method::PUT, &path, body).await
     };
-    let refused = cluster.call(Method::PUT, "/v2/groups", &group(&bad)).await;
+    assert_eq!(put(&cluster, "a").await.status, StatusCode::CREATED);
+    assert_eq!(put(&cluster, "b").await.status, StatusCode::CREATED);
+    let refused = put(&cluster, "c").await;
+    assert_eq!(refused.status, StatusCode::INSUFFICIENT_STORAGE);
+    assert!(refused.text.contains("full"), "{}", refused.text);
+    cluster.stop().await;
+    // Also after a restart.
+    let cluster = start(directory.path()).await;
     assert_eq!(
-        refused.status,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "{}",
-        refused.text
+        put(&cluster, "c").await.status,
+        StatusCode::INSUFFICIENT_STORAGE
     );
-    let made = cluster.call(Method::PUT, "/v2/groups", &group(&good)).await;
-    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
-    cluster.until_idle().await;
-    let below = cluster.get("/v2/apps/g/h/b").await.body["app"].clone();
-    assert_eq!(
-        (&below["fetch"], &below["storeUrls"]),
-        (&shown["fetch"], &json!([]))
-    );
-    // A file that cannot be had after all fails the deployment.
-    let lost = format!("{server}/lost.bin");
-    let update = cluster
-        .call(Method::PUT, "/v2/apps/a", &app(&[&lost]))
-        .await;
-    assert_eq!(update.status, StatusCode::OK, "{}", update.text);
-    loop {
-        let event = tokio::time::timeout(super::cluster::PATIENCE, seen.recv()).await;
-        let event = serde_json::to_value(event.unwrap().unwrap()).unwrap();
-        if event["eventType"] == "deployment_failed" {
-            assert_eq!(event["id"], update.body["deploymentId"]);
-            break;
-        }
-    }
-    cluster.until_idle().await;
+    cluster.call(Method::DELETE, "/v2/artifacts/a", "").await;
+    assert_eq!(put(&cluster, "c").await.status, StatusCode::CREATED);
     cluster.stop().await;
 }
