@@ -7,7 +7,7 @@ mod queue;
 mod stats;
 mod task;
 
-pub(crate) use app::{Parts, TasksByApp, app_json, created_app_json};
+pub(crate) use app::{Parts, app_json, created_app_json};
 pub(crate) use queue::{queue_json, waiting_json};
 pub(crate) use task::{TaskView, task_json};
 

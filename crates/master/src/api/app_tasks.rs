@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use zddcluster_engine::State;
 use zddcluster_engine::input::Selection;
-use zddcluster_engine::{Answer, Command};
 use zddcluster_model::{App, AppId, TaskId};
 
-use super::tasks::{kill_flags, listing};
-use super::{Outcome, deployed};
+use super::Outcome;
+use super::apps::apps_below;
+use super::tasks::{kill, listing};
 use crate::error::ApiError;
 use crate::http::{Call, ok, text};
-use crate::render::{TaskView, TasksByApp, task_json};
+use crate::render::{TaskView, task_json};
 use crate::shared::Shared;
 
 /// GET and DELETE of `/v2/apps/{id}/tasks`.
@@ -24,10 +25,9 @@ pub(super) async fn of_app(shared: &Arc<Shared>, call: &Call, app_id: &AppId) ->
                 .root
                 .app(app_id)
                 .ok_or_else(|| ApiError::unknown_app(app_id))?;
-            Ok(show(call, &[app], &TasksByApp::of(&state, app_id)))
+            Ok(show(call, &state, &[app]))
         }
         Method::DELETE => {
-            let scale = kill_flags(call)?;
             let host = call
                 .query
                 .first("host")
@@ -37,24 +37,14 @@ pub(super) async fn of_app(shared: &Arc<Shared>, call: &Call, app_id: &AppId) ->
                 app_id: app_id.clone(),
                 host,
             };
-            let force = call.query.flag("force").unwrap_or(false);
-            match shared
-                .submit(Command::KillTasks {
-                    selection,
-                    scale,
-                    force,
-                })
-                .await?
-            {
-                Answer::Killed(tasks) => {
-                    let tasks: Vec<Value> = tasks
-                        .iter()
-                        .map(|task| task_json(task, TaskView::Killed))
-                        .collect();
-                    Ok(ok(&json!({ "tasks": tasks })))
-                }
-                answer => deployed(answer, StatusCode::OK, None),
-            }
+            kill(shared, call, selection, |tasks| {
+                let tasks: Vec<Value> = tasks
+                    .iter()
+                    .map(|task| task_json(task, TaskView::Killed))
+                    .collect();
+                json!({ "tasks": tasks })
+            })
+            .await
         }
         _ => Err(ApiError::wrong_method()),
     }
@@ -70,18 +60,16 @@ pub(super) fn of_group(shared: &Arc<Shared>, call: &Call, group_id: &AppId) -> O
         .root
         .group(group_id)
         .ok_or_else(|| ApiError::unknown_group(group_id))?;
-    let mut apps = group.transitive_apps();
-    apps.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(show(call, &apps, &TasksByApp::all(&state)))
+    Ok(show(call, &state, &apps_below(group)))
 }
 
-fn show(call: &Call, apps: &[&Arc<App>], tasks: &TasksByApp<'_>) -> axum::response::Response {
+fn show(call: &Call, state: &State, apps: &[&Arc<App>]) -> axum::response::Response {
     if call.prefers_text() {
-        return text(StatusCode::OK, listing(apps, tasks));
+        return text(StatusCode::OK, listing(state, apps));
     }
     let tasks: Vec<Value> = apps
         .iter()
-        .flat_map(|app| tasks.get(&app.id))
+        .flat_map(|app| state.tasks_of(&app.id))
         .map(|task| task_json(task, TaskView::OfApp))
         .collect();
     ok(&json!({ "tasks": tasks }))
@@ -97,24 +85,13 @@ pub(super) async fn one(
     if call.method != Method::DELETE {
         return Err(ApiError::wrong_method());
     }
-    let scale = kill_flags(call)?;
-    let force = call.query.flag("force").unwrap_or(false);
     let selection = Selection::One {
         app_id: app_id.clone(),
         task_id: TaskId::new(task_id),
     };
-    match shared
-        .submit(Command::KillTasks {
-            selection,
-            scale,
-            force,
-        })
-        .await?
-    {
-        Answer::Killed(tasks) => {
-            let task = tasks.first().map(|task| task_json(task, TaskView::Killed));
-            Ok(ok(&json!({ "task": task })))
-        }
-        answer => deployed(answer, StatusCode::OK, None),
-    }
+    kill(shared, call, selection, |tasks| {
+        let task = tasks.first().map(|task| task_json(task, TaskView::Killed));
+        json!({ "task": task })
+    })
+    .await
 }

@@ -8,13 +8,13 @@ use zddcluster_engine::input::Origin;
 use zddcluster_engine::state::VERSIONS_KEPT;
 use zddcluster_engine::{Answer, Command, State};
 use zddcluster_model::app::{AppUpdate, Form};
-use zddcluster_model::{App, AppId, Timestamp};
+use zddcluster_model::{App, AppId, Group, Timestamp};
 
 use super::{Outcome, app_tasks, deployed, mark, selector, unexpected};
 use crate::downloads;
 use crate::error::ApiError;
 use crate::http::{Call, json_response, ok};
-use crate::render::{Parts, TasksByApp, app_json, created_app_json};
+use crate::render::{Parts, app_json, created_app_json};
 use crate::shared::Shared;
 
 pub(super) async fn route(shared: &Arc<Shared>, call: &Call, rest: &[&str]) -> Outcome {
@@ -67,8 +67,7 @@ fn parts(call: &Call, always: Parts) -> Parts {
 
 fn list(shared: &Shared, call: &Call) -> Outcome {
     let state = shared.state();
-    let mut apps = state.root.transitive_apps();
-    apps.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut apps = apps_below(&state.root);
     let contains = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
     if let Some(id) = call.query.first("id") {
         apps.retain(|app| contains(app.id.as_str(), id));
@@ -87,12 +86,23 @@ fn list(shared: &Shared, call: &Call) -> Outcome {
     ))
 }
 
-fn render_all(shared: &Shared, state: &State, apps: &[&Arc<App>], parts: Parts) -> Vec<Value> {
-    let tasks = TasksByApp::all(state);
+pub(super) fn render_all(
+    shared: &Shared,
+    state: &State,
+    apps: &[&Arc<App>],
+    parts: Parts,
+) -> Vec<Value> {
     let now = shared.clock.now();
     apps.iter()
-        .map(|app| app_json(state, app, &tasks, parts, now))
+        .map(|app| app_json(state, app, parts, now))
         .collect()
+}
+
+/// The apps of a group and of all below it, by id.
+pub(super) fn apps_below(group: &Group) -> Vec<&Arc<App>> {
+    let mut apps = group.transitive_apps();
+    apps.sort_by(|a, b| a.id.cmp(&b.id));
+    apps
 }
 
 fn show(shared: &Shared, call: &Call, app_id: &AppId) -> Outcome {
@@ -102,9 +112,8 @@ fn show(shared: &Shared, call: &Call, app_id: &AppId) -> Outcome {
         .app(app_id)
         .ok_or_else(|| ApiError::unknown_app(app_id))?;
     let parts = parts(call, Parts::ONE);
-    let tasks = TasksByApp::of(&state, app_id);
     Ok(ok(
-        &json!({ "app": app_json(&state, app, &tasks, parts, shared.clock.now()) }),
+        &json!({ "app": app_json(&state, app, parts, shared.clock.now()) }),
     ))
 }
 
@@ -114,8 +123,7 @@ fn star(shared: &Shared, call: &Call, group_id: &AppId) -> Outcome {
         .root
         .group(group_id)
         .ok_or_else(|| ApiError::unknown_group(group_id))?;
-    let mut apps = group.transitive_apps();
-    apps.sort_by(|a, b| a.id.cmp(&b.id));
+    let apps = apps_below(group);
     let parts = parts(call, Parts::ONE);
     Ok(ok(
         &json!({ "*": render_all(shared, &state, &apps, parts) }),

@@ -6,12 +6,12 @@ use zddcluster_engine::{Answer, Command, State};
 use zddcluster_model::group::GroupUpdate;
 use zddcluster_model::{AppId, Group, Timestamp};
 
-use super::apps::{force, location, path};
+use super::apps::{apps_below, force, location, path, render_all};
 use super::{Outcome, deployed, unexpected};
 use crate::downloads;
 use crate::error::ApiError;
 use crate::http::{Call, ok};
-use crate::render::{Parts, TasksByApp, app_json};
+use crate::render::{Parts, app_json};
 use crate::shared::Shared;
 
 /// Which parts of a group are shown.
@@ -142,13 +142,8 @@ fn shown(call: &Call) -> Shown {
 }
 
 fn show(shared: &Shared, state: &State, group: &Group, shown: Shown) -> Value {
-    let tasks = TasksByApp::all(state);
     let now = shared.clock.now();
-    render(
-        &|app| app_json(state, app, &tasks, shown.parts, now),
-        group,
-        shown,
-    )
+    render(&|app| app_json(state, app, shown.parts, now), group, shown)
 }
 
 fn render(
@@ -183,14 +178,8 @@ fn render(
 
 /// All apps below a group; none for an unknown one.
 fn apps(shared: &Shared, state: &State, group_id: &AppId, parts: Parts) -> Vec<Value> {
-    let Some(group) = state.root.group(group_id) else {
-        return Vec::new();
-    };
-    let tasks = TasksByApp::all(state);
-    let now = shared.clock.now();
-    let mut apps = group.transitive_apps();
-    apps.sort_by(|a, b| a.id.cmp(&b.id));
-    apps.iter()
-        .map(|app| app_json(state, app, &tasks, parts, now))
-        .collect()
+    match state.root.group(group_id) {
+        Some(group) => render_all(shared, state, &apps_below(group), parts),
+        None => Vec::new(),
+    }
 }

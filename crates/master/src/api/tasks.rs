@@ -7,14 +7,15 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use zddcluster_engine::input::Selection;
 use zddcluster_engine::state::Task;
-use zddcluster_engine::{Answer, Command};
+use zddcluster_engine::{Answer, Command, State};
 use zddcluster_model::app::{Fault, Network};
 use zddcluster_model::{App, TaskId, TaskState};
 
+use super::apps::{apps_below, force};
 use super::{Outcome, deployed};
 use crate::error::ApiError;
 use crate::http::{Call, ok, text};
-use crate::render::{TaskView, TasksByApp, task_json};
+use crate::render::{TaskView, task_json};
 use crate::shared::Shared;
 
 /// GET of `/v2/tasks`.
@@ -23,11 +24,9 @@ pub(super) fn list(shared: &Shared, call: &Call) -> Outcome {
         return Err(ApiError::wrong_method());
     }
     let state = shared.state();
-    let tasks = TasksByApp::all(&state);
-    let mut apps = state.root.transitive_apps();
-    apps.sort_by(|a, b| a.id.cmp(&b.id));
+    let apps = apps_below(&state.root);
     if call.prefers_text() {
-        return Ok(text(StatusCode::OK, listing(&apps, &tasks)));
+        return Ok(text(StatusCode::OK, listing(&state, &apps)));
     }
     // Unknown values are ignored; without a valid one there is no filter.
     let wanted: Vec<TaskState> = ["status", "status[]"]
@@ -42,7 +41,7 @@ pub(super) fn list(shared: &Shared, call: &Call) -> Outcome {
     let mut items = Vec::new();
     for app in apps {
         let service_ports = app.service_ports();
-        for task in tasks.get(&app.id) {
+        for task in state.tasks_of(&app.id) {
             if wanted.is_empty() || wanted.contains(&task.state) {
                 items.push(task_json(task, TaskView::Listed(&service_ports)));
             }
@@ -56,28 +55,39 @@ pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
     if call.method != Method::POST {
         return Err(ApiError::wrong_method());
     }
-    let scale = kill_flags(call)?;
-    let ids = read_ids(&call.body)?;
-    let force = call.query.flag("force").unwrap_or(false);
+    // Before the body is looked at.
+    kill_flags(call)?;
+    let selection = Selection::Ids(read_ids(&call.body)?);
+    kill(shared, call, selection, |tasks| {
+        let tasks: Vec<Value> = tasks
+            .iter()
+            .map(|task| task_json(task, TaskView::OfApp))
+            .collect();
+        json!({ "tasks": tasks })
+    })
+    .await
+}
+
+/// Kills tasks as the flags of the call want it; without `scale`, `render` makes the answer.
+pub(super) async fn kill(
+    shared: &Shared,
+    call: &Call,
+    selection: Selection,
+    render: impl FnOnce(&[Arc<Task>]) -> Value,
+) -> Outcome {
     let command = Command::KillTasks {
-        selection: Selection::Ids(ids),
-        scale,
-        force,
+        selection,
+        scale: kill_flags(call)?,
+        force: force(call),
     };
     match shared.submit(command).await? {
-        Answer::Killed(tasks) => {
-            let tasks: Vec<Value> = tasks
-                .iter()
-                .map(|task| task_json(task, TaskView::OfApp))
-                .collect();
-            Ok(ok(&json!({ "tasks": tasks })))
-        }
+        Answer::Killed(tasks) => Ok(ok(&render(&tasks))),
         answer => deployed(answer, StatusCode::OK, None),
     }
 }
 
 /// `scale`, after a look at `wipe`, which cannot go with it.
-pub(super) fn kill_flags(call: &Call) -> Result<bool, ApiError> {
+fn kill_flags(call: &Call) -> Result<bool, ApiError> {
     let scale = call.query.flag("scale").unwrap_or(false);
     if scale && call.query.flag("wipe").unwrap_or(false) {
         let message = "You cannot use scale and wipe at the same time.";
@@ -121,13 +131,11 @@ fn read_ids(body: &[u8]) -> Result<Vec<TaskId>, ApiError> {
 }
 
 /// The text listing: a line for each service port, or one for an app without ports.
-pub(super) fn listing(apps: &[&Arc<App>], tasks: &TasksByApp<'_>) -> String {
+pub(super) fn listing(state: &State, apps: &[&Arc<App>]) -> String {
     let mut out = String::new();
     for app in apps {
-        let running: Vec<&Arc<Task>> = tasks
-            .get(&app.id)
-            .iter()
-            .copied()
+        let running: Vec<&Arc<Task>> = state
+            .tasks_of(&app.id)
             .filter(|task| task.state == TaskState::Running)
             .collect();
         list_app(&mut out, app, &running).expect("a string takes everything");

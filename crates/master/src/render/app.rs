@@ -1,6 +1,5 @@
 //! App JSON with its selectable parts (contract marathon §1.11).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -67,31 +66,6 @@ impl Parts {
     }
 }
 
-/// The tasks of every app, grouped in one pass over all.
-#[derive(Debug, Default)]
-pub(crate) struct TasksByApp<'a>(BTreeMap<&'a AppId, Vec<&'a Arc<Task>>>);
-
-impl<'a> TasksByApp<'a> {
-    /// Groups all tasks of a snapshot.
-    pub(crate) fn all(state: &'a State) -> Self {
-        let mut by_app: BTreeMap<&AppId, Vec<&Arc<Task>>> = BTreeMap::new();
-        for task in state.tasks.values() {
-            by_app.entry(&task.app_id).or_default().push(task);
-        }
-        Self(by_app)
-    }
-
-    /// The tasks of one app only.
-    pub(crate) fn of(state: &'a State, app_id: &'a AppId) -> Self {
-        Self(BTreeMap::from([(app_id, state.tasks_of(app_id).collect())]))
-    }
-
-    /// The tasks of an app.
-    pub(crate) fn get(&self, app_id: &AppId) -> &[&'a Arc<Task>] {
-        self.0.get(app_id).map_or(&[], Vec::as_slice)
-    }
-}
-
 /// The ids of the running plans that affect an app, as `deployments` shows them.
 fn deployments_of(state: &State, app_id: &AppId) -> Value {
     let ids: Vec<Value> = state
@@ -101,18 +75,16 @@ fn deployments_of(state: &State, app_id: &AppId) -> Value {
     ids.into()
 }
 
-/// An app with the wanted parts.
-pub(crate) fn app_json(
-    state: &State,
-    app: &App,
-    tasks: &TasksByApp<'_>,
-    parts: Parts,
-    now: Timestamp,
-) -> Value {
+/// An app with the wanted parts. Its tasks are looked at only if a part is about them.
+pub(crate) fn app_json(state: &State, app: &App, parts: Parts, now: Timestamp) -> Value {
     let mut json = definition(app);
-    let tasks = tasks.get(&app.id);
+    let tasks: Vec<&Arc<Task>> = if parts.counts || parts.tasks || parts.task_stats {
+        state.tasks_of(&app.id).collect()
+    } else {
+        Vec::new()
+    };
     if parts.counts {
-        Counts::of(tasks).insert_into(&mut json);
+        Counts::of(&tasks).insert_into(&mut json);
     }
     if parts.deployments {
         json.insert("deployments".to_owned(), deployments_of(state, &app.id));
@@ -138,7 +110,7 @@ pub(crate) fn app_json(
         json.insert("lastTaskFailure".to_owned(), json!(**failure));
     }
     if parts.task_stats {
-        json.insert("taskStats".to_owned(), task_stats(app, tasks, now));
+        json.insert("taskStats".to_owned(), task_stats(app, &tasks, now));
     }
     json.into()
 }
