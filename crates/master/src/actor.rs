@@ -63,6 +63,8 @@ struct Turn {
     answers: Vec<(Ticket, Result<Answer, Refusal>)>,
     events: Vec<Event>,
     orders: Vec<Order>,
+    /// Abdications, each with the number of `events` before it.
+    abdications: Vec<(Ticket, usize)>,
     callers: BTreeMap<Ticket, oneshot::Sender<Result<Answer, CallError>>>,
     acknowledgements: Vec<(u64, oneshot::Sender<Result<u64, CallError>>)>,
     /// Agents whose queue was made in this batch.
@@ -175,6 +177,9 @@ impl Actor {
             Message::Command { command, reply } => {
                 let ticket = self.ticket(reply, turn);
                 self.step(Input::Command { ticket, command }, turn);
+                if matches!(command, Command::Abdicate) {
+                    turn.abdications.push((ticket, turn.events.len()));
+                }
             }
             Message::Register {
                 registration,
@@ -304,7 +309,8 @@ impl Actor {
         let Turn {
             mutations: _,
             answers,
-            events,
+            mut events,
+            abdications,
             orders,
             mut callers,
             acknowledgements,
@@ -318,6 +324,14 @@ impl Actor {
         }
         own.answer();
         for (ticket, answer) in answers {
+        let is_done = |ticket: Ticket| {
+            let mut answers = answers.iter();
+            answers.any(|(other, answer)| *other == ticket && answer.is_ok())
+        };
+        let elections: Vec<usize> = abdications
+            .into_iter()
+            .filter_map(|(ticket, n_before)| is_done(ticket).then_some(n_before))
+            .collect();
             if let Some(caller) = callers.remove(&ticket) {
                 let _ = caller.send(answer.map_err(CallError::Refused));
             }
@@ -332,6 +346,15 @@ impl Actor {
             let _ = caller.send(Ok(last));
         }
         self.shared.bus.publish(events);
+        let mut n_published = 0;
+        for n_before in elections {
+            // What the new leader does is for those who come back.
+            let of_the_old = events.drain(..n_before - n_published);
+            self.shared.bus.publish(of_the_old);
+            n_published = n_before;
+            let master = self.shared.identity.mesos.ip().to_string();
+            self.shared.bus.abdicate(&master);
+        }
         for order in orders {
             match order {
                 Order::Launch(agent_id, task) => {

@@ -20,8 +20,7 @@ pub(super) async fn route(shared: &Shared, call: &Call) -> Outcome {
             Ok(ok(&json!({ "leader": shared.identity.front.to_string() })))
         }
         Method::DELETE => {
-            // Streams end first: what the new leader does is for those who come back.
-            shared.bus.abdicate(&shared.identity.mesos.ip().to_string());
+            // The one writer ends the streams, if it is decided.
             match shared.submit(Command::Abdicate).await? {
                 Answer::Done => Ok(ok(&json!({ "message": "Leadership abdicated" }))),
                 Answer::Deployment { .. }

@@ -266,6 +266,33 @@ async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
         .unwrap();
     let mut stream = cluster.lines(request).await;
     let answer = cluster.call(Method::DELETE, "/v2/leader", "").await;
+#[tokio::test]
+async fn who_cannot_abdicate_keeps_its_streams() {
+    // contract: leader-abdicate
+    let cluster = Cluster::start().await;
+    let stopped = cluster.handle.stop_tasks(PATIENCE).await;
+    assert!(stopped.unwrap());
+    let mut seen = cluster.handle.shared.bus.observe();
+    let request = Request::get(cluster.url("/v2/events"))
+        .header("accept", "text/event-stream")
+        .body(Bytes::new())
+        .unwrap();
+    let _stream = cluster.open(request).await;
+    let answer = cluster.call(Method::DELETE, "/v2/leader", "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    // What comes before the next event is all that the refusal has led to.
+    let url = "/v2/eventSubscriptions?callbackUrl=http://127.0.0.1:9/";
+    cluster.call(Method::POST, url, "").await;
+    let mut names = Vec::new();
+    while names.last() != Some(&"subscribe_event") {
+        let event = tokio::time::timeout(PATIENCE, seen.recv()).await;
+        names.push(event.unwrap().unwrap().name());
+    }
+    assert_eq!(names, ["event_stream_attached", "subscribe_event"]);
+    assert_eq!(cluster.handle.shared.bus.counts().streams, 1);
+    cluster.stop().await;
+}
+
     assert_eq!(answer.body, json!({"message": "Leadership abdicated"}));
     // The stream ends.
     while stream.next(PATIENCE).await.unwrap().is_some() {}
