@@ -30,9 +30,10 @@ use zddcluster_model::agent::{Command as AgentCommand, LaunchTask};
 use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::{AgentId, EdgeId, TaskId};
 use zddcluster_runtime::Error;
-use zddcluster_store::{Change, Record, Store, StoreError};
+use zddcluster_store::{Change, Store, StoreError};
 
 use self::broken::{Broken, is_unrepeated};
+use self::own::Own;
 use crate::downloads;
 use crate::error::CallError;
 use crate::shared::{Message, Shared};
@@ -48,7 +49,7 @@ pub(crate) struct Actor {
     /// Away while a blocking thread works on it.
     pub(crate) store: Option<Box<dyn Store>>,
     /// Records that are the master's own, not the engine's.
-    pub(crate) own_records: Vec<Record>,
+    pub(crate) own: Own,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) checks: mpsc::Sender<CheckOrder>,
@@ -62,9 +63,9 @@ struct Turn {
     mutations: Vec<Change>,
     answers: Vec<(Ticket, Result<Answer, Refusal>)>,
     events: Vec<Event>,
-    orders: Vec<Order>,
     /// Abdications, each with the number of `events` before it.
     abdications: Vec<(Ticket, usize)>,
+    orders: Vec<Order>,
     callers: BTreeMap<Ticket, oneshot::Sender<Result<Answer, CallError>>>,
     acknowledgements: Vec<(u64, oneshot::Sender<Result<u64, CallError>>)>,
     /// Agents whose queue was made in this batch.
@@ -79,10 +80,10 @@ enum Order {
     Drain(EdgeId, TaskId),
     Check(CheckOrder),
     Download(DownloadOrder),
+    StopDownload(Attempt),
 }
 
 impl Actor {
-    StopDownload(Attempt),
     /// Decides until the token is cancelled; then whatever is in the inbox is dropped, and its callers hear 503.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
@@ -176,10 +177,10 @@ impl Actor {
             }
             Message::Command { command, reply } => {
                 let ticket = self.ticket(reply, turn);
-                self.step(Input::Command { ticket, command }, turn);
                 if matches!(command, Command::Abdicate) {
                     turn.abdications.push((ticket, turn.events.len()));
                 }
+                self.step(Input::Command { ticket, command }, turn);
             }
             Message::Register {
                 registration,
@@ -299,13 +300,13 @@ impl Actor {
                 Effect::Drain(edge_id, task_id) => turn.orders.push(Order::Drain(edge_id, task_id)),
                 Effect::Check(order) => turn.orders.push(Order::Check(order)),
                 Effect::Download(order) => turn.orders.push(Order::Download(order)),
+                Effect::StopDownload(attempt) => turn.orders.push(Order::StopDownload(attempt)),
             }
         }
     }
 
     /// Everything of a durable batch, in the order that the module's page draws.
     async fn carry_out(&mut self, turn: Turn) {
-                Effect::StopDownload(attempt) => turn.orders.push(Order::StopDownload(attempt)),
         let Turn {
             mutations: _,
             answers,
@@ -323,7 +324,6 @@ impl Actor {
             self.shared.callbacks.follow(&self.shared, urls);
         }
         own.answer();
-        for (ticket, answer) in answers {
         let is_done = |ticket: Ticket| {
             let mut answers = answers.iter();
             answers.any(|(other, answer)| *other == ticket && answer.is_ok())
@@ -332,6 +332,7 @@ impl Actor {
             .into_iter()
             .filter_map(|(ticket, n_before)| is_done(ticket).then_some(n_before))
             .collect();
+        for (ticket, answer) in answers {
             if let Some(caller) = callers.remove(&ticket) {
                 let _ = caller.send(answer.map_err(CallError::Refused));
             }
@@ -345,7 +346,6 @@ impl Actor {
         for (last, caller) in acknowledgements {
             let _ = caller.send(Ok(last));
         }
-        self.shared.bus.publish(events);
         let mut n_published = 0;
         for n_before in elections {
             // What the new leader does is for those who come back.
@@ -355,6 +355,7 @@ impl Actor {
             let master = self.shared.identity.mesos.ip().to_string();
             self.shared.bus.abdicate(&master);
         }
+        self.shared.bus.publish(events);
         for order in orders {
             match order {
                 Order::Launch(agent_id, task) => {
@@ -377,6 +378,7 @@ impl Actor {
                 }
                 Order::Drain(edge_id, task_id) => self.shared.links.drain(&edge_id, task_id),
                 Order::Download(order) => downloads::start(&self.shared, order),
+                Order::StopDownload(attempt) => self.shared.downloads.stop(attempt),
                 // The checker takes orders without waiting for anything; it is gone only at shutdown.
                 Order::Check(order) => {
                     let _ = self.checks.send(order).await;
@@ -401,10 +403,8 @@ impl Actor {
         }
         for (_, caller) in turn.acknowledgements {
             let _ = caller.send(Err(broken.refusal()));
-                Order::StopDownload(attempt) => self.shared.downloads.stop(attempt),
         }
-        turn.own
-            .take_back(&mut self.own_records, || broken.refusal());
+        turn.own.take_back(&mut self.own, || broken.refusal());
         self.broken = Some(broken);
         self.shared.bus.tell(EventKind::SchedulerDisconnected);
     }
@@ -412,7 +412,7 @@ impl Actor {
     /// Reopens the store, writes everything anew, and goes on with what was put off.
     async fn try_repair(&mut self) -> Result<(), Error> {
         let mut records = self.engine.export();
-        records.extend(self.own_records.iter().cloned());
+        records.extend(self.own.records().iter().cloned());
         let repaired = self
             .with_store(move |store| {
                 store.reopen()?;

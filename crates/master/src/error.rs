@@ -18,6 +18,9 @@ pub enum CallError {
     /// The engine refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// There are as many event callbacks as there may be.
+    #[error("there are {0} callbacks already; hint: DELETE one first")]
+    TooManyCallbacks(usize),
     /// The master cannot decide or store now; try again later.
     #[error("{0}")]
     Unavailable(String),
@@ -137,6 +140,9 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Refused(refusal) => refusal.into(),
+            CallError::TooManyCallbacks(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            }
             CallError::Unavailable(reason) => Self::new(StatusCode::SERVICE_UNAVAILABLE, reason),
         }
     }

@@ -115,6 +115,9 @@ pub enum StartError {
     /// The stored identity is no UUID.
     #[error("the stored identity of the master is damaged")]
     Identity(#[source] uuid::Error),
+    /// The stored callback URLs are no list of texts.
+    #[error("the stored callback URLs of events are damaged (record master/callbacks)")]
+    Callbacks(#[source] serde_json::Error),
     /// Whoever can connect could start processes.
     #[error("a master that listens on other addresses than loopback needs a token")]
     NoToken,
@@ -159,10 +162,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         max_apps,
         artifacts,
         artifact_limit,
+        artifacts_limit,
         log,
         clock_offset_millis,
     } = config;
-        artifacts_limit,
     let front_bound = front.local_addr().map_err(StartError::Listener)?;
     let mesos_bound = mesos_listener.local_addr().map_err(StartError::Listener)?;
     let front_address = shown_front.unwrap_or(front_bound);
@@ -173,18 +176,19 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     if is_open && token.is_none() {
         return Err(StartError::NoToken);
     }
-    let opened = tokio::task::spawn_blocking(move || {
-        let artifacts = artifacts.map(|path| {
-            Artifacts::open(path.clone(), limits)
     let limits = artifacts::Limits {
         one: artifact_limit,
         all: artifacts_limit,
     };
+    let opened = tokio::task::spawn_blocking(move || {
+        let artifacts = artifacts.map(|path| {
+            Artifacts::open(path.clone(), limits)
                 .map_err(|source| StartError::Artifacts { path, source })
         });
         Ok::<_, StartError>((load(store)?, artifacts.transpose()?))
     });
     let (loaded, artifacts) = opened.await.map_err(StartError::Interrupted)??;
+    let own = Own::read(loaded.own_records).map_err(StartError::Callbacks)?;
     let clock = Clock::start(clock_offset_millis);
     let mut node = [0; 6];
     rand::rng().fill_bytes(&mut node);
@@ -220,12 +224,11 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         tasks: tasks.clone(),
     };
     let shared = Arc::new(Shared::new(parts, state));
-    let subscribed = own::callbacks(&loaded.own_records);
-    shared.callbacks.follow(&shared, &subscribed);
+    shared.callbacks.follow(&shared, own.callbacks());
     let actor = Actor {
         engine,
         store: Some(loaded.store),
-        own_records: loaded.own_records,
+        own,
         shared: Arc::clone(&shared),
         inbox,
         checks,
@@ -258,8 +261,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         OnFailure::Shutdown,
         health::run(Arc::clone(&shared), check_orders),
     );
-    let own = [front_address, mesos_address].map(|address| address.ip().to_string());
-    let guard = Guard::new(allowed_hosts.into_iter().chain(own));
+    let own_hosts = [front_address, mesos_address].map(|address| address.ip().to_string());
+    let guard = Guard::new(allowed_hosts.into_iter().chain(own_hosts));
     let wrap = |router, listens_at: SocketAddr| {
         let router = match &token {
             Some(token) if !listens_at.ip().is_loopback() => token.clone().wrap(router),

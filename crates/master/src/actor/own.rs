@@ -9,10 +9,18 @@ use zddcluster_model::event::{Event, EventKind};
 use zddcluster_store::{Change, Record};
 
 use super::{Actor, Turn};
+use crate::callbacks::MOST;
 use crate::error::CallError;
 
 /// Where the callback URLs are kept, a JSON list.
 const CALLBACKS_KEY: &str = "master/callbacks";
+
+/// The master's own records, and what they say.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    records: Vec<Record>,
+    callbacks: BTreeSet<String>,
+}
 
 /// A wish to add or take away a callback URL.
 #[derive(Debug)]
@@ -31,21 +39,40 @@ pub(crate) struct Subscription {
 pub(super) struct Decided {
     /// The URLs from now on, if they changed.
     pub(super) urls: Option<BTreeSet<String>>,
-    /// The records before, to go back to.
-    before: Option<Vec<Record>>,
+    /// What was before, to go back to.
+    before: Option<Own>,
     answers: Vec<(oneshot::Sender<Result<Event, CallError>>, Event)>,
 }
 
-/// The callback URLs among the master's own records; an unreadable record counts as none, which the log says.
-pub(crate) fn callbacks(own_records: &[Record]) -> BTreeSet<String> {
-    let stored = own_records.iter().find(|(key, _)| key == CALLBACKS_KEY);
-    let Some((_, value)) = stored else {
-        return BTreeSet::new();
-    };
-    serde_json::from_slice(value).unwrap_or_else(|error| {
-        tracing::error!(%error, key = CALLBACKS_KEY, "the callback URLs cannot be read; none is called");
-        BTreeSet::new()
-    })
+impl Own {
+    /// Reads them; `Err` if the callback URLs cannot be read: the next subscription would overwrite them.
+    pub(crate) fn read(records: Vec<Record>) -> Result<Self, serde_json::Error> {
+        let stored = records.iter().find(|(key, _)| key == CALLBACKS_KEY);
+        let callbacks = match stored {
+            Some((_, value)) => serde_json::from_slice(value)?,
+            None => BTreeSet::new(),
+        };
+        Ok(Self { records, callbacks })
+    }
+
+    /// The URLs that are called.
+    pub(crate) const fn callbacks(&self) -> &BTreeSet<String> {
+        &self.callbacks
+    }
+
+    /// As they are in the store.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Sets the URLs; the change is to be stored.
+    fn set_callbacks(&mut self, urls: BTreeSet<String>) -> Change {
+        let value = serde_json::to_vec(&urls).expect("a list of texts");
+        self.callbacks = urls;
+        self.records.retain(|(key, _)| key != CALLBACKS_KEY);
+        self.records.push((CALLBACKS_KEY.to_owned(), value.clone()));
+        Change::Put(CALLBACKS_KEY.to_owned(), value)
+    }
 }
 
 impl Actor {
@@ -57,23 +84,20 @@ impl Actor {
             client_ip,
             reply,
         } = subscription;
-        let mut urls = callbacks(&self.own_records);
+        let mut urls = self.own.callbacks().clone();
         let is_change = if is_wanted {
             urls.insert(callback_url.clone())
         } else {
             urls.remove(&callback_url)
         };
+        if is_wanted && is_change && urls.len() > MOST {
+            let _ = reply.send(Err(CallError::TooManyCallbacks(MOST)));
+            return;
+        }
         if is_change {
-            let value = serde_json::to_vec(&urls).expect("a list of texts");
-            turn.own
-                .before
-                .get_or_insert_with(|| self.own_records.clone());
-            self.own_records.retain(|(key, _)| key != CALLBACKS_KEY);
-            self.own_records
-                .push((CALLBACKS_KEY.to_owned(), value.clone()));
-            turn.mutations
-                .push(Change::Put(CALLBACKS_KEY.to_owned(), value));
-            turn.own.urls = Some(urls);
+            turn.own.before.get_or_insert_with(|| self.own.clone());
+            turn.own.urls = Some(urls.clone());
+            turn.mutations.push(self.own.set_callbacks(urls));
         }
         let kind = if is_wanted {
             EventKind::Subscribe {
@@ -104,9 +128,9 @@ impl Decided {
     }
 
     /// Takes everything back and tells the callers why.
-    pub(super) fn take_back(self, own_records: &mut Vec<Record>, refusal: impl Fn() -> CallError) {
+    pub(super) fn take_back(self, own: &mut Own, refusal: impl Fn() -> CallError) {
         if let Some(before) = self.before {
-            *own_records = before;
+            *own = before;
         }
         for (reply, _) in self.answers {
             let _ = reply.send(Err(refusal()));

@@ -1,12 +1,11 @@
 //! `/v2/eventSubscriptions`: URLs that get each event by POST (contract marathon §2.7, §5.2, Z14: always on).
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::json;
 use url::Url;
 use zddcluster_model::app::Fault;
 
 use super::Outcome;
-use crate::callbacks::MOST;
 use crate::error::ApiError;
 use crate::http::{Call, ok};
 use crate::shared::Shared;
@@ -15,13 +14,9 @@ pub(super) async fn route(shared: &Shared, call: &Call) -> Outcome {
     match call.method {
         Method::GET | Method::HEAD => Ok(ok(&json!({ "callbackUrls": shared.callbacks.urls() }))),
         Method::POST => {
-            let url = wanted(call)?;
-            let urls = shared.callbacks.urls();
-            if urls.len() >= MOST && !urls.contains(&url) {
-                let message = format!("there are {MOST} callbacks already; hint: DELETE one first");
-                return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, message));
-            }
-            let event = shared.subscribe(url, true, call.client_ip.clone()).await?;
+            let event = shared
+                .subscribe(wanted(call)?, true, call.client_ip.clone())
+                .await?;
             Ok(ok(&event))
         }
         Method::DELETE => {

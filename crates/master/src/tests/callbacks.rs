@@ -8,9 +8,11 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use zddcluster_runtime::{OnFailure, serve};
+use zddcluster_runtime::{OnFailure, Tasks, serve};
+use zddcluster_store::{Change, MemoryStore, Store as _};
 
 use super::cluster::{Cluster, PATIENCE};
+use crate::callbacks::MOST;
 
 /// A subscriber: what it got, and what it answers.
 #[derive(Clone)]
@@ -191,4 +193,45 @@ async fn only_urls_that_can_be_called_are_taken() {
     );
     cluster.store.free();
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_are_called_than_may_be_however_they_come() {
+    // contract: subscriptions
+    let cluster = Cluster::start().await;
+    // All at once, so that none of them sees what the others have led to.
+    let shared = &cluster.handle.shared;
+    let wanted = (0..MOST + 3).map(|n| {
+        let url = format!("http://127.0.0.1:9/{n}");
+        shared.subscribe(url, true, "127.0.0.1".to_owned())
+    });
+    let answers = futures_util::future::join_all(wanted).await;
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!((refused, shared.callbacks.urls().len()), (3, MOST));
+    let post = async |n: usize| {
+        let path = format!("/v2/eventSubscriptions?callbackUrl=http://127.0.0.1:9/{n}");
+        cluster.call(Method::POST, &path, "").await
+    };
+    let refused = post(MOST + 7).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text.contains("hint: DELETE"), "{}", refused.text);
+    // Whoever is there already may say so again.
+    assert_eq!(post(7).await.status, StatusCode::OK);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn subscriptions_that_cannot_be_read_are_neither_forgotten_nor_overwritten() {
+    let mut store = MemoryStore::new();
+    let (key, damaged) = ("master/callbacks".to_owned(), b"{".to_vec());
+    let change = Change::Put(key.clone(), damaged.clone());
+    store.commit(vec![change]).unwrap();
+    let tasks = Tasks::new();
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mesos = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = crate::Config::new(front, mesos, Box::new(store.clone()));
+    let started = crate::start(config, &tasks).await;
+    let error = started.err().expect("it does not start");
+    assert!(matches!(error, crate::StartError::Callbacks(_)), "{error}");
+    assert!(store.load().unwrap().contains(&(key, damaged)));
 }
