@@ -14,7 +14,7 @@ async fn answers_by_their_status() {
     let cluster = Cluster::start().await;
     let answer = Arc::new(AtomicU16::new(302));
     cluster
-        .add_serving_agent("127.77.1.8", Some(Arc::clone(&answer)))
+        .add_serving_agent("127.77.1.8", Arc::clone(&answer))
         .await;
     let app = r#"{"id": "/a", "cmd": "x", "healthChecks": [
         {"intervalSeconds": 2, "gracePeriodSeconds": 0, "maxConsecutiveFailures": 0}]}"#;

@@ -1,12 +1,13 @@
 //! Health and readiness checks against tasks that answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::cluster::{Cluster, keys};
+use super::cluster::{Cluster, PATIENCE, keys};
 
 #[tokio::test]
 async fn health_checks_find_tasks_well_and_kill_sick_ones() {
@@ -15,7 +16,7 @@ async fn health_checks_find_tasks_well_and_kill_sick_ones() {
     let cluster = Cluster::start().await;
     let answer = Arc::new(AtomicU16::new(200));
     cluster
-        .add_serving_agent("127.77.1.1", Some(Arc::clone(&answer)))
+        .add_serving_agent("127.77.1.1", Arc::clone(&answer))
         .await;
     let app = r#"{"id": "/a", "cmd": "true", "healthChecks": [
         {"path": "/health", "intervalSeconds": 2, "timeoutSeconds": 20, "gracePeriodSeconds": 0,
@@ -64,7 +65,7 @@ async fn a_deployment_waits_for_readiness() {
     let cluster = Cluster::start().await;
     let answer = Arc::new(AtomicU16::new(503));
     cluster
-        .add_serving_agent("127.77.1.2", Some(Arc::clone(&answer)))
+        .add_serving_agent("127.77.1.2", Arc::clone(&answer))
         .await;
     let app = r#"{"id": "/a", "cmd": "true",
         "portDefinitions": [{"port": 0, "name": "api", "protocol": "tcp"}],
@@ -72,17 +73,7 @@ async fn a_deployment_waits_for_readiness() {
                              "timeoutSeconds": 2, "preserveLastResponse": true}]}"#;
     let created = cluster.call(Method::POST, "/v2/apps", app).await;
     assert_eq!(created.status, 201, "{}", created.text);
-    cluster
-        .until("a first answer is there", |state| {
-            let mut actions = state.deployments.values().flat_map(|plan| &plan.actions);
-            actions.any(|action| {
-                action
-                    .readiness
-                    .iter()
-                    .any(|one| one.last_response.is_some())
-            })
-        })
-        .await;
+    until_a_first_answer(&cluster).await;
     let deployments = cluster.get("/v2/deployments").await.body;
     let results = deployments[0]["currentActions"][0]["readinessCheckResults"].clone();
     let task_id = cluster.get("/v2/tasks").await.body["tasks"][0]["id"].clone();
@@ -147,7 +138,7 @@ async fn a_task_that_never_answers_is_not_asked_without_end() {
     let listener = tokio::net::TcpListener::bind((task.host.as_str(), task.ports[0]))
         .await
         .unwrap();
-    let quiet = std::time::Duration::from_secs(1);
+    let quiet = Duration::from_secs(1);
     let mut held = Vec::new();
     while let Ok(accepted) = tokio::time::timeout(quiet, listener.accept()).await {
         held.push(accepted.unwrap());
@@ -290,72 +281,85 @@ async fn a_command_is_run_by_the_tasks_agent() {
     cluster.stop().await;
 }
 
+/// Waits until a deployment shows what one of its tasks said of its readiness.
+async fn until_a_first_answer(cluster: &Cluster) {
+    cluster
+        .until("a first answer is there", |state| {
+            let mut actions = state.deployments.values().flat_map(|plan| &plan.actions);
+            actions.any(|action| {
+                let mut results = action.readiness.iter();
+                results.any(|one| one.last_response.is_some())
+            })
+        })
+        .await;
+}
+
+/// Questions that tasks are being asked.
+#[derive(Default)]
+struct Asked {
+    open: AtomicUsize,
+    /// How many there were at most.
+    most: AtomicUsize,
+}
+
+/// One of them, until it is answered or given up.
+struct Question(Arc<Asked>);
+
+impl Question {
+    fn new(asked: &Arc<Asked>) -> Self {
+        let n = asked.open.fetch_add(1, Ordering::SeqCst) + 1;
+        asked.most.fetch_max(n, Ordering::SeqCst);
+        Self(Arc::clone(asked))
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test]
 async fn a_round_of_many_tasks_asks_a_bounded_number_at_once() {
-    use tokio::io::AsyncWriteExt as _;
-    use tokio::net::{TcpListener, TcpStream};
+    use crate::health::MOST_OF_A_CHECK;
 
     /// More than are asked at once.
     const N_TASKS: usize = 150;
 
     let cluster = Cluster::start().await;
-    cluster.add_agent("127.77.1.6").await;
+    let asked = Arc::<Asked>::default();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let (seen, turns) = (Arc::clone(&asked), Arc::clone(&gate));
+    let router = axum::Router::new().fallback(async move || {
+        let _question = Question::new(&seen);
+        let _turn = turns.acquire().await;
+        StatusCode::OK
+    });
+    cluster.add_agent_with("127.77.1.6", Some(router)).await;
+    // The rounds come often, since the first one may find few tasks running; nothing is given up meanwhile.
     let app = format!(
         r#"{{"id": "/a", "cmd": "true", "cpus": 0.01, "mem": 1, "instances": {N_TASKS},
-             "healthChecks": [{{"intervalSeconds": 60, "timeoutSeconds": 20}}]}}"#
+             "healthChecks": [{{"intervalSeconds": 1, "timeoutSeconds": 600}}]}}"#
     );
     let created = cluster.call(Method::POST, "/v2/apps", &app).await;
     assert_eq!(created.status, 201, "{}", created.text);
-    let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel::<TcpStream>();
-    let mut bound = std::collections::BTreeSet::new();
-    while bound.len() < N_TASKS {
-        let state = cluster.handle.state();
-        for task in state.tasks.values().filter(|task| !task.ports.is_empty()) {
-            if !bound.insert(task.id.clone()) {
-                continue;
-            }
-            let at = (task.host.as_str(), task.ports[0]);
-            let listener = TcpListener::bind(at).await.unwrap();
-            let (sender, token) = (sender.clone(), cluster.tasks.token().clone());
-            cluster
-                .tasks
-                .spawn("task", zddcluster_runtime::OnFailure::Log, async move {
-                    let serve = async {
-                        while let Ok((stream, _)) = listener.accept().await {
-                            let _ = sender.send(stream);
-                        }
-                    };
-                    token.run_until_cancelled(serve).await;
-                    Ok(())
-                });
-        }
-        tokio::task::yield_now().await;
-    }
-    // Whoever asks is kept waiting until nobody else comes; so it is seen how many come at once.
-    let quiet = std::time::Duration::from_millis(300);
-    let deadline = tokio::time::Instant::now() + super::cluster::PATIENCE * 3;
-    let mut most = 0;
-    loop {
-        let mut held = Vec::new();
-        while let Ok(Some(stream)) = tokio::time::timeout(quiet, accepted.recv()).await {
-            held.push(stream);
-        }
-        most = most.max(held.len());
-        for mut stream in held {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            let _ = stream.write_all(answer).await;
-        }
-        let state = cluster.handle.state();
-        let is_well = |task: &&Arc<zddcluster_engine::state::Task>| task.has_been_healthy();
-        let n_healthy = state.tasks.values().filter(is_well).count();
-        if n_healthy == N_TASKS {
-            break;
-        }
+    let open = || asked.open.load(Ordering::SeqCst);
+    let deadline = tokio::time::Instant::now() + PATIENCE * 3;
+    while open() < MOST_OF_A_CHECK {
         let is_late = tokio::time::Instant::now() > deadline;
-        assert!(!is_late, "{n_healthy} of {N_TASKS} had their turn");
+        assert!(!is_late, "{} are asked at once, not more", open());
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(most <= crate::health::MOST_OF_A_CHECK, "{most} at once");
-    assert!(most > crate::health::MOST_OF_A_CHECK / 2, "{most} at once");
+    // Whoever comes too many comes soon.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gate.add_permits(N_TASKS);
+    cluster
+        .until("all have had their turn", |state| {
+            let mut tasks = state.tasks.values();
+            tasks.len() == N_TASKS && tasks.all(|task| task.has_been_healthy())
+        })
+        .await;
+    assert_eq!(asked.most.load(Ordering::SeqCst), MOST_OF_A_CHECK);
     cluster.stop().await;
 }
 
@@ -369,17 +373,7 @@ async fn a_task_that_cannot_be_asked_is_not_ready() {
         "readinessChecks": [{"protocol": "HTTPS", "path": "/ready", "portName": "api",
                              "intervalSeconds": 4, "timeoutSeconds": 2, "preserveLastResponse": true}]}"#;
     cluster.call(Method::POST, "/v2/apps", app).await;
-    cluster
-        .until("a first answer is there", |state| {
-            let mut actions = state.deployments.values().flat_map(|plan| &plan.actions);
-            actions.any(|action| {
-                action
-                    .readiness
-                    .iter()
-                    .any(|one| one.last_response.is_some())
-            })
-        })
-        .await;
+    until_a_first_answer(&cluster).await;
     let deployments = cluster.get("/v2/deployments").await.body;
     let result = &deployments[0]["currentActions"][0]["readinessCheckResults"][0];
     let port = &cluster.get("/v2/tasks").await.body["tasks"][0]["ports"][0];

@@ -89,13 +89,22 @@ impl Cluster {
     }
 
     pub(super) async fn add_agent(&self, hostname: &str) {
-        self.add_serving_agent(hostname, None).await;
+        self.add_agent_with(hostname, None).await;
     }
 
-    /// Adds an agent whose tasks answer every request with the status in `answer`, if given.
-    pub(super) async fn add_serving_agent(&self, hostname: &str, answer: Option<Arc<AtomicU16>>) {
+    /// Adds an agent whose tasks answer every request with the status in `answer`.
+    pub(super) async fn add_serving_agent(&self, hostname: &str, answer: Arc<AtomicU16>) {
+        let router = axum::Router::new().fallback(async move || {
+            let status = StatusCode::from_u16(answer.load(Ordering::SeqCst)).unwrap();
+            (status, [("content-type", "text/plain")], "as told")
+        });
+        self.add_agent_with(hostname, Some(router)).await;
+    }
+
+    /// Adds an agent whose tasks serve `router` on their first port, if given, from before they are RUNNING.
+    pub(super) async fn add_agent_with(&self, hostname: &str, router: Option<axum::Router>) {
         let tasks = self.tasks.child("fake-tasks");
-        let agent = FakeAgent::new(self.handle.front(), hostname, answer, tasks);
+        let agent = FakeAgent::new(self.handle.front(), hostname, router, tasks);
         self.tasks.spawn("fake-agent", OnFailure::Log, agent.run());
         self.until("the agent is connected", |state| {
             state
@@ -187,38 +196,29 @@ struct FakeAgent {
     hostname: String,
     http: HttpClient,
     last_seq: u64,
-    answer: Option<Arc<AtomicU16>>,
+    router: Option<axum::Router>,
     tasks: Tasks,
 }
 
 impl FakeAgent {
-    fn new(
-        master: SocketAddr,
-        hostname: &str,
-        answer: Option<Arc<AtomicU16>>,
-        tasks: Tasks,
-    ) -> Self {
+    fn new(master: SocketAddr, hostname: &str, router: Option<axum::Router>, tasks: Tasks) -> Self {
         let (hostname, http) = (hostname.to_owned(), HttpClient::new());
         Self {
             master,
             hostname,
             http,
             last_seq: 0,
-            answer,
+            router,
             tasks,
         }
     }
 
-    /// Answers on a task's first port with the status that the test has set.
+    /// Serves on a task's first port.
     async fn serve_task(&self, port: u16) -> Result<(), Error> {
-        let Some(answer) = self.answer.clone() else {
+        let Some(router) = self.router.clone() else {
             return Ok(());
         };
         let listener = TcpListener::bind((self.hostname.as_str(), port)).await?;
-        let router = axum::Router::new().fallback(async move || {
-            let status = StatusCode::from_u16(answer.load(Ordering::SeqCst)).unwrap();
-            (status, [("content-type", "text/plain")], "as told")
-        });
         let token = self.tasks.token().clone();
         self.tasks
             .spawn("fake-task", OnFailure::Log, serve(listener, router, token));
