@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
@@ -206,6 +206,17 @@ pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response {
 /// An answer of any type.
 pub(crate) fn with_type(
     status: StatusCode,
+/// A page of ours: what it may load and do is said by `policy`, and its type is not guessed.
+pub(crate) fn html(page: impl Into<Body>, policy: &'static str) -> Response {
+    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    let policy = HeaderValue::from_static(policy);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
     content_type: &'static str,
     body: impl Into<Body>,
 ) -> Response {

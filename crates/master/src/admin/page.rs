@@ -1,9 +1,9 @@
 //! The start page: apps, tasks and deployments as they change. No assets from elsewhere.
 
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 
-use crate::http::with_type;
+use crate::http::{html, with_type};
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("start.js");
@@ -13,17 +13,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 
 /// `/`.
 pub(super) fn page() -> Response {
-    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", PAGE);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
+    html(PAGE, POLICY)
 }
 
 /// `/zdd/start.js`.

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::Outcome;
 use crate::error::ApiError;
-use crate::http::{Call, empty, with_type};
+use crate::http::{Call, empty};
 
 /// Where the page is; `/help` leads there, as Marathon's does to its console.
 pub(super) const PAGE: [&str; 2] = ["api-console", "index.html"];
@@ -160,17 +160,7 @@ pub(super) fn page(call: &Call) -> Outcome {
 pub(super) fn html(page: &str) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                           form-action 'self'; frame-ancestors 'none'";
-    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", page.to_owned());
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
+    crate::http::html(page.to_owned(), POLICY)
 }
 
 pub(super) fn require_read(call: &Call) -> Result<(), ApiError> {
