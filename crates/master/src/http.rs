@@ -18,6 +18,9 @@ use crate::error::ApiError;
 /// Largest request body: 8 MiB hold some thousand app definitions.
 pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// What an `Accept` header calls JSON.
+pub(crate) const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
+
 /// A request, read whole.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -115,21 +118,21 @@ impl Call {
 
     /// True if the caller would rather have plain text than JSON.
     pub(crate) fn prefers_text(&self) -> bool {
-        let (mut text, mut json) = (0.0_f32, 0.0_f32);
-        for item in self.header(ACCEPT.as_str()).split(',') {
+        self.quality(&["text/plain"]) > self.quality(&JSON)
+    }
+
+    /// How much the caller wants the best of these media types, 0 to 1; 0 if it names none of them.
+    pub(crate) fn quality(&self, media_types: &[&str]) -> f32 {
+        let items = self.header(ACCEPT.as_str()).split(',');
+        let wanted = items.filter_map(|item| {
             let mut parts = item.split(';').map(str::trim);
             let media_type = parts.next().unwrap_or_default();
-            let quality = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .and_then(|q| q.parse::<f32>().ok())
-                .unwrap_or(1.0);
-            match media_type {
-                "text/plain" | "application/openmetrics-text" => text = text.max(quality),
-                "application/json" | "application/*" | "*/*" => json = json.max(quality),
-                _ => {}
-            }
-        }
-        text > json
+            let is_meant = |one: &&str| one.eq_ignore_ascii_case(media_type);
+            media_types.iter().find(|one| is_meant(one))?;
+            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            Some(quality.map_or(1.0, |q| q.parse::<f32>().unwrap_or(1.0)))
+        });
+        wanted.fold(0.0, f32::max)
     }
 }
 
@@ -203,9 +206,6 @@ pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     with_type(status, "text/plain; charset=utf-8", body.into())
 }
 
-/// An answer of any type.
-pub(crate) fn with_type(
-    status: StatusCode,
 /// A page of ours: what it may load and do is said by `policy`, and its type is not guessed.
 pub(crate) fn html(page: impl Into<Body>, policy: &'static str) -> Response {
     let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", page);
@@ -217,6 +217,9 @@ pub(crate) fn html(page: impl Into<Body>, policy: &'static str) -> Response {
     response
 }
 
+/// An answer of any type.
+pub(crate) fn with_type(
+    status: StatusCode,
     content_type: &'static str,
     body: impl Into<Body>,
 ) -> Response {

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use axum::response::Response;
-use http::header::ACCEPT;
 use serde_json::{Map, Value, json};
 use zddcluster_engine::State;
 use zddcluster_model::{Group, TaskState};
@@ -14,7 +13,7 @@ use zddcluster_model::{Group, TaskState};
 use self::text::{Form, Kind, Writer};
 use super::Outcome;
 use crate::error::ApiError;
-use crate::http::{Call, ok};
+use crate::http::{Call, JSON, ok};
 use crate::metrics::{BOUNDS, Observed};
 use crate::shared::Shared;
 
@@ -26,11 +25,12 @@ pub(super) fn metrics(shared: &Shared, call: &Call) -> Outcome {
         return Err(ApiError::wrong_method());
     }
     let now = Now::look(shared);
-    if !call.prefers_text() {
+    let prometheus = call.quality(&["text/plain"]);
+    let open_metrics = call.quality(&["application/openmetrics-text"]);
+    if call.quality(&JSON) >= prometheus.max(open_metrics) {
         return Ok(as_json(&now));
     }
-    let accept = call.header(ACCEPT.as_str());
-    let form = if accept.contains("application/openmetrics-text") {
+    let form = if open_metrics >= prometheus {
         Form::OpenMetrics
     } else {
         Form::Prometheus

@@ -138,8 +138,25 @@ fn without_trees(event: &Event) -> Option<String> {
             id: id.clone(),
             plan: lighter(plan),
         },
-        // Only the kinds above have a plan.
-        _ => return None,
+        // These have no plan.
+        EventKind::ApiPost { .. }
+        | EventKind::StatusUpdate { .. }
+        | EventKind::AddHealthCheck { .. }
+        | EventKind::RemoveHealthCheck { .. }
+        | EventKind::FailedHealthCheck { .. }
+        | EventKind::HealthStatusChanged { .. }
+        | EventKind::UnhealthyTaskKill { .. }
+        | EventKind::GroupChangeSuccess { .. }
+        | EventKind::GroupChangeFailed { .. }
+        | EventKind::UnknownTaskTerminated { .. }
+        | EventKind::AppTerminated { .. }
+        | EventKind::EventStreamAttached { .. }
+        | EventKind::EventStreamDetached { .. }
+        | EventKind::Subscribe { .. }
+        | EventKind::Unsubscribe { .. }
+        | EventKind::SchedulerRegistered { .. }
+        | EventKind::SchedulerReregistered { .. }
+        | EventKind::SchedulerDisconnected => return None,
     };
     let mut value =
         serde_json::to_value(Event { timestamp, kind }).expect("events have string keys only");

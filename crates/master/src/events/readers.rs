@@ -148,11 +148,8 @@ impl Inner {
         }
         self.rendered += frame.n_rendered();
         let cut_off: Vec<String> = too_slow.into_iter().filter_map(|id| self.cut(id)).collect();
-        // The last of them gets the event itself.
-        if !self.observers.is_empty() {
-            self.observers
-                .retain(|observer| observer.try_send(event.clone()).is_ok());
-        }
+        self.observers
+            .retain(|observer| observer.try_send(event.clone()).is_ok());
         cut_off
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -158,12 +158,14 @@ async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 }
 
 /// The first bytes of a body; what breaks off or goes on beyond is cut.
-async fn read_up_to(body: hyper::body::Incoming, limit: usize) -> Bytes {
-    let mut body = Limited::new(body, limit);
+async fn read_up_to(mut body: hyper::body::Incoming, limit: usize) -> Bytes {
     let mut read = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
+    while read.len() < limit
+        && let Some(Ok(frame)) = body.frame().await
+    {
         if let Some(data) = frame.data_ref() {
-            read.extend_from_slice(data);
+            let room = limit - read.len();
+            read.extend_from_slice(&data[..room.min(data.len())]);
         }
     }
     read.into()
@@ -223,4 +225,31 @@ fn port_index(app: &App, name: &str) -> Option<u32> {
             .position(|definition| is_named(&definition.name)),
     };
     at.and_then(|at| u32::try_from(at).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_long_body_the_beginning_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await.unwrap();
+            let body = "x".repeat(100_000);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{body}");
+            // The reader goes before all of it has come.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        };
+        let patience = Duration::from_secs(30);
+        let get = get(Scheme::Http, ("127.0.0.1", port), "/", patience, 20_001);
+        let ((), answer) = tokio::join!(serve, get);
+        assert_eq!(answer.unwrap().body, "x".repeat(20_001));
+    }
 }

@@ -225,6 +225,23 @@ async fn metrics_in_three_forms() {
             .contains("# TYPE marathon_events_published counter\nmarathon_events_published_total ")
     );
     assert!(open.text.ends_with("# EOF\n"));
+    // Which of the two is the caller's choice.
+    for (accept, form) in [
+        (
+            "application/openmetrics-text;q=0.4,text/plain;q=0.5,*/*;q=0.1",
+            "text/plain",
+        ),
+        (
+            "application/openmetrics-text;q=0.6,text/plain;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text",
+        ),
+        ("application/openmetrics-text;q=0.1,*/*", "application/json"),
+    ] {
+        let request = Request::get(cluster.url("/metrics")).header("accept", accept);
+        let answer = cluster.request(request.body(Bytes::new()).unwrap()).await;
+        let content_type = answer.headers["content-type"].to_str().unwrap();
+        assert!(content_type.starts_with(form), "{accept}: {content_type}");
+    }
     cluster.stop().await;
 }
 
@@ -249,23 +266,6 @@ async fn nobody_leads_a_cluster_that_goes_down() {
     cluster.stop().await;
 }
 
-#[tokio::test]
-async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
-    // contract: leader-abdicate, stream-abdication, z-15, resume-plans
-    // contract: event-scheduler_registered_event
-    let cluster = Cluster::start().await;
-    // No agent: its instance waits.
-    let created = cluster
-        .call(Method::POST, "/v2/apps", r#"{"id": "/a", "cmd": "true"}"#)
-        .await;
-    let id = created.body["deployments"][0]["id"].clone();
-    let mut seen = cluster.handle.shared.bus.observe();
-    let request = Request::get(cluster.url("/v2/events"))
-        .header("accept", "text/event-stream")
-        .body(Bytes::new())
-        .unwrap();
-    let mut stream = cluster.lines(request).await;
-    let answer = cluster.call(Method::DELETE, "/v2/leader", "").await;
 #[tokio::test]
 async fn who_cannot_abdicate_keeps_its_streams() {
     // contract: leader-abdicate
@@ -293,6 +293,23 @@ async fn who_cannot_abdicate_keeps_its_streams() {
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
+    // contract: leader-abdicate, stream-abdication, z-15, resume-plans
+    // contract: event-scheduler_registered_event
+    let cluster = Cluster::start().await;
+    // No agent: its instance waits.
+    let created = cluster
+        .call(Method::POST, "/v2/apps", r#"{"id": "/a", "cmd": "true"}"#)
+        .await;
+    let id = created.body["deployments"][0]["id"].clone();
+    let mut seen = cluster.handle.shared.bus.observe();
+    let request = Request::get(cluster.url("/v2/events"))
+        .header("accept", "text/event-stream")
+        .body(Bytes::new())
+        .unwrap();
+    let mut stream = cluster.lines(request).await;
+    let answer = cluster.call(Method::DELETE, "/v2/leader", "").await;
     assert_eq!(answer.body, json!({"message": "Leadership abdicated"}));
     // The stream ends.
     while stream.next(PATIENCE).await.unwrap().is_some() {}
