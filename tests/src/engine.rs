@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod bridge;
+mod shell;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::bridge::Bridge;
+pub use self::shell::ShellImage;
 use crate::{Options, SmallDisk, processes_of};
 
 /// How long an engine may take to answer after its start.

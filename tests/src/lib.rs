@@ -15,13 +15,14 @@ mod processes;
 mod request;
 mod sandbox;
 pub mod source;
+mod tasks;
 mod wait;
 
 pub use binary::zddcluster;
 pub use bystander::Bystander;
 pub use clock::WallClock;
 pub use disk::SmallDisk;
-pub use engine::{Container, Engine, seconds};
+pub use engine::{Container, Engine, ShellImage, seconds};
 pub use net::Net;
 pub use processes::{processes_of, variable_of};
 pub use sandbox::{ClusterSandbox, Options};

@@ -15,6 +15,7 @@ use zddcluster_runtime::{Error, OnFailure, Tasks};
 
 use crate::containerizer::{Addresses, Containerizer, Exit, Order, verdict};
 use crate::drive::{Driver, News, Origin};
+use crate::fetch::Fetcher;
 use crate::ip_address;
 use crate::journal::{Identity, Journal, KillOrder, Recorded};
 use crate::outbox::Outbox;
@@ -105,6 +106,7 @@ pub(crate) struct Actor {
     journal: Journal,
     identity: Identity,
     containerizer: Arc<dyn Containerizer>,
+    fetcher: Fetcher,
     address: IpAddress,
     outbox: Outbox,
     tasks: BTreeMap<TaskId, Task>,
@@ -123,6 +125,7 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) identity: Identity,
     pub(crate) containerizer: Arc<dyn Containerizer>,
+    pub(crate) fetcher: Fetcher,
     pub(crate) address: IpAddress,
     pub(crate) outbox: Outbox,
     pub(crate) owner: Tasks,
@@ -135,6 +138,7 @@ impl Actor {
             journal,
             identity,
             containerizer,
+            fetcher,
             address,
             outbox,
             owner,
@@ -147,6 +151,7 @@ impl Actor {
             journal,
             identity,
             containerizer,
+            fetcher,
             address,
             outbox,
             tasks: BTreeMap::new(),
@@ -393,6 +398,7 @@ impl Actor {
         let driver = Driver {
             order,
             containerizer: Arc::clone(&self.containerizer),
+            fetcher: self.fetcher.clone(),
             kill: task.kill.subscribe(),
             news: self.news_sender.clone(),
         };

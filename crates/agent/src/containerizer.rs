@@ -40,6 +40,20 @@ impl Order {
             .as_ref()
             .is_some_and(|container| container.docker.is_some())
     }
+
+    /// Makes the sandbox, and gives it to its owner. Blocks.
+    pub(crate) fn make_sandbox(&self, owner: Option<&Owner>) -> Result<(), LaunchError> {
+        let sandbox = &self.sandbox;
+        std::fs::create_dir_all(sandbox)
+            .and_then(|()| match owner {
+                Some(owner) => std::os::unix::fs::chown(sandbox, Some(owner.uid), Some(owner.gid)),
+                None => Ok(()),
+            })
+            .map_err(|error| {
+                let sandbox = sandbox.display();
+                LaunchError::new(format!("Failed to create the sandbox {sandbox}: {error}"))
+            })
+    }
 }
 
 /// How a task ended, as its containerizer saw it; why is the agent's knowledge.
@@ -105,6 +119,17 @@ pub enum Recovered {
     NeverStarted,
 }
 
+/// Whose the files of a task are to be, if not the agent's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// For messages.
+    pub name: String,
+    /// The user.
+    pub uid: u32,
+    /// The user's group.
+    pub gid: u32,
+}
+
 /// Where a running task is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addresses {
@@ -131,6 +156,11 @@ pub enum KillSignal {
 pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     /// Mesos' word for it: `process`, `docker`.
     fn name(&self) -> &'static str;
+
+    /// Makes the sandbox, for files that are fetched into it before the launch; whose they are to be.
+    ///
+    /// Refuses what a launch would refuse at once. May be called again.
+    async fn prepare(&self, order: &Order) -> Result<Option<Owner>, LaunchError>;
 
     /// Starts a task; returns once its command was executed. Never starts one container twice.
     async fn launch(&self, order: &Order) -> Result<(), LaunchError>;

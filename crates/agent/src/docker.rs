@@ -1,7 +1,7 @@
 //! Runs tasks as containers of a Docker engine.
 //!
 //! ```text
-//!   launch ─▶ image ─▶ sandbox, files ─▶ create ─▶ claim flushed ─▶ start      clean ─▶ remove (or doomed until it can be)
+//!   launch ─▶ image ─▶ sandbox ─▶ create ─▶ claim flushed ─▶ start      clean ─▶ remove (or doomed until it can be)
 //!                                                                     │          ▲
 //!   recover ─▶ by name and claim ───────────────────────────────▶ wait: inspect, follow the output, look again when nudged
 //! ```
@@ -44,10 +44,10 @@ use self::image::{Images, Present};
 use self::logs::Follower;
 use self::watcher::Watcher;
 use crate::containerizer::{
-    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Recovered,
+    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,
 };
 use crate::executor::{self, glog_line};
-use crate::process::{fetch, user};
+use crate::process::user::{self, User};
 use crate::{ProcessContainerizer, durable};
 
 pub(crate) use self::leftovers::{finish, is_container, is_running, signal};
@@ -182,7 +182,7 @@ impl DockerContainerizer {
     ) -> Result<String, LaunchError> {
         {
             let order = order.clone();
-            tokio::task::spawn_blocking(move || prepare(&order))
+            tokio::task::spawn_blocking(move || make_sandbox(&order))
                 .await
                 .map_err(|error| LaunchError::new(error.to_string()))??;
         }
@@ -379,15 +379,8 @@ async fn signal_container(
     engine.kill(name, &signal).await
 }
 
-/// Sandbox and files, before the container. Blocks.
-fn prepare(order: &Order) -> Result<(), LaunchError> {
-    let failure = |error: io::Error| {
-        LaunchError::new(format!(
-            "Failed to create the sandbox {}: {error}",
-            order.sandbox.display()
-        ))
-    };
-    std::fs::create_dir_all(&order.sandbox).map_err(failure)?;
+/// Makes the sandbox; whose it is. Blocks.
+fn make_sandbox(order: &Order) -> Result<Option<Owner>, LaunchError> {
     // A user of the container that this machine knows too, by name or number.
     let owner = order.launch.user.as_ref().and_then(|name| {
         user::users()
@@ -396,11 +389,9 @@ fn prepare(order: &Order) -> Result<(), LaunchError> {
     });
     let is_root = rustix::process::geteuid().is_root();
     let owner = owner.filter(|user| is_root && user.uid != 0);
-    if let Some(owner) = &owner {
-        std::os::unix::fs::chown(&order.sandbox, Some(owner.uid), Some(owner.gid))
-            .map_err(failure)?;
-    }
-    fetch::fetch(&order.launch.fetch, &order.sandbox, owner.as_ref())
+    let owner = owner.as_ref().map(User::owner);
+    order.make_sandbox(owner.as_ref())?;
+    Ok(owner)
 }
 
 /// The image of an order, and whether it is to be pulled whatever is there.
@@ -435,6 +426,17 @@ impl Containerizer for DockerContainerizer {
             NewImages::AsContainers => "docker",
             NewImages::AsProcesses => self.processes.name(),
         }
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Option<Owner>, LaunchError> {
+        if self.is_process(order) {
+            return self.processes.prepare(order).await;
+        }
+        wanted(order)?;
+        let order = order.clone();
+        tokio::task::spawn_blocking(move || make_sandbox(&order))
+            .await
+            .map_err(|error| LaunchError::new(error.to_string()))?
     }
 
     async fn launch(&self, order: &Order) -> Result<(), LaunchError> {

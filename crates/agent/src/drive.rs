@@ -1,7 +1,7 @@
 //! One task from its order to its end: what is done, in which order, and what is written down before.
 //!
 //! ```text
-//!   ordered ──intent flushed──▶ launch ──▶ running ──▶ ended ──▶ cleaned
+//!   ordered ──intent flushed──▶ fetch, launch ──▶ running ──▶ ended ──▶ cleaned
 //!      │                          │           │  kill: written down, SIGTERM … grace … SIGKILL
 //!      └─ killed before: KILLED   └─ refused: FAILED
 //!   found after a restart ──recover──▶ running | ended | never started (forgotten: the master orders it anew)
@@ -16,7 +16,10 @@ use tokio::time::Instant;
 use zddcluster_model::TaskId;
 use zddcluster_runtime::Backoff;
 
-use crate::containerizer::{Addresses, Containerizer, Exit, KillSignal, Order, Recovered};
+use crate::containerizer::{
+    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Recovered,
+};
+use crate::fetch::Fetcher;
 use crate::journal::KillOrder;
 
 /// First and longest pause before a containerizer is asked again for a task it could not tell about.
@@ -54,6 +57,7 @@ pub(crate) enum Origin {
 pub(crate) struct Driver {
     pub(crate) order: Arc<Order>,
     pub(crate) containerizer: Arc<dyn Containerizer>,
+    pub(crate) fetcher: Fetcher,
     /// Set when the task is to end; only replaced by an earlier end.
     pub(crate) kill: watch::Receiver<Option<KillOrder>>,
     pub(crate) news: mpsc::Sender<(TaskId, News)>,
@@ -117,14 +121,27 @@ impl Driver {
             tokio::time::sleep(LAUNCH_AFTER_KILL).await;
         };
         let launched = tokio::select! {
-            launched = self.containerizer.launch(&self.order) => launched,
-            // Cancel-safe: a containerizer whose launch is dropped finds what came of it.
+            launched = self.bring_up() => launched,
+            // Cancel-safe: a containerizer whose launch is dropped finds what came of it; files are fetched anew.
             () = given_up => return self.recover().await,
         };
         match launched {
             Ok(()) => self.running().await,
             Err(error) => News::Ended(self.not_started(error.message).await),
         }
+    }
+
+    /// Sandbox, files, start.
+    async fn bring_up(&self) -> Result<(), LaunchError> {
+        let order = &self.order;
+        if !order.launch.fetch.is_empty() {
+            let owner = self.containerizer.prepare(order).await?;
+            let fetched = self
+                .fetcher
+                .fetch(&order.launch.fetch, &order.sandbox, owner.as_ref());
+            fetched.await?;
+        }
+        self.containerizer.launch(order).await
     }
 
     async fn recover(&mut self) -> News {

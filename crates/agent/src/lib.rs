@@ -9,7 +9,7 @@
 //!
 //! Tasks are not children that die with the agent: an agent that starts again in the same work directory finds them, and
 //! the ends of those that ended meanwhile. Reading order: [`containerizer`] is the seam; `journal` and `drive` are what is
-//! promised; [`executor`] is how a process keeps its side of it, [`docker`] how a container does; `actor` and `link` talk to
+//! promised; `fetch` is what comes before; [`executor`] is how a process keeps its side of it, [`docker`] how a container does; `actor` and `link` talk to
 //! the master; `api` and `files` answer as a Mesos agent does.
 
 mod actor;
@@ -19,6 +19,7 @@ pub mod docker;
 mod drive;
 mod durable;
 pub mod executor;
+mod fetch;
 mod files;
 mod journal;
 mod leftovers;
@@ -46,6 +47,7 @@ pub use process::ProcessContainerizer;
 
 use crate::actor::{Actor, Inbox, Message, Parts};
 use crate::api::Api;
+use crate::fetch::Fetcher;
 use crate::files::Sandboxes;
 use crate::journal::{Journal, Scan};
 use crate::link::{About, Link};
@@ -172,6 +174,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         lock,
         identity,
         found,
+        fetcher,
     }) = opened.flatten().map_err(unusable)?
     else {
         return Err(StartError::InUse(work_dir));
@@ -192,6 +195,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         journal: journal.clone(),
         identity: identity.clone(),
         containerizer: Arc::clone(&containerizer),
+        fetcher,
         address,
         outbox: outbox.clone(),
         owner: owner.clone(),
@@ -254,6 +258,7 @@ struct Books {
     lock: std::fs::File,
     identity: journal::Identity,
     found: Vec<journal::Recorded>,
+    fetcher: Fetcher,
 }
 
 /// Takes the work directory over; `None` if another agent has it. The epoch grows here, flushed before anything else.
@@ -275,7 +280,9 @@ fn open(work_dir: PathBuf) -> io::Result<Option<Books>> {
     for (path, error) in unreadable {
         tracing::error!(path = %path.display(), %error, "the books of a task cannot be read; it is left alone");
     }
+    let fetcher = Fetcher::new(journal.work_dir().join(fetch::DIRECTORY));
     Ok(Some(Books {
+        fetcher,
         journal,
         lock,
         identity,

@@ -6,7 +6,6 @@
 mod check;
 pub(crate) mod command;
 mod detect;
-pub(crate) mod fetch;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;
@@ -27,7 +26,7 @@ use zddcluster_model::agent::CheckEnd;
 pub(crate) use self::detect::Mechanism;
 use self::user::User;
 use crate::containerizer::{
-    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Recovered,
+    Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,
 };
 use crate::durable;
 use crate::executor::cgroup::Limits;
@@ -88,23 +87,12 @@ impl ProcessContainerizer {
         }
     }
 
-    /// Everything before the executor: sandbox, files, groups, spec. Blocks.
-    fn prepare(&self, order: &Order) -> Result<(), LaunchError> {
+    /// Everything before the executor: sandbox, groups, spec. Blocks.
+    fn write_down(&self, order: &Order) -> Result<(), LaunchError> {
         let launch = &order.launch;
         let user = user::of(launch)?;
         let line = command::command_line(order, &self.executable)?;
-        let sandbox_failure = |error: io::Error| {
-            LaunchError::new(format!(
-                "Failed to create the sandbox {}: {error}",
-                order.sandbox.display()
-            ))
-        };
-        std::fs::create_dir_all(&order.sandbox).map_err(sandbox_failure)?;
-        if let Some(User { uid, gid, .. }) = user {
-            std::os::unix::fs::chown(&order.sandbox, Some(uid), Some(gid))
-                .map_err(sandbox_failure)?;
-        }
-        fetch::fetch(&launch.fetch, &order.sandbox, user.as_ref())?;
+        order.make_sandbox(user.as_ref().map(User::owner).as_ref())?;
         let limits = Limits::new(launch.cpus, launch.mem);
         let cgroup = self.mechanism.cgroup(&launch.container_id);
         if let Some(cgroup) = &cgroup {
@@ -221,9 +209,22 @@ impl Containerizer for ProcessContainerizer {
         "process"
     }
 
+    async fn prepare(&self, order: &Order) -> Result<Option<Owner>, LaunchError> {
+        let (this, order) = (self.clone(), order.clone());
+        let prepared = tokio::task::spawn_blocking(move || {
+            command::command_line(&order, &this.executable)?;
+            let owner = user::of(&order.launch)?.as_ref().map(User::owner);
+            order.make_sandbox(owner.as_ref())?;
+            Ok(owner)
+        });
+        prepared
+            .await
+            .map_err(|error| LaunchError::new(error.to_string()))?
+    }
+
     async fn launch(&self, order: &Order) -> Result<(), LaunchError> {
         let (this, owned) = (self.clone(), order.clone());
-        tokio::task::spawn_blocking(move || this.prepare(&owned))
+        tokio::task::spawn_blocking(move || this.write_down(&owned))
             .await
             .map_err(|error| LaunchError::new(error.to_string()))??;
         match self.start(order).await {

@@ -5,6 +5,8 @@ mod lines;
 pub mod marathon;
 pub mod mesos;
 pub mod sse;
+mod web;
 
 pub use self::http::{HttpClient, HttpError};
 pub use self::lines::Lines;
+pub use self::web::{WebClient, WebError, without_password};

@@ -5,7 +5,7 @@ use zddcluster_model::agent::{CheckEnd, LaunchTask};
 use zddcluster_model::{AgentId, AppId, Timestamp};
 
 use super::*;
-use crate::containerizer::{Addresses, LaunchError};
+use crate::containerizer::Owner;
 
 /// A launch that never comes to an end, as one that pulls from a registry that answers nothing.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ struct Stuck;
 impl Containerizer for Stuck {
     fn name(&self) -> &'static str {
         "stuck"
+    }
+
+    async fn prepare(&self, _: &Order) -> Result<Option<Owner>, LaunchError> {
+        Ok(None)
     }
 
     async fn launch(&self, _: &Order) -> Result<(), LaunchError> {
@@ -83,6 +87,7 @@ async fn a_launch_that_is_stuck_can_be_killed() {
     let driver = Driver {
         order: Arc::new(order(directory.path())),
         containerizer: Arc::new(Stuck),
+        fetcher: Fetcher::new(directory.path().join("fetch")),
         kill: killed,
         news: sender,
     };

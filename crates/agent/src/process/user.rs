@@ -2,7 +2,7 @@
 
 use zddcluster_model::agent::LaunchTask;
 
-use crate::containerizer::LaunchError;
+use crate::containerizer::{LaunchError, Owner};
 
 /// One line of `/etc/passwd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,17 @@ pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) home: String,
+}
+
+impl User {
+    /// As the owner of files.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            name: self.name.clone(),
+            uid: self.uid,
+            gid: self.gid,
+        }
+    }
 }
 
 /// All users.
