@@ -16,6 +16,7 @@ use zddcluster_runtime::{Error, OnFailure, Tasks};
 use crate::containerizer::{Addresses, Containerizer, Exit, Order, verdict};
 use crate::drive::{Driver, News, Origin};
 use crate::fetch::Fetcher;
+use crate::headroom;
 use crate::ip_address;
 use crate::journal::{Identity, Journal, KillOrder, Recorded};
 use crate::outbox::Outbox;
@@ -350,6 +351,30 @@ impl Actor {
         if self.n_unknown == 0 {
             self.is_recovered.send_replace(true);
         }
+        let has_ended = |task: &Task| task.state.is_terminal();
+        if self.tasks.get(task_id).is_some_and(has_ended) {
+            self.make_room();
+        }
+    }
+
+    /// Sees to it that ended tasks do not fill the disk.
+    fn make_room(&self) {
+        let mut ended: Vec<(SystemTime, Arc<Order>)> = self
+            .tasks
+            .values()
+            .filter(|task| task.state.is_terminal())
+            .filter_map(|task| Some((task.since, task.order.clone()?)))
+            .collect();
+        ended.sort_by_key(|(since, _)| *since);
+        let work_dir = self.journal.work_dir().to_owned();
+        self.owner.spawn("headroom", OnFailure::Log, async move {
+            let make = move || {
+                let sandboxes = ended.iter().map(|(_, order)| order.sandbox.as_path());
+                headroom::make_room(&work_dir, sandboxes);
+            };
+            tokio::task::spawn_blocking(make).await?;
+            Ok(())
+        });
     }
 
     fn acknowledged(&mut self, seq: u64) {

@@ -42,7 +42,7 @@ use self::cgroup::{Cgroup, Limits};
 use self::procfs::ProcessRecord;
 use self::pump::RotatingLog;
 use crate::containerizer::Exit;
-use crate::durable;
+use crate::{durable, headroom};
 
 /// The lock whose holder is the one living executor of a task directory.
 pub(crate) const LOCK: &str = "lock";
@@ -162,8 +162,25 @@ fn run(directory: &Path) -> Result<(), ExecutorError> {
     if let Some(cgroup) = &spec.cgroup {
         remove(cgroup);
     }
-    durable::write_json(&directory.join(EXIT), &exit)
-        .map_err(ExecutorError::io("exit.json cannot be written"))
+    write_exit(directory, &spec, &exit).map_err(ExecutorError::io("exit.json cannot be written"))
+}
+
+/// Writes how the task ended. Nobody else knows it: on a full disk room is made of what the task left, else waited for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the executor has no runtime and nothing else to do"
+)]
+fn write_exit(directory: &Path, spec: &Spec, exit: &Exit) -> io::Result<()> {
+    for _ in 0..EXIT_ROUNDS {
+        match durable::write_json(&directory.join(EXIT), exit) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                headroom::keep_logs_only(&spec.sandbox);
+            }
+            written => return written,
+        }
+        std::thread::sleep(EXIT_PAUSE);
+    }
+    durable::write_json(&directory.join(EXIT), exit)
 }
 
 /// Takes the emptied groups away. What stays is tried again by the agent, which has a log to complain in.
@@ -327,6 +344,10 @@ const KILL_ROUNDS: u32 = 200;
 const REMOVE_ROUNDS: u32 = 50;
 /// Between two rounds; the first ones are done long before.
 const KILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// How often an end that has no room on the disk is tried to be written, and the pause before the next time: two minutes.
+const EXIT_ROUNDS: u32 = 600;
+const EXIT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Kills every process of the task that is left, until none is.
 #[expect(

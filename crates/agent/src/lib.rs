@@ -21,6 +21,7 @@ mod durable;
 pub mod executor;
 mod fetch;
 mod files;
+mod headroom;
 mod journal;
 mod leftovers;
 mod link;
