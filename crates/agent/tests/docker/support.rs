@@ -368,7 +368,7 @@ async fn clean(cluster: &str, images: &[String], networks: &[String]) {
 }
 
 /// The shell, a few programs, and what they are linked with.
-fn shell_tar() -> Vec<u8> {
+pub(crate) fn shell_tar() -> Vec<u8> {
     let mut files: BTreeSet<(PathBuf, PathBuf)> = BTreeSet::new();
     for program in PROGRAMS {
         let path = ["/bin", "/usr/bin"]
