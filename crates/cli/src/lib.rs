@@ -25,10 +25,10 @@ mod text;
 mod verbs;
 
 pub use args::{
-    AgentArgs, ColorWhen, ConfigArgs, Containerizer, DnsArgs, DownArgs, EdgeArgs, Format, Globals,
-    HostArgs, Invocation, LogArgs, LoopbackNet, MasterArgs, MemberArgs, Package, Parsed,
-    ResourceSpec, Shell, SimpleserviceArgs, TokenArgs, UpArgs, UsageError, command, dcos_command,
-    parse,
+    AgentArgs, AttributeSpec, ColorWhen, ConfigArgs, Containerizer, DnsArgs, DownArgs, EdgeArgs,
+    Format, Globals, HostArgs, Invocation, LogArgs, LoopbackNet, MasterArgs, MemberArgs, Package,
+    Parsed, ResourceSpec, Shell, SimpleserviceArgs, TokenArgs, UpArgs, UsageError, command,
+    dcos_command, parse,
 };
 pub use cluster::{Addresses, AgentEntry, ClusterFile, ClusterFileError, data_dir};
 pub use exit::ExitStatus;

@@ -60,7 +60,13 @@ pub(crate) fn master(args: MasterArgs, dump: Option<&str>) -> Result<ExitCode, F
 pub(crate) fn agent(args: AgentArgs, dump: Option<&str>) -> Result<ExitCode, Fault> {
     let mut faults = log_faults(&args.log);
     let token = token::read(&args.token, &mut faults);
-    let plan = AgentPlan::alone(args.hostname, args.port, args.public, &args.resources);
+    let plan = AgentPlan::alone(
+        args.hostname,
+        args.port,
+        args.public,
+        &args.resources,
+        &args.attributes,
+    );
     token::demand(token.as_ref(), "--hostname", plan.api(), &mut faults);
     settings::refuse(&faults)?;
     if let Some(dump) = dump {

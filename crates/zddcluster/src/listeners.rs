@@ -153,6 +153,7 @@ mod tests {
             0,
             1,
             &ResourceSpec::default(),
+            &[],
         );
         let first = Listeners::bind(&plan).unwrap();
         let error = Listeners::bind(&plan).unwrap_err().to_string();

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use zddcluster_cli::{LoopbackNet, ResourceSpec};
+use zddcluster_cli::{AttributeSpec, LoopbackNet, ResourceSpec};
 use zddcluster_model::agent::Resources;
 
 /// The front door: UI, Marathon API, admin router.
@@ -88,6 +88,7 @@ impl AgentPlan {
         port: u16,
         is_public: bool,
         resources: &ResourceSpec,
+        attributes: &AttributeSpec,
     ) -> Self {
         let host = u16::from(address.octets()[3]);
         let slot = if is_public {
@@ -95,7 +96,9 @@ impl AgentPlan {
         } else {
             (host + 1) % 12
         };
-        Self::new(address, port, is_public, resources, slice(12, slot))
+        let mut agent = Self::new(address, port, is_public, resources, slice(12, slot));
+        agent.attributes.extend(attributes.0.clone());
+        agent
     }
 
     fn new(
@@ -147,6 +150,7 @@ impl Plan {
         n_public: u16,
         n_private: u16,
         resources: &ResourceSpec,
+        attributes: &[AttributeSpec],
     ) -> Self {
         let master = net.master();
         let n_agents = n_public + n_private;
@@ -161,7 +165,15 @@ impl Plan {
         };
         let top = n_agents.max(12) - 1;
         let public = (0..n_public).map(|index| agent(net.public_agent(index), true, top - index));
-        let private = (0..n_private).map(|index| agent(net.private_agent(index), false, index));
+        // One after the other, and from the start again: racks a and b of four agents have two each.
+        let mut in_turn = attributes.iter().cycle();
+        let private = (0..n_private).map(|index| {
+            let mut agent = agent(net.private_agent(index), false, index);
+            agent
+                .attributes
+                .extend(in_turn.next().cloned().unwrap_or_default().0);
+            agent
+        });
         Self {
             front: (master, FRONT_PORT).into(),
             mesos: (master, MESOS_PORT).into(),
@@ -227,6 +239,7 @@ mod tests {
             n_public,
             n_private,
             &ResourceSpec::default(),
+            &[],
         )
     }
 
@@ -316,9 +329,30 @@ mod tests {
     fn an_agent_alone_has_the_slice_it_has_in_a_cluster() {
         for agent in plan(2, 5).agents {
             let spec = ResourceSpec::default();
-            let alone = AgentPlan::alone(agent.address, agent.port, agent.is_public, &spec);
+            let none = AttributeSpec::default();
+            let alone = AgentPlan::alone(agent.address, agent.port, agent.is_public, &spec, &none);
             assert_eq!(alone, agent);
         }
+    }
+
+    #[test]
+    fn private_agents_take_attributes_in_turn() {
+        let given: Vec<AttributeSpec> = ["rack:a", "rack:b;zone:north"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        let spec = ResourceSpec::default();
+        let plan = Plan::new(LoopbackNet::DEFAULT, 1, 3, &spec, &given);
+        let attributes: Vec<String> = plan
+            .agents
+            .into_iter()
+            .map(|agent| AttributeSpec(agent.attributes).to_string())
+            .collect();
+        let expected = ["public_ip:true", "rack:a", "rack:b;zone:north", "rack:a"];
+        assert_eq!(attributes, expected);
+        let address = LoopbackNet::DEFAULT.host(2);
+        let alone = AgentPlan::alone(address, 5051, true, &spec, &given[0]);
+        let shown = AttributeSpec(alone.attributes).to_string();
+        assert_eq!(shown, "public_ip:true;rack:a");
     }
 
     #[test]

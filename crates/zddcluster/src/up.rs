@@ -70,7 +70,13 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
     let started_at = Timestamp::from_millis(unix_millis());
     let mut signals = Signals::listen()?;
     let _lock = DataDirLock::take(&data_dir).map_err(Fault::settings)?;
-    let mut plan = Plan::new(args.net, args.public_agents, args.agents, &args.resources);
+    let mut plan = Plan::new(
+        args.net,
+        args.public_agents,
+        args.agents,
+        &args.resources,
+        &args.attributes,
+    );
     let listeners = Listeners::bind(&plan).map_err(Fault::settings)?;
     let store = open_store(&data_dir, args.restore.as_deref())?;
     keep_off_foreign_ports(&mut plan, &data_dir);

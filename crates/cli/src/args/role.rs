@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 use super::up::{Containerizer, DataDirArgs, LogArgs};
-use super::value::{self, ResourceSpec};
+use super::value::{self, AttributeSpec, ResourceSpec};
 
 /// The settings of `master`.
 #[derive(Clone, Debug, Args)]
@@ -73,6 +73,9 @@ pub struct AgentArgs {
     /// What the agent offers [default: cpus:4;mem:14861;disk:35577]
     #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
     pub resources: ResourceSpec,
+    /// Its attributes, for constraints: rack:a;zone:north
+    #[arg(long, env = "ZDD_ATTRIBUTES", value_name = "ATTRIBUTES", default_value_t = AttributeSpec::default(), hide_default_value = true)]
+    pub attributes: AttributeSpec,
     /// Where sandboxes are kept
     #[arg(long, env = "ZDD_WORK_DIR", value_name = "DIR")]
     pub work_dir: PathBuf,

@@ -63,6 +63,7 @@ fn up_takes_what_it_is_given() {
     let args = up(
         "zddcluster up --agents 3 --public-agents 2 --with marathon-lb --containerizer process \
                    --net 127.0.7.0/24 --resources cpus:8;ports:[1000-2000,3000-3000] --data-dir /d \
+                   --attributes rack:a;level:1.500 --attributes rack:b \
                    --speed 10 --detach --no-drain --clock-offset-seconds -3600",
     )
     .unwrap();
@@ -74,6 +75,8 @@ fn up_takes_what_it_is_given() {
         args.resources.to_string(),
         "cpus:8;ports:[1000-2000,3000-3000]"
     );
+    let attributes: Vec<_> = args.attributes.iter().map(ToString::to_string).collect();
+    assert_eq!(attributes, ["level:1.5;rack:a", "rack:b"]);
     assert_eq!(args.data_dir(), Some(Path::new("/d")));
     assert!(args.detach && args.no_drain);
     assert_eq!(args.clock_offset_seconds, -3600);
@@ -93,6 +96,9 @@ fn what_cannot_be_is_refused() {
         ("--resources cpus:-1", "usable number"),
         ("--resources cpus", "not one of"),
         ("--resources ports:[5-1]", "port ranges"),
+        ("--attributes rack", "such as rack:a"),
+        ("--attributes rack:", "such as rack:a"),
+        ("--attributes hostname:a", "such as rack:a"),
         ("--with vamp", "marathon-lb"),
         ("--bogus", "--bogus"),
     ] {

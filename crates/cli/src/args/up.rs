@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::common::{ConfigArgs, HostArgs};
-use super::value::{self, BARE, LoopbackNet, ResourceSpec};
+use super::value::{self, AttributeSpec, BARE, LoopbackNet, ResourceSpec};
 
 /// The most public agents a cluster may have: its /24 keeps .2 to .10 for them.
 const MAX_PUBLIC_AGENTS: i64 = 9;
@@ -39,6 +39,9 @@ pub struct UpArgs {
     /// What each agent offers, whatever the host has [default: cpus:4;mem:14861;disk:35577]
     #[arg(long, env = "ZDD_RESOURCES", value_name = "RESOURCES", default_value_t = ResourceSpec::default(), hide_default_value = true)]
     pub resources: ResourceSpec,
+    /// Attributes of private agents, for constraints: rack:a;zone:north; given more than once, agents take them in turn
+    #[arg(long, env = "ZDD_ATTRIBUTES", value_name = "ATTRIBUTES")]
+    pub attributes: Vec<AttributeSpec>,
     #[command(flatten)]
     data_dir: DataDirArgs,
     /// Fill a new data directory from the snapshot.json of a damaged one

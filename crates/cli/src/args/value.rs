@@ -1,5 +1,6 @@
 //! Values on the command line that are more than a word or a number.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -195,6 +196,63 @@ impl FromStr for ResourceSpec {
             }
         }
         Ok(spec)
+    }
+}
+
+/// Attributes as Mesos writes them: `rack:a;zone:north`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeSpec(pub BTreeMap<String, String>);
+
+/// Why a text is not a list of attributes.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an attribute such as rack:a")]
+pub struct InvalidAttributes(String);
+
+impl FromStr for AttributeSpec {
+    type Err = InvalidAttributes;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut attributes = BTreeMap::new();
+        for part in text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let fault = || InvalidAttributes(part.to_owned());
+            let (name, value) = part.split_once(':').ok_or_else(fault)?;
+            let (name, value) = (name.trim(), value.trim());
+            // The agent's own host name is what constraints call `hostname`.
+            if name.is_empty() || value.is_empty() || name == "hostname" {
+                return Err(fault());
+            }
+            attributes.insert(name.to_owned(), as_text(value));
+        }
+        Ok(Self(attributes))
+    }
+}
+
+impl fmt::Display for AttributeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        f.write_str(&parts.join(";"))
+    }
+}
+
+/// A scalar as constraints compare it: with up to three decimals, without zeros at the end. Contract marathon §1.7.
+fn as_text(value: &str) -> String {
+    let is_scalar = value
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-');
+    match value.parse::<f64>() {
+        Ok(number) if is_scalar && value.contains('.') => {
+            let text = format!("{number:.3}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        Ok(_) | Err(_) => value.to_owned(),
     }
 }
 
