@@ -176,7 +176,8 @@ async fn statuses(
     if seen.is_deaf {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let acknowledged = updates.last().unwrap().seq;
+    // An empty list is a sign of life.
+    let acknowledged = updates.last().map_or(0, |update| update.seq);
     seen.statuses.extend(updates);
     Json(Acknowledged { acknowledged }).into_response()
 }
