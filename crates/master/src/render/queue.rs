@@ -3,6 +3,8 @@
 //! With `embed=lastUnusedOffers` an item has what Marathon shows since 1.4, facts from its `QueueInfoConversion`: every agent
 //! counts for its first reason, in the order of [`OfferReason`], and each step tells how many offers had come so far.
 //! An agent makes one offer at each attempt, of all it has free. Agents that are away make none.
+//! Those who ask for it expect the app as since 1.5, without roles that are not set: dcos 0.4.17 and 0.6.1 count their number
+//! where 1.3 writes null.
 
 use serde_json::{Map, Value, json};
 use zddcluster_engine::State;
@@ -29,6 +31,9 @@ pub(crate) fn queue_json(
         let refusals = entry.refusals.iter();
         let offers = refusals.filter_map(|refused| unused_offer(state, entry, refused));
         item["lastUnusedOffers"] = offers.collect();
+        if let Some(app) = item["app"].as_object_mut() {
+            app.retain(|key, value| key != "acceptedResourceRoles" || !value.is_null());
+        }
     }
     item
 }

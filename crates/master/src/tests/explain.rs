@@ -1,7 +1,7 @@
 //! Why something waits: the queue as Marathon shows it, and in words.
 
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, keys};
 
@@ -44,6 +44,10 @@ async fn the_queue_shows_offers_as_later_marathons_do() {
             "lastUnusedOffers"
         ]
     );
+    // Roles that are not set are left out with the offers, and null without, as it is in 1.3.
+    let app = |item: &Value| item["app"].get("acceptedResourceRoles").cloned();
+    assert_eq!(app(item), None);
+    assert_eq!(app(&plain["queue"][0]), Some(Value::Null));
     let summary = &item["processedOffersSummary"];
     assert_eq!(
         keys(summary),
