@@ -1,16 +1,21 @@
 """A cluster of its own for a test: the real binary, a loopback network and a data directory that nobody else uses."""
 
+import http.client
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import tempfile
 import time
+import unittest
 import urllib.error
 import urllib.request
 
 BINARY = os.environ["ZDD_BIN"]
 COMPAT_DIR = pathlib.Path(os.environ["COMPAT_DIR"])
+# The lab's app definitions.
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
 # Longest wait for anything that has to happen, in seconds; far above what it takes.
 PATIENCE = 60
@@ -19,18 +24,19 @@ PATIENCE = 60
 class Cluster:
     """`zddcluster up --detach` in 127.0.<net>.0/24, until `close`."""
 
-    def __init__(self, net, *flags):
+    def __init__(self, net, *flags, containerizer="process"):
         self.net = f"127.0.{net}"
         self.master = f"http://{self.net}.1:8080"
         self._data = tempfile.TemporaryDirectory(prefix="zdd-compat-")
-        command = [BINARY, "up", "--detach", "--net", f"{self.net}.0/24", "--data-dir", self._data.name]
-        command += ["--containerizer", "process", *flags]
+        self.data_dir = self._data.name
+        command = [BINARY, "up", "--detach", "--net", f"{self.net}.0/24", "--data-dir", self.data_dir]
+        command += ["--containerizer", containerizer, *flags]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
             raise RuntimeError(f"up failed: {done.stdout}{done.stderr}")
 
     def close(self):
-        subprocess.run([BINARY, "down", "--data-dir", self._data.name], check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run([BINARY, "down", "--data-dir", self.data_dir], check=True, capture_output=True, timeout=PATIENCE)
         self._data.cleanup()
 
     def call(self, method, path, body=None):
@@ -45,12 +51,36 @@ class Cluster:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
         return json.loads(text) if text else None
 
+    def skip_without(self, path, what):
+        """Ends a test that needs what is not served yet."""
+        try:
+            urllib.request.urlopen(self.master + path, timeout=PATIENCE).close()
+        except urllib.error.HTTPError as error:
+            raise unittest.SkipTest(f"{what} not served yet: GET {path} answers {error.code}")
+
     def settle(self):
         """Waits until no deployment runs."""
         wait_for("no deployment to run", lambda: self.call("GET", "/v2/deployments"), lambda plans: plans == [])
 
     def tasks(self, app_id):
         return self.call("GET", f"/v2/apps{app_id}/tasks")["tasks"]
+
+
+def no_docker():
+    """Why there are no containers; None if an engine answers."""
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    connection = http.client.HTTPConnection("docker", timeout=10)
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(10)
+        connection.sock.connect(path)
+        connection.request("GET", "/_ping")
+        answer = connection.getresponse()
+        return None if answer.status == 200 else f"the Docker engine at {path} answers {answer.status}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"no Docker engine answers at {path}: {error}"
+    finally:
+        connection.close()
 
 
 def wait_for(what, look, is_good):
