@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use zddcluster_client::{HttpClient, Lines};
 use zddcluster_model::agent::{
     Command, PROTOCOL, Registered, Registration, Resources, StatusUpdate, TaskReport,
@@ -24,6 +25,9 @@ use crate::{Config, Handle, start};
 
 /// Far more than anything here takes; only a failing test waits that long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a fake agent waits for more orders before it reports.
+const TOGETHER: Duration = Duration::from_millis(1);
 
 /// A running master.
 pub(super) struct Cluster {
@@ -125,7 +129,7 @@ impl Cluster {
         what: &str,
         is_met: impl FnMut(&zddcluster_engine::State) -> bool,
     ) {
-        let waited = tokio::time::timeout(PATIENCE, self.handle.wait_until(is_met)).await;
+        let waited = timeout(PATIENCE, self.handle.wait_until(is_met)).await;
         assert_eq!(
             waited.ok(),
             Some(true),
@@ -236,28 +240,39 @@ impl FakeAgent {
         let request = Request::get(format!("{base}/{id}/commands?epoch=1")).body(Bytes::new())?;
         let mut lines = Lines::new(self.http.open(request, PATIENCE).await?.into_body());
         while let Some(line) = lines.next(PATIENCE * 10).await? {
-            if line.is_empty() {
+            let mut updates = Vec::from_iter(self.obey(&line).await?);
+            // What comes together is reported together, as an agent does that has much to do.
+            while let Ok(next) = timeout(TOGETHER, lines.next(PATIENCE)).await {
+                let Some(line) = next? else { break };
+                updates.extend(self.obey(&line).await?);
+            }
+            if updates.is_empty() {
                 continue;
             }
-            let report = match serde_json::from_str(&line)? {
-                Command::Launch(task) => {
-                    if let Some(port) = task.ports.first() {
-                        self.serve_task(*port).await?;
-                    }
-                    self.report(task.task_id, TaskState::Running)
-                }
-                Command::Kill { task_id, .. } => self.report(task_id, TaskState::Killed),
-            };
-            self.last_seq += 1;
-            let updates = [StatusUpdate {
-                seq: self.last_seq,
-                report,
-            }];
             let url = format!("{base}/{id}/statuses?epoch=1");
             let acknowledged: Value = self.http.send_json(Method::POST, &url, &updates).await?;
             assert_eq!(acknowledged["acknowledged"], self.last_seq);
         }
         Ok(())
+    }
+
+    /// Does what a line of the stream says; none for a sign of life.
+    async fn obey(&mut self, line: &str) -> Result<Option<StatusUpdate>, Error> {
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let report = match serde_json::from_str(line)? {
+            Command::Launch(task) => {
+                if let Some(port) = task.ports.first() {
+                    self.serve_task(*port).await?;
+                }
+                self.report(task.task_id, TaskState::Running)
+            }
+            Command::Kill { task_id, .. } => self.report(task_id, TaskState::Killed),
+        };
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        Ok(Some(StatusUpdate { seq, report }))
     }
 
     fn report(&self, task_id: TaskId, state: TaskState) -> TaskReport {
