@@ -16,7 +16,7 @@ mod command;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -41,7 +41,8 @@ const MOST_OPEN: usize = 8;
 /// A round of thousands of tasks must not take the file descriptors of callers and agents. At a millisecond each, as tasks
 /// on one machine answer, a round of ten thousand takes 40 ms.
 const MOST_AT_ONCE: usize = 256;
-/// Questions of one check that are open at once: tasks of one app that do not answer must not keep the others waiting.
+/// Questions of one health check, or of one app's readiness checks, that are open at once: tasks of one app that do not answer
+/// must not keep the others waiting.
 pub(crate) const MOST_OF_A_CHECK: usize = 96;
 /// No interval becomes shorter than this by the speed: loopback answers need a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -51,6 +52,8 @@ const SHORTEST: Duration = Duration::from_millis(50);
 struct Running {
     checks: Arc<Mutex<BTreeMap<Key, CancellationToken>>>,
     turns: Arc<Semaphore>,
+    /// For the readiness checks of each app that has some.
+    turns_of_apps: Arc<Mutex<BTreeMap<AppId, Weak<Semaphore>>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +70,7 @@ pub(crate) async fn run(
     let running = Running {
         checks: Arc::default(),
         turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+        turns_of_apps: Arc::default(),
     };
     let token = shared.token().clone();
     loop {
@@ -105,6 +109,31 @@ impl Running {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, CancellationToken>> {
         // A panic elsewhere leaves only whole entries behind.
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the readiness checks of an app share.
+    fn turns_of(&self, app_id: &AppId) -> Arc<Semaphore> {
+        let known = self.turns_of_apps.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = known.get(app_id).and_then(Weak::upgrade) {
+            return turns;
+        }
+        let turns = Arc::new(Semaphore::new(MOST_OF_A_CHECK));
+        known.insert(app_id.clone(), Arc::downgrade(&turns));
+        turns
+    }
+
+    /// Forgets it when the last of them has ended.
+    fn leave(&self, app_id: &AppId, turns: Arc<Semaphore>) {
+        let known = self.turns_of_apps.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        drop(turns);
+        if known
+            .get(app_id)
+            .is_some_and(|turns| turns.strong_count() == 0)
+        {
+            known.remove(app_id);
+        }
     }
 }
 
@@ -318,16 +347,13 @@ fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app
         .tasks
         .clone()
         .spawn("readiness-check", OnFailure::Log, async move {
+            let own_turns = running.turns_of(&app.id);
+            let turns = [&*own_turns, &*running.turns];
             // Cancel-safe: dropping it abandons one request.
             let _ = token
-                .run_until_cancelled(check_readiness(
-                    &shared,
-                    &running.turns,
-                    &task_id,
-                    &app,
-                    &check,
-                ))
+                .run_until_cancelled(check_readiness(&shared, turns, &task_id, &app, &check))
                 .await;
+            running.leave(&app.id, own_turns);
             running.lock().remove(&key);
             Ok(())
         });
@@ -335,7 +361,7 @@ fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app
 
 async fn check_readiness(
     shared: &Shared,
-    turns: &Semaphore,
+    [own_turns, turns]: [&Semaphore; 2],
     task_id: &TaskId,
     app: &App,
     check: &ReadinessCheck,
@@ -351,7 +377,8 @@ async fn check_readiness(
         if task.state != TaskState::Running {
             continue;
         }
-        let turn = turns.acquire().await;
+        // Never closed, and in this order, as with health checks.
+        let turn = (own_turns.acquire().await, turns.acquire().await);
         let response = ask::readiness(app, check, &task, timeout).await;
         drop(turn);
         let is_ready = check.http_status_codes_for_ready.contains(&response.status);
