@@ -59,7 +59,7 @@ pub(crate) async fn resolved(shared: &Shared, mut command: Command) -> Result<Co
     let asks = !matches!(command, Command::PlanGroup { .. });
     if asks {
         let (config, now) = (&shared.engine_config, shared.clock.now());
-        Engine::rehearse(config, &shared.state(), now, command.clone())?;
+        Engine::rehearse(config, &shared.state(), now, without_urls(&command))?;
     }
     let deadline = Instant::now() + RESOLVE_LIMIT;
     let places: Vec<ArtifactPath> = stream::iter(urls.clone())
@@ -97,6 +97,17 @@ pub(crate) async fn resolved(shared: &Shared, mut command: Command) -> Result<Co
     }
     let command = Box::new(command);
     Ok(Command::WithDownloads { downloads, command })
+}
+
+/// The command as it is if the files bring nothing new: one that changes nothing then is no matter for a lock.
+fn without_urls(command: &Command) -> Command {
+    let mut command = command.clone();
+    for (_, _, update) in updates_of(&mut command) {
+        if !update.store_urls().is_empty() {
+            update.resolve_store_urls([]);
+        }
+    }
+    command
 }
 
 /// Every URL of a command: its app, where that stands in the body (`/apps(0)`), the index there, and the URL.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use zddcluster_model::AppId;
 use zddcluster_store::MemoryStore;
 
 use super::cluster::{Cluster, PATIENCE};
@@ -248,6 +249,20 @@ async fn nobody_is_asked_for_what_is_refused_or_only_tried() {
     assert_eq!(server.heads(), 0);
     let taken = post(&server.app("/c", &json!({}))).await;
     assert_eq!((taken.status, server.heads()), (StatusCode::CREATED, 1));
+    // Whether the same again is a change, and so a matter for the lock, is for the server to say.
+    server.gate.add_permits(1);
+    let app_id = AppId::absolute("/c");
+    cluster
+        .until("the file is there", |state| {
+            let mut plans = state.deployments_of(&app_id);
+            plans.any(|deployment| deployment.step_idx > 0)
+        })
+        .await;
+    let again = cluster
+        .call(Method::PUT, "/v2/apps/c", &server.app("/c", &json!({})))
+        .await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.text);
+    assert_eq!(server.heads(), 2);
     cluster.stop().await;
 }
 
