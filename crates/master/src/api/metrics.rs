@@ -163,48 +163,61 @@ fn as_json(now: &Now) -> Response {
 
 fn as_text(now: &Now, form: Form) -> Response {
     let mut out = Writer::new(form);
-    out.family("marathon_app_count", Kind::Gauge, "Apps.");
-    out.sample("", now.n_apps);
-    out.family(
-        "marathon_group_count",
-        Kind::Gauge,
-        "Groups, the root included.",
-    );
-    out.sample("", now.n_groups);
+    let gauges = [
+        ("marathon_app_count", "Apps.", now.n_apps),
+        (
+            "marathon_group_count",
+            "Groups, the root included.",
+            now.n_groups,
+        ),
+        (
+            "marathon_deployment_count",
+            "Running deployments.",
+            now.n_deployments,
+        ),
+        (
+            "marathon_queue_count",
+            "Instances that wait to be launched.",
+            now.n_queued,
+        ),
+        ("marathon_agent_count", "Connected agents.", now.n_agents),
+        (
+            "marathon_event_streams",
+            "Open event streams.",
+            now.n_streams,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        out.family(name, Kind::Gauge, help);
+        out.sample("", value);
+    }
     out.family("marathon_uptime_seconds", Kind::Gauge, "Age of the master.");
     out.sample("", now.uptime_millis as f64 / 1000.0);
     out.family("marathon_tasks", Kind::Gauge, "Known tasks by state.");
     for (state, n) in &now.tasks {
         out.sample(&format!("state=\"{state}\""), *n);
     }
-    out.family(
-        "marathon_deployment_count",
-        Kind::Gauge,
-        "Running deployments.",
-    );
-    out.sample("", now.n_deployments);
-    out.family(
-        "marathon_queue_count",
-        Kind::Gauge,
-        "Instances that wait to be launched.",
-    );
-    out.sample("", now.n_queued);
-    out.family("marathon_agent_count", Kind::Gauge, "Connected agents.");
-    out.sample("", now.n_agents);
-    out.family(
-        "marathon_events_published",
-        Kind::Counter,
-        "Events put on the bus.",
-    );
-    out.sample("", now.events_published);
-    out.family(
-        "marathon_events_dropped",
-        Kind::Counter,
-        "Streams cut off for being too slow, and events that callbacks missed.",
-    );
-    out.sample("", now.events_dropped);
-    out.family("marathon_event_streams", Kind::Gauge, "Open event streams.");
-    out.sample("", now.n_streams);
+    let counters = [
+        (
+            "marathon_events_published",
+            "Events put on the bus.",
+            now.events_published,
+        ),
+        (
+            "marathon_events_dropped",
+            "Streams cut off for being too slow, and events that callbacks missed.",
+            now.events_dropped,
+        ),
+        (
+            "marathon_store_failures",
+            "Batches that could not be stored.",
+            now.failed_flushes,
+        ),
+    ];
+    for (name, help, value) in counters {
+        out.family(name, Kind::Counter, help);
+        out.sample("", value);
+    }
     out.family(
         "marathon_http_requests",
         Kind::Counter,
@@ -225,11 +238,5 @@ fn as_text(now: &Now, form: Form) -> Response {
         &BOUNDS,
         &now.flush_time,
     );
-    out.family(
-        "marathon_store_failures",
-        Kind::Counter,
-        "Batches that could not be stored.",
-    );
-    out.sample("", now.failed_flushes);
     out.finish()
 }
