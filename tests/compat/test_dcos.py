@@ -5,6 +5,7 @@ section of a walk. What each command came to is printed at the end, and kept in 
 """
 
 import concurrent.futures
+import contextlib
 import inspect
 import sys
 import threading
@@ -12,7 +13,14 @@ import unittest
 
 from cluster import COMPAT_DIR, no_docker
 from dcos_client import VERSIONS, Table, missing
-from dcos_walk import Walk
+from dcos_cluster import ClusterSections
+from dcos_marathon import MarathonSections
+from dcos_walk import Steps
+
+
+class Walk(Steps, MarathonSections, ClusterSections):
+    """Eight sections, in this order, the same for each version and for processes and containers."""
+
 
 SECTIONS = sorted(name for name, _ in inspect.getmembers(Walk, inspect.isfunction) if name.startswith("section_"))
 MODES = ("process", "docker")
@@ -31,22 +39,22 @@ class Outcomes:
 
     def walk(self):
         try:
-            walk = Walk(self.version, self.mode, self.net, TABLE)
-        except Exception as error:  # Of whatever kind: each test tells it.
-            for future in self.of.values():
-                future.set_exception(error)
-            return
-        try:
-            for name, future in self.of.items():
-                walk.section = name.split("_")[1]
-                try:
-                    future.set_result(getattr(walk, name)())
-                except Exception as error:
-                    future.set_exception(error)
-                    if not isinstance(error, unittest.SkipTest):
+            with contextlib.closing(Walk(self.version, self.mode, self.net, TABLE)) as walk:
+                for name, future in self.of.items():
+                    walk.section = name.split("_")[1]
+                    try:
+                        future.set_result(getattr(walk, name)())
+                    except unittest.SkipTest as skipped:
+                        future.set_exception(skipped)
+                    except Exception as error:  # Of whatever kind: its test tells it.
+                        future.set_exception(error)
                         walk.mend()
-        finally:
-            walk.close()
+        except Exception as error:
+            # No test waits for ever.
+            for future in self.of.values():
+                if not future.done():
+                    future.set_exception(error)
+            raise
 
 
 def class_name(mode, version):
@@ -57,7 +65,9 @@ OUTCOMES = {
     (mode, version): Outcomes(version, mode, FIRST_NET + at)
     for at, (mode, version) in enumerate((mode, version) for mode in MODES for version in VERSIONS)
 }
+# The thread that starts the walks, and what each came to as a whole.
 WALKERS = []
+ENDS = []
 
 
 def setUpModule():
@@ -74,7 +84,7 @@ def setUpModule():
             with concurrent.futures.ThreadPoolExecutor(len(VERSIONS)) as side_by_side:
                 for key in keys:
                     if key[0] == mode:
-                        side_by_side.submit(OUTCOMES[key].walk)
+                        ENDS.append(side_by_side.submit(OUTCOMES[key].walk))
 
     WALKERS.append(threading.Thread(target=walk))
     WALKERS[0].start()
@@ -85,6 +95,8 @@ def tearDownModule():
         walker.join()
         (COMPAT_DIR / "dcos.md").write_text(str(TABLE))
         print(f"\n{TABLE}")
+    for end in ENDS:
+        end.result()
 
 
 def tests_of(mode, version):

@@ -208,7 +208,8 @@ class Chapters:
             self.curl(address, "0.9")
 
         self.edit("default/base-health.json", ('"0.9"', '"1.0"'), ('"intervalSeconds": 60', '"intervalSeconds": 30'),
-                  ('"timeoutSeconds": 20', '"timeoutSeconds": 4'), ('"maxConsecutiveFailures": 3', '"maxConsecutiveFailures": 20'))
+                  ('"timeoutSeconds": 20', '"timeoutSeconds": 4'),
+                  ('"maxConsecutiveFailures": 3', '"maxConsecutiveFailures": 20'))
         self.deploy("dcos marathon app update /zdd/base-health < default/base-health.json")
         for address in self.addresses("/zdd/base-health"):
             self.curl(address, "1.0")
@@ -216,7 +217,7 @@ class Chapters:
     def test_3_with_readiness_checks(self):
         self.deploy("dcos marathon app add default/base-ready.json")
         self.type("dcos marathon app show /zdd/base-ready | jq '.readinessChecks'", READINESS_CHECKS)
-        # "Will return an empty result": jq's own words on stderr are about tasks without results, as Marathon 1.3 leaves the key out.
+        # "Will return an empty result". Marathon 1.3 leaves the key out, of which jq complains on stderr.
         results = self.type("dcos marathon app show /zdd/base-ready | jq '.tasks[].healthCheckResults[]'", None, code=5)
         self.assertEqual(results, "")
 
@@ -268,8 +269,8 @@ class Chapters:
     def behind_the_edge(self, version):
         """Waits until this version answers at the edge, which hears of a deployment a moment later."""
         def answered():
-            done = subprocess.run(["curl", "--silent", f"{self.cluster.net}.2:10080/endpoint0"], capture_output=True, text=True, timeout=PATIENCE)
-            return done.stdout
+            url = f"{self.cluster.net}.2:10080/endpoint0"
+            return subprocess.run(["curl", "--silent", url], capture_output=True, text=True, timeout=PATIENCE).stdout
 
         wait_for(f"{version} at the edge", answered, lambda answer: f'"version": "{version}"' in answer)
 
