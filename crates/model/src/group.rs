@@ -52,13 +52,17 @@ impl Group {
 
     /// The group with this full id: itself or any below.
     pub fn group(&self, id: &AppId) -> Option<&Self> {
-        if *id == self.id {
-            return Some(self);
+        if !id.is_within(&self.id) {
+            return None;
         }
-        self.groups
-            .values()
-            .find(|group| id.is_within(&group.id))?
-            .group(id)
+        let depth = self.id.segments().count();
+        let mut segments = id.segments().skip(depth);
+        segments.try_fold(self, |group, segment| {
+            group
+                .groups
+                .get(&group.id.child(segment))
+                .map(|child| &**child)
+        })
     }
 
     /// All apps below, in the order of their ids within each group, groups after apps.
