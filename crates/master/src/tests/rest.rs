@@ -294,6 +294,39 @@ async fn who_cannot_abdicate_keeps_its_streams() {
 }
 
 #[tokio::test]
+async fn the_only_master_forwards_nothing_and_answers_what_others_forward() {
+    // contract: http-forwarded
+    let cluster = Cluster::start().await;
+    let address = cluster.handle.front().to_string();
+    let app = r#"{"id": "/a", "cmd": "true", "instances": 0}"#;
+    // Somebody in between, or this very master, has forwarded it: it has come to the one who leads.
+    for (via, status) in [
+        ("1.1 other:8080".to_owned(), StatusCode::CREATED),
+        (format!("1.1 {address}"), StatusCode::CONFLICT),
+    ] {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(cluster.url("/v2/apps"))
+            .header("content-type", "application/json")
+            .header("x-marathon-via", &via)
+            .body(app.into());
+        let answer = cluster.request(request.unwrap()).await;
+        assert_eq!(answer.status, status, "{via}");
+        assert!(answer.headers.get("x-marathon-via").is_none());
+        let leader = format!("http://{address}");
+        assert_eq!(answer.headers["x-marathon-leader"], leader.as_str());
+    }
+    // Nobody leads when it goes down, and nobody is there to forward to.
+    let stopped = cluster.handle.stop_tasks(PATIENCE).await;
+    assert!(stopped.unwrap());
+    let answer = cluster.call(Method::POST, "/v2/apps", app).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.body["message"].is_string(), "{}", answer.body);
+    assert!(answer.headers.get("x-marathon-via").is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_leader_that_abdicates_takes_its_deployments_up_again() {
     // contract: leader-abdicate, stream-abdication, z-15, resume-plans
     // contract: event-scheduler_registered_event
