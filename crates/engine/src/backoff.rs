@@ -21,7 +21,7 @@ impl Turn<'_> {
         let sweep = self.scaled(SWEEP_MILLIS);
         let standing = self.state.backoff.get(&key).copied().filter(|delay| {
             // Not swept yet: no sweep has come since it ran out.
-            let next_sweep = (delay.until.as_millis() / sweep + 1) * sweep;
+            let next_sweep = (delay.until.as_millis() / sweep + 1).saturating_mul(sweep);
             self.now.as_millis() < next_sweep
         });
         let millis = match standing {

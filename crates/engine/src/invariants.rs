@@ -45,9 +45,10 @@ pub(crate) fn check(state: &State) {
         used.disk += task.disk;
         used.tasks += 1;
         used.ports.extend(task.ports.iter().copied());
-        for port in &task.ports {
+        // A task may have named one of its own twice, as for tcp and udp.
+        for port in task.ports.iter().copied().collect::<BTreeSet<u16>>() {
             assert!(
-                ports.insert((task.host.clone(), *port)),
+                ports.insert((task.host.clone(), port)),
                 "{}: port {port} twice on {}",
                 task.id,
                 task.host

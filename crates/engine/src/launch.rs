@@ -3,16 +3,15 @@
 //! Launching is immediate while back-off and resources allow. An instance that no agent takes stays queued, with the reason
 //! of each agent. Source: contract marathon §4.1, §4.5, Z18.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::app::{App, Container, Docker};
-use zddcluster_model::{AgentId, AppId, TaskState};
+use zddcluster_model::{AppId, TaskState};
 
 use crate::effect::Effect;
 use crate::env::{container_ports, environment};
-use crate::placement::{Placement, place, unplaced};
+use crate::placement::{Fellows, Placement, place, unplaced};
 use crate::reason::Unplaced;
 use crate::state::{QueueEntry, State, Task};
 use crate::turn::{Turn, millionths};
@@ -75,27 +74,27 @@ impl Turn<'_> {
 
     fn launch_app(&mut self, app_id: &AppId) -> bool {
         let mut has_launched = false;
-        let mut own: BTreeMap<AgentId, usize> = BTreeMap::new();
-        for task in self.state.launched_of(app_id) {
-            *own.entry(task.agent_id.clone()).or_default() += 1;
-        }
+        let Some(app) = self.state.queue.get(app_id).map(|it| Arc::clone(&it.app)) else {
+            return false;
+        };
+        #[cfg(test)]
+        let app = match self.config.plant {
+            Some(plant) => plant.spoil_queued(app),
+            None => app,
+        };
+        let mut fellows = Fellows::of(self.state, &app);
         while let Some(entry) = self.state.queue.get(app_id).map(Arc::clone) {
             if self.n_launched >= LAUNCHES_A_STEP {
                 self.state.queue_is_stale = true;
                 break;
             }
-            #[cfg(test)]
-            let entry = match self.config.plant {
-                Some(plant) => plant.spoil_entry(entry),
-                None => entry,
-            };
             let bound = u32::from(u16::MAX);
             let random = self.random_below(bound);
-            match place(self.state, &entry.app, &own, random) {
+            match place(self.state, &app, &fellows, random) {
                 Some(placement) => {
-                    *own.entry(placement.agent.id.clone()).or_default() += 1;
+                    fellows.count(&placement.agent);
                     self.n_launched += 1;
-                    self.launch(&entry.app, placement);
+                    self.launch(&app, placement);
                     has_launched = true;
                     if entry.count > 1 {
                         let count = entry.count - 1;
@@ -113,7 +112,7 @@ impl Turn<'_> {
                     }
                 }
                 None => {
-                    let Unplaced { refusals, declined } = unplaced(self.state, &entry.app);
+                    let Unplaced { refusals, declined } = unplaced(self.state, &app, &fellows);
                     let mut offers = entry.offers.clone();
                     offers.unused(self.now, &declined);
                     let entry = QueueEntry {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use zddcluster_model::AgentId;
 use zddcluster_model::app::App;
 
-use crate::constraint;
+use crate::constraint::{Constraints, field_of};
 use crate::reason::{AGENTS_KEPT, Declined, Reason, Refused, Resource, Unplaced};
 use crate::state::{Agent, State, Task, Usage};
 use crate::turn::millionths;
@@ -28,20 +28,51 @@ pub(crate) struct Placement {
 /// a process with an executor of 2 MB.
 const TASKS_ON_AN_AGENT: usize = 1000;
 
-/// Finds an agent and ports for one more task of `app`, of which each agent has `own` launched; `random` chooses where in the agent's ranges ports are looked for.
+/// What is known of an app's launched tasks, and goes along while more of them are placed.
+pub(crate) struct Fellows<'a> {
+    /// How many of them each agent has.
+    own: BTreeMap<AgentId, usize>,
+    constraints: Constraints<'a>,
+}
+
+impl<'a> Fellows<'a> {
+    /// The launched tasks of an app as they are.
+    pub(crate) fn of(state: &State, app: &'a App) -> Self {
+        let mut own: BTreeMap<AgentId, usize> = BTreeMap::new();
+        for task in state.launched_of(&app.id) {
+            *own.entry(task.agent_id.clone()).or_default() += 1;
+        }
+        Self {
+            own,
+            constraints: Constraints::of(state, app),
+        }
+    }
+
+    /// One more was launched on this agent.
+    pub(crate) fn count(&mut self, agent: &Agent) {
+        *self.own.entry(agent.id.clone()).or_default() += 1;
+        self.constraints.count(agent);
+    }
+}
+
+/// Finds an agent and ports for one more task of `app` beside its `fellows`; `random` chooses where in the agent's ranges ports
+/// are looked for.
 ///
 /// `None` if no agent takes it; [`unplaced`] says why.
 pub(crate) fn place(
     state: &State,
     app: &App,
-    own: &BTreeMap<AgentId, usize>,
+    fellows: &Fellows<'_>,
     random: u32,
 ) -> Option<Placement> {
+    let Fellows { own, constraints } = fellows;
     let unused = Usage::default();
     let mut candidates = Vec::new();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
-        let fits = examine(state, agent, usage, app, &mut |_| ControlFlow::Break(()));
+        let fits = examine(agent, usage, app, constraints, &mut |_| {
+            ControlFlow::Break(())
+        });
         if fits.is_continue() {
             let own = own.get(&agent.id).copied().unwrap_or_default();
             let free_cpus = millionths(agent.resources.cpus) - usage.cpus;
@@ -60,14 +91,14 @@ pub(crate) fn place(
 }
 
 /// Why no agent takes one more task of `app`: all that speaks against each. Only asked when [`place`] has failed.
-pub(crate) fn unplaced(state: &State, app: &App) -> Unplaced {
+pub(crate) fn unplaced(state: &State, app: &App, fellows: &Fellows<'_>) -> Unplaced {
     let unused = Usage::default();
     let mut refusals = Vec::new();
     let mut declined = Declined::default();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
         let mut reasons = Vec::new();
-        let _ = examine(state, agent, usage, app, &mut |reason| {
+        let _ = examine(agent, usage, app, &fellows.constraints, &mut |reason| {
             reasons.push(reason());
             ControlFlow::Continue(())
         });
@@ -99,10 +130,10 @@ pub(crate) fn unplaced(state: &State, app: &App) -> Unplaced {
 /// Looks for what speaks against one more task of `app` on an agent, ports aside; cheap questions first. `refuse` gets what
 /// makes each reason, and says whether to go on.
 fn examine(
-    state: &State,
     agent: &Agent,
     usage: &Usage,
     app: &App,
+    constraints: &Constraints<'_>,
     refuse: &mut dyn FnMut(&dyn Fn() -> Reason) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     if !agent.is_connected {
@@ -142,13 +173,11 @@ fn examine(
             most: TASKS_ON_AN_AGENT,
         })?;
     }
-    for constraint in &app.constraints {
-        if !constraint::holds(state, agent, app, constraint) {
-            refuse(&|| Reason::Constraint {
-                constraint: constraint.clone(),
-                value: constraint::field_of(agent, &constraint.field).map(str::to_owned),
-            })?;
-        }
+    for constraint in constraints.broken_on(agent) {
+        refuse(&|| Reason::Constraint {
+            constraint: constraint.clone(),
+            value: field_of(agent, &constraint.field).map(str::to_owned),
+        })?;
     }
     ControlFlow::Continue(())
 }
@@ -194,8 +223,9 @@ fn ports(
         None if app.require_ports => app.service_ports(),
         None => vec![0; app.port_definitions.len()],
     };
-    let mut taken = BTreeSet::new();
-    for port in wanted.iter().copied().filter(|port| *port != 0) {
+    // An app may name a port twice, as for tcp and udp: its task has that port once.
+    let mut taken: BTreeSet<u16> = wanted.iter().copied().filter(|port| *port != 0).collect();
+    for port in taken.iter().copied() {
         let is_offered = agent
             .resources
             .ports
@@ -204,7 +234,7 @@ fn ports(
         if !is_offered {
             return Err(Reason::PortNotOffered { port });
         }
-        if usage.ports.contains(&port) || beside.contains(&port) || !taken.insert(port) {
+        if usage.ports.contains(&port) || beside.contains(&port) {
             return Err(Reason::PortTaken { port });
         }
     }

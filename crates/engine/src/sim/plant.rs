@@ -8,7 +8,7 @@ use zddcluster_model::deployment::{ActionKind, Plan, Step};
 
 use crate::rollout::Bounds;
 use crate::scale::Preference;
-use crate::state::{QueueEntry, State, Task};
+use crate::state::{State, Task};
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +78,15 @@ impl Plant {
         first
     }
 
-    /// What waits in the queue as the mistake has it.
-    pub(crate) fn spoil_entry(self, entry: Arc<QueueEntry>) -> Arc<QueueEntry> {
+    /// A definition that waits to be launched as the mistake has it.
+    pub(crate) fn spoil_queued(self, app: Arc<App>) -> Arc<App> {
         if self != Self::ForgetsConstraints {
-            return entry;
+            return app;
         }
-        let mut app: App = (*entry.app).clone();
+        let mut app = (*app).clone();
         app.constraints
             .retain(|constraint| matches!(constraint.operator, Operator::Like | Operator::Unlike));
-        Arc::new(QueueEntry {
-            app: Arc::new(app),
-            ..(*entry).clone()
-        })
+        Arc::new(app)
     }
 
     /// How those who go are chosen as the mistake has it.

@@ -105,6 +105,8 @@ fn constraints() {
         (json!(["rack", "LIKE", "a|c"]), 2, "13:1 14:1"),
         (json!(["hostname", "LIKE", "127.0.0.1"]), 1, "; 1 queued"),
         (json!(["hostname", "LIKE", ".*5"]), 1, "15:1"),
+        // A comment at its end does not end what follows.
+        (json!(["rack", "LIKE", "(?x) b # the second"]), 1, "15:1"),
         // contract: constraint-unlike
         (json!(["rack", "UNLIKE", "a"]), 3, "11:1 12:1 15:1"),
         (
@@ -174,6 +176,72 @@ fn constraints_count_the_present_config_only() {
     script.lose_agent(&lost.agent_id);
     script.tick(76_000);
     assert_eq!(placed(&script), "14:1");
+}
+
+#[test]
+fn constraints_hold_together_and_all_through_an_update() {
+    // Two a rack and one a host, in racks that are not c.
+    let keys = json!({"instances": 3, "upgradeStrategy": strategy(0.5, 0.0), "constraints": [
+        ["rack", "MAX_PER", "2"], ["hostname", "UNIQUE"], ["rack", "UNLIKE", "c"], ["rack", "LIKE", "."],
+    ]});
+    let mut script = with_racks();
+    script.deploy(app(keys));
+    assert_eq!(placed(&script), "13:1 14:1 15:1");
+    script.put("/a", update(2), false).unwrap();
+    // Old tasks, those on their way out too, leave room for new ones; new ones are held to the constraints among themselves.
+    let mut most = 0;
+    for _ in 0..10 {
+        script.end_killed();
+        script.run_staged();
+        let version = script.app("/a").version;
+        let mut hosts = BTreeMap::new();
+        for task in script
+            .tasks("/a")
+            .iter()
+            .filter(|task| task.version == version)
+        {
+            *hosts.entry(task.host.clone()).or_insert(0) += 1;
+        }
+        most = most.max(hosts.values().copied().max().unwrap_or(0));
+    }
+    assert_eq!(most, 1);
+    assert_eq!(placed(&script), "13:1 14:1 15:1");
+    assert!(script.engine.state().deployments.is_empty());
+    // One more would be a second one on some host.
+    script.put("/a", json!({"instances": 4}), false).unwrap();
+    assert_eq!(placed(&script), "13:1 14:1 15:1; 1 queued");
+}
+
+#[test]
+fn a_cluster_moves_with_its_config_only() {
+    let mut script = with_racks();
+    let keys = json!({"instances": 2, "constraints": [["rack", "CLUSTER"]]});
+    script.deploy(app(keys));
+    assert_eq!(placed(&script), "13:1 14:1");
+    // Another one goes where the first are; a new config may go anywhere, then stays together.
+    script.put("/a", json!({"instances": 3}), false).unwrap();
+    assert_eq!(placed(&script), "13:2 14:1");
+    script.run_staged();
+    let keys = json!({"constraints": [["rack", "CLUSTER", "b"]]});
+    script.put("/a", keys, false).unwrap();
+    script.run_staged();
+    script.end_killed();
+    assert_eq!(placed(&script), "15:3");
+}
+
+#[test]
+fn scaling_down_keeps_groups_even() {
+    for (constraint, left) in [
+        (json!(["rack", "GROUP_BY"]), "13:1 14:1 15:1"),
+        (json!(["hostname", "GROUP_BY"]), "11:1 12:1 13:1"),
+    ] {
+        let mut script = with_racks();
+        let keys = json!({"instances": 6, "constraints": [constraint]});
+        script.deploy(app(keys));
+        script.put("/a", json!({"instances": 3}), false).unwrap();
+        script.end_killed();
+        assert_eq!(placed(&script), left, "{constraint}");
+    }
 }
 
 #[test]
@@ -319,6 +387,69 @@ fn host_ports() {
     // A mapping of a user network without a host port takes none.
     assert_eq!(ports(docker("USER")), [9000, 9001]);
     assert_eq!(ports(json!({"ports": []})), Vec::<u16>::new());
+}
+
+#[test]
+fn host_ports_run_out_and_come_back() {
+    let mut script = Script::new();
+    script.add_agent(13, |agent| {
+        agent.resources.dynamic_ports = vec![(20_000, 20_002)];
+    });
+    let here = json!(["hostname", "LIKE", ".*13"]);
+    let two = json!({"instances": 2, "ports": [0, 0], "constraints": [here]});
+    script.post(app(two)).unwrap();
+    assert_eq!(placed(&script), "13:1; 1 queued");
+    script.run_staged();
+    // What was free beside them is given to one that needs it alone, and two come back with the task that had them.
+    script
+        .post(app(
+            json!({"id": "/b", "instances": 1, "constraints": [here]}),
+        ))
+        .unwrap();
+    let mut all = script.tasks("/a")[0].ports.clone();
+    all.extend(&script.tasks("/b")[0].ports);
+    all.sort_unstable();
+    assert_eq!(all, [20_000, 20_001, 20_002]);
+    let task = script.tasks("/a")[0].clone();
+    script.report(&task, zddcluster_model::TaskState::Killed);
+    assert_eq!(placed(&script), "13:1; 1 queued");
+}
+
+#[test]
+fn a_required_port_waits_for_whoever_has_it() {
+    let keys = |id: &str| json!({"id": id, "instances": 2, "ports": [9000], "requirePorts": true});
+    let mut script = Script::new();
+    script.deploy(app(keys("/first")));
+    script.post(app(keys("/a"))).unwrap();
+    assert_eq!(placed(&script), "; 2 queued");
+    script
+        .put("/first", json!({"instances": 1}), false)
+        .unwrap();
+    assert_eq!(placed(&script), "; 2 queued");
+    script.end_killed();
+    assert_eq!(placed(&script).split_once(':').unwrap().1, "1; 1 queued");
+    // An update of its own app waits as well, if nothing of it may go before.
+    script.put("/first", update(2), false).unwrap();
+    assert_eq!(script.show("/first"), "1 old RUNNING; 1 queued");
+}
+
+#[test]
+fn a_port_for_two_protocols_is_one_port() {
+    let mappings = json!([
+        {"containerPort": 53, "hostPort": 5353, "protocol": "tcp"},
+        {"containerPort": 53, "hostPort": 5353, "protocol": "udp"},
+        {"containerPort": 80},
+    ]);
+    let keys = json!({"instances": 3, "cmd": null, "container": {"docker":
+        {"image": "i", "network": "BRIDGE", "portMappings": mappings}}});
+    let mut script = Script::new();
+    script.post(app(keys)).unwrap();
+    assert_eq!(placed(&script), "11:1 12:1; 1 queued");
+    let task = script.tasks("/a")[0].clone();
+    assert_eq!(task.ports[..2], [5353, 5353]);
+    // It is free again with its task.
+    script.report(&task, zddcluster_model::TaskState::Killed);
+    assert_eq!(placed(&script), "11:1 12:1; 1 queued");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The engine's placement against this second wording of the contract, in clusters of any kind.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -11,7 +10,7 @@ use zddcluster_model::{AgentId, AppId, TaskId, TaskState, Timestamp};
 
 use super::{Held, amounts, refusal, wanted_ports};
 use crate::Config;
-use crate::placement::place;
+use crate::placement::{Fellows, place};
 use crate::state::{Agent, State, Task};
 use crate::turn::{index_task, millionths};
 
@@ -167,11 +166,8 @@ proptest! {
         }
         let mut held: Vec<Held> = Vec::new();
         for (number, (app, random)) in apps.iter().enumerate() {
-            let mut own: BTreeMap<AgentId, usize> = BTreeMap::new();
-            for held in held.iter().filter(|held| held.app_id == app.id) {
-                *own.entry(held.agent_id.clone()).or_default() += 1;
-            }
-            let placed = place(&state, app, &own, u32::from(*random));
+            let fellows = Fellows::of(&state, app);
+            let placed = place(&state, app, &fellows, u32::from(*random));
             let agents = state.agents.clone();
             let known = |id: &AgentId| agents.get(id).map(|agent| &**agent);
             let launched: Vec<&Held> = held.iter().collect();
