@@ -85,6 +85,31 @@ pub enum Blocker {
         /// With `draining`, when SIGTERM goes out at the latest; else when it is repeated.
         next_signal: Timestamp,
     },
+    /// An app has not its number of tasks, as a stopped deployment has left it: the next look at all apps mends that.
+    Sweep {
+        /// The app.
+        app_id: AppId,
+        /// Tasks that are missing; negative: too many.
+        missing: i64,
+        /// When that look is.
+        at: Timestamp,
+    },
+}
+
+impl Blocker {
+    /// Whether it is this app, or a task of it, that is waited for.
+    pub fn is_of(&self, app_id: &AppId) -> bool {
+        match self {
+            Self::Download { app_id: own, .. }
+            | Self::BackOff { app_id: own, .. }
+            | Self::Agent { app_id: own, .. }
+            | Self::Sweep { app_id: own, .. } => own == app_id,
+            Self::Start { task_id, .. }
+            | Self::Health { task_id, .. }
+            | Self::Readiness { task_id, .. }
+            | Self::End { task_id, .. } => task_id.app_id().as_ref() == Some(app_id),
+        }
+    }
 }
 
 /// What a running deployment waits for; empty only if there is no such deployment.
@@ -97,11 +122,21 @@ pub fn blockers(state: &State, id: &DeploymentId) -> Vec<Blocker> {
         .collect()
 }
 
-/// What an app that no deployment acts on waits for: instances without a task, and tasks on their way out.
+/// What an app that no deployment acts on waits for: instances without a task, tasks on their way out, and the look that will
+/// find it to have too few or too many.
 pub fn blockers_of_app(state: &State, app_id: &AppId) -> Vec<Blocker> {
     let queued = state.queue.get(app_id).map(|entry| of_queue(entry));
     let ending = state.launched_of(app_id).filter_map(|task| end(task));
-    queued.into_iter().chain(ending).collect()
+    let sweep = state.root.app(app_id).and_then(|app| {
+        let known = state.launched_of(app_id).count() as i64 + i64::from(state.queued_of(app_id));
+        let missing = i64::from(app.instances) - known;
+        (missing != 0 && !state.is_stopping).then(|| Blocker::Sweep {
+            app_id: app_id.clone(),
+            missing,
+            at: state.next_sweep,
+        })
+    });
+    queued.into_iter().chain(ending).chain(sweep).collect()
 }
 
 /// What one action of a running deployment waits for, if it is not done; empty only before the first look at it.

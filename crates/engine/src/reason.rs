@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zddcluster_model::app::Constraint;
+use zddcluster_model::app::{Constraint, Operator};
 use zddcluster_model::{AgentId, Timestamp};
 
 /// Agents whose reasons an app keeps; beyond, they only count. A cluster of more that all refuse is not read agent by agent.
@@ -200,20 +200,7 @@ impl fmt::Display for Reason {
                 write!(f, "has role {offered}, accepted is {}", accepted.join(", "))
             }
             Self::Constraint { constraint, value } => {
-                let Constraint {
-                    field,
-                    operator,
-                    value: wanted,
-                } = constraint;
-                match value {
-                    Some(value) => write!(f, "has {field} {value}")?,
-                    None => write!(f, "has no attribute {field}")?,
-                }
-                write!(f, ", which {field} {}", operator.as_str())?;
-                if let Some(wanted) = wanted {
-                    write!(f, " {wanted}")?;
-                }
-                write!(f, " does not allow")
+                write_constraint(f, constraint, value.as_deref())
             }
             Self::Resource {
                 resource,
@@ -232,6 +219,59 @@ impl fmt::Display for Reason {
             Self::PortTaken { port } => write!(f, "has port {port} taken by another task"),
             Self::Ports { wanted, free } => write!(f, "has {free} ports free, {wanted} wanted"),
             Self::Tasks { most } => write!(f, "runs {most} tasks, which is the most"),
+        }
+    }
+}
+
+/// What a constraint has against an agent with this value of its field.
+fn write_constraint(
+    f: &mut fmt::Formatter<'_>,
+    constraint: &Constraint,
+    value: Option<&str>,
+) -> fmt::Result {
+    let Constraint {
+        field,
+        operator,
+        value: wanted,
+    } = constraint;
+    let mut words = format!("{field} {}", operator.as_str());
+    if let Some(wanted) = wanted {
+        words = format!("{words} {wanted}");
+    }
+    let Some(value) = value else {
+        return write!(f, "has no attribute {field}, which {words} asks for");
+    };
+    // An agent is known by its host name, so that it need not be told again.
+    let is_host = field == "hostname";
+    match operator {
+        Operator::Unique if is_host => {
+            write!(f, "has a task of it already, and {words} allows one")
+        }
+        Operator::Unique => write!(
+            f,
+            "has {field} {value}, where a task of it is already, and {words} allows one"
+        ),
+        Operator::MaxPer if is_host => write!(f, "has as many tasks of it as {words} allows"),
+        Operator::MaxPer => write!(
+            f,
+            "has {field} {value}, where as many tasks of it are as {words} allows"
+        ),
+        Operator::GroupBy if is_host => {
+            write!(
+                f,
+                "has a task of it, and {words} asks for another agent next"
+            )
+        }
+        Operator::GroupBy => write!(
+            f,
+            "has {field} {value}, and {words} asks for another {field} next"
+        ),
+        Operator::Cluster if wanted.is_none() => write!(
+            f,
+            "has {field} {value}, and {words} wants all tasks where the first one is"
+        ),
+        Operator::Cluster | Operator::Like | Operator::Unlike => {
+            write!(f, "has {field} {value}, which {words} does not allow")
         }
     }
 }

@@ -6,7 +6,7 @@
 //!   {"appId", "text", "isWaiting", "instances", "tasksRunning", "tasksStaged", "deployments": [as above],
 //!    "waitsFor": [..], "more", "queue": as in /zdd/v1/queue or null}   one app; 404 if there is none
 //!
-//!   waitsFor: {"kind": download | backOff | agent | start | health | readiness | end, "text", "details": [..], "hint"}
+//!   waitsFor: {"kind": download | backOff | agent | start | health | readiness | end | sweep, "text", "details": [..], "hint"}
 //! ```
 //!
 //! `more` counts what is left out of a long list. Pure reads of a snapshot: the engine knows the reasons and the words.
@@ -123,7 +123,10 @@ fn of_app(state: &State, app_id: &AppId, now: Timestamp) -> Option<Value> {
     let mut shown = Vec::new();
     let mut is_waiting = !deployments.is_empty();
     for deployment in &deployments {
-        let waits = Waits::of(state, now, blockers(state, &deployment.plan.id));
+        let mut all = blockers(state, &deployment.plan.id);
+        // Of a plan over many apps the one that was asked about comes first.
+        all.sort_by_key(|blocker| !blocker.is_of(app_id));
+        let waits = Waits::of(state, now, all);
         tell_deployment(&mut text, deployment, &waits);
         shown.push(deployment_json(deployment, &waits));
     }
@@ -173,11 +176,14 @@ fn tell_deployment(text: &mut String, deployment: &Deployment, waits: &Waits) {
         .steps
         .get(deployment.step_idx)
         .map(|step| &step.actions);
-    let actions: Vec<String> = actions
-        .into_iter()
-        .flatten()
+    let n_actions = actions.map_or(0, Vec::len);
+    let told = actions.into_iter().flatten().take(MOST_TOLD);
+    let mut actions: Vec<String> = told
         .map(|action| format!("{} {}", verb(action.action), action.app))
         .collect();
+    if n_actions > MOST_TOLD {
+        actions.push(format!("and {} more", n_actions - MOST_TOLD));
+    }
     let head = format!(
         "deployment {}, step {} of {} ({}), waits for",
         plan.id,

@@ -90,7 +90,7 @@ fn each_agent_says_all_that_speaks_against_it() {
         ),
         (
             json!({"constraints": [["rack", "LIKE", "a"]], "gpus": 0}),
-            "has no attribute rack, which rack LIKE a does not allow",
+            "has no attribute rack, which rack LIKE a asks for",
             "change the constraint on rack, or add an agent that meets it",
         ),
         (
@@ -118,9 +118,8 @@ fn unique_is_used_up() {
     script.post(app(unique)).unwrap();
     let waits = waits(&script);
     assert!(
-        waits[0].contains(
-            "agent 127.0.0.11 has hostname 127.0.0.11, which hostname UNIQUE does not allow"
-        ),
+        waits[0]
+            .contains("agent 127.0.0.11 has a task of it already, and hostname UNIQUE allows one"),
         "{waits:?}"
     );
     assert!(hints(&script)[0].contains("lower instances"));
@@ -237,4 +236,56 @@ fn more_agents_than_are_kept_are_counted() {
     assert_eq!(entry.refusals.len(), 100);
     assert_eq!(entry.offers.unused, 120);
     assert!(waits(&script)[0].ends_with("; so do 20 more"));
+}
+
+#[test]
+fn an_app_that_a_stopped_deployment_left_waits_for_the_look_at_all_apps() {
+    let mut script = Script::new();
+    script.tick(60_000);
+    script.deploy(app(json!({"instances": 3})));
+    let told = |script: &Script| -> Vec<String> {
+        let state = script.engine.state();
+        let waits = blockers_of_app(state, &AppId::absolute("/a"));
+        let lines = waits
+            .iter()
+            .map(|blocker| blocker.lines(state, state.clock));
+        lines.map(|mut lines| lines.remove(0)).collect()
+    };
+    assert!(told(&script).is_empty(), "{:?}", told(&script));
+    // One is killed for one that finds no agent; then the deployment is stopped.
+    script.put("/a", json!({"cpus": 9}), false).unwrap();
+    script.end_killed();
+    assert_eq!(script.show("/a"), "2 old RUNNING; 1 queued");
+    let running = script.engine.state().deployments.keys().next();
+    let deployment_id = running.unwrap().clone();
+    script
+        .command(Command::CancelDeployment { deployment_id })
+        .unwrap();
+    let look = "1 instance of /a to be started at the next look at all apps, in 4 min 15 s";
+    assert_eq!(told(&script), [look]);
+    script.tick(255_000);
+    assert_eq!(
+        told(&script),
+        ["1 instance of /a to find an agent, since 0 s"]
+    );
+}
+
+#[test]
+fn a_blocker_knows_its_app() {
+    let mut script = Script::new();
+    script
+        .post(app(json!({"cpus": 2.5, "instances": 3})))
+        .unwrap();
+    let state = script.engine.state();
+    let id = state.deployments.keys().next().unwrap();
+    let all = blockers(state, id);
+    assert_eq!(all.len(), 3);
+    assert!(
+        all.iter()
+            .all(|blocker| blocker.is_of(&AppId::absolute("/a")))
+    );
+    assert!(
+        !all.iter()
+            .any(|blocker| blocker.is_of(&AppId::absolute("/b")))
+    );
 }

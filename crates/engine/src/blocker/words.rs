@@ -20,6 +20,7 @@ impl Blocker {
             Self::Readiness { .. } => "readiness",
             Self::Download { .. } => "download",
             Self::End { .. } => "end",
+            Self::Sweep { .. } => "sweep",
         }
     }
 
@@ -91,6 +92,20 @@ impl Blocker {
                 lines.extend(last_answer(state, task_id));
                 lines
             }
+            Self::Sweep {
+                app_id,
+                missing,
+                at,
+            } => {
+                let n = u32::try_from(missing.unsigned_abs()).unwrap_or(u32::MAX);
+                let what = if *missing > 0 {
+                    format!("{} of {app_id} to be started", instances(n))
+                } else {
+                    format!("{} too many of {app_id} to be ended", instances(n))
+                };
+                let waits = length(at.millis_since(now));
+                vec![format!("{what} at the next look at all apps, in {waits}")]
+            }
             Self::End {
                 task_id,
                 agent_id,
@@ -142,6 +157,10 @@ impl Blocker {
                 "readiness is asked until it comes: see `dcos task log {task_id}`, \
                  or stop with `dcos marathon deployment rollback`"
             ),
+            Self::Sweep { .. } => {
+                "a stopped deployment leaves its apps as they are until then; an update of the app goes on at once"
+                    .to_owned()
+            }
             Self::End { draining, .. } if !draining.is_empty() => {
                 "it goes on by itself when these requests are answered".to_owned()
             }

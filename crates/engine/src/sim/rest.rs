@@ -93,7 +93,7 @@ impl World {
                     of == app_id
                 }
                 Blocker::Start { .. } | Blocker::End { .. } => true,
-                Blocker::Download { .. } => false,
+                Blocker::Download { .. } | Blocker::Sweep { .. } => false,
             });
             assert!(
                 is_named,

@@ -177,3 +177,35 @@ async fn what_waits_is_explained_in_words_and_parts() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn of_a_plan_over_many_apps_the_one_asked_about_is_explained_first() {
+    let cluster = Cluster::with_agent().await;
+    let apps: Vec<_> = (10..30)
+        .map(|n| json!({ "id": format!("/g/a{n}"), "cmd": "x", "cpus": 9 }))
+        .collect();
+    let body = json!(apps).to_string();
+    let answer = cluster.call(Method::PUT, "/v2/apps", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let waiting = zddcluster_model::AppId::absolute("/g/a29");
+    cluster
+        .until("all wait", |state| state.queued_of(&waiting) == 1)
+        .await;
+    let answer = cluster.get("/zdd/v1/explain/g/a29").await;
+    let text = answer.body["text"].as_str().unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[1].contains("scales /g/a19, and 10 more), waits for"),
+        "{text}"
+    );
+    assert!(
+        lines[2].contains("1 instance of /g/a29 to find an agent"),
+        "{text}"
+    );
+    let first = &answer.body["deployments"][0]["waitsFor"][0];
+    assert!(
+        first["text"].as_str().unwrap().contains("/g/a29"),
+        "{first}"
+    );
+    cluster.stop().await;
+}

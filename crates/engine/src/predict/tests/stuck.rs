@@ -126,10 +126,7 @@ fn a_constraint_that_cannot_hold_is_named() {
     let cluster = running(&agents(2, 4.0), json!({}));
     let keys = json!({ "constraints": [["hostname", "UNIQUE"]] });
     let timeline = stuck(&cluster, keys, json!({}));
-    assert_eq!(
-        kinds(&timeline),
-        [Hindrance::Constraint, Hindrance::Constraint]
-    );
+    assert_eq!(kinds(&timeline), [Hindrance::Constraint]);
     let text = texts(&timeline)[0];
     assert!(
         text.contains("2 instances wait") && text.contains("hostname UNIQUE"),
