@@ -91,6 +91,7 @@ pub fn predict(
     let start = world.now;
     let (plan, mut turned) = world.submit(command)?;
     let mut recorder = Recorder::new(&plan, state, start);
+    let mut patience = 0;
     let outcome = loop {
         recorder.observe(world.now, &turned, world.state());
         if !world.state().deployments.contains_key(&plan.id) {
@@ -100,8 +101,13 @@ pub fn predict(
                 Outcome::Finishes
             };
         }
-        if stands_still(&world, &recorder) {
-            break Outcome::CannotFinish;
+        let stood_still = world.now.millis_since(recorder.stands_still_since());
+        // What was enough when it was last worked out is no less now, most likely; if it is, the course ends a bit later.
+        if stood_still > patience {
+            patience = patience_with(&world, &recorder);
+            if stood_still > patience {
+                break Outcome::CannotFinish;
+            }
         }
         let asks = world.n_steps.is_multiple_of(STEPS_BETWEEN_LOOKS);
         if world.n_steps >= limits.steps || asks && (limits.is_over)() {
@@ -123,7 +129,7 @@ pub fn predict(
     };
     let timeline = Timeline {
         steps: plan.steps.clone(),
-        apps: recorder.outlines(),
+        apps: recorder.outlines(assumptions, config.speed),
         usage: recorder.usage(),
         points_left_out: recorder.points_left_out,
         points: recorder.points,
@@ -144,11 +150,12 @@ fn was_cancelled(turned: &Turned, plan: &Plan) -> bool {
     })
 }
 
-/// Whether no running deployment has come forward for longer than its tasks can take.
-fn stands_still(world: &World<'_>, recorder: &Recorder) -> bool {
+/// How long no running deployment may come forward: longer than its tasks can take, and they stand still.
+fn patience_with(world: &World<'_>, recorder: &Recorder) -> i64 {
     let state = world.state();
     let mut patience = 0;
-    let mut since = recorder.stands_still_since();
+    let since = recorder.stands_still_since();
+    let mut begins = since;
     for deployment in state.deployments.values() {
         for app_id in deployment.plan.affected_apps() {
             let app = deployment.plan.target.app(&app_id).map(|app| &**app);
@@ -159,11 +166,11 @@ fn stands_still(world: &World<'_>, recorder: &Recorder) -> bool {
                 .get(&app_id)
                 .and_then(|entry| entry.delayed_until);
             if world.has_no_crashes() {
-                since = since.max(delay.unwrap_or(since));
+                begins = begins.max(delay.unwrap_or(begins));
             }
         }
     }
-    world.now.millis_since(since) > patience
+    begins.millis_since(since).saturating_add(patience)
 }
 
 fn notes(
@@ -176,7 +183,7 @@ fn notes(
     if plan.steps.is_empty() {
         notes.push("nothing changes: the definitions are what they were".to_owned());
     }
-    let lacks_checks = |app: &App| app.health_checks.is_empty() && app.readiness_checks.is_empty();
+    let lacks_checks = |app: &App| !app.is_checked();
     if !assumptions.fails.is_none() {
         for app_id in plan.affected_apps() {
             if plan

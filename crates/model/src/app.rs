@@ -109,6 +109,11 @@ pub struct App {
 }
 
 impl App {
+    /// Whether its tasks have to pass any check before they count.
+    pub const fn is_checked(&self) -> bool {
+        !(self.health_checks.is_empty() && self.readiness_checks.is_empty())
+    }
+
     /// The service ports, in order: those of the port mappings if there are any, else of the port definitions.
     pub fn service_ports(&self) -> Vec<u16> {
         match self.port_mappings() {

@@ -168,7 +168,7 @@ impl Assumptions {
         let bounds = (number("HEALTH_MIN"), number("HEALTH_MAX"));
         match bounds {
             (Some(min), Some(max)) if repository == Some(SIMPLESERVICE) && min <= max => {
-                (f64::from(min + max) / 2.0 / speed).round() as i64
+                ((f64::from(min) + f64::from(max)) / 2.0 / speed).round() as i64
             }
             _ => millis(ANSWER_SECONDS),
         }

@@ -10,8 +10,11 @@ use super::record::standing;
 use super::timeline::{Hindrance, Reason, Standing};
 use super::world::{Fate, World};
 use crate::blocker::blockers_of_action;
-use crate::reason::Reason as Cause;
+use crate::reason::{AGENTS_KEPT, Reason as Cause};
 use crate::state::{RunningAction, State, Task};
+
+/// Host names told one by one; the rest are counted.
+const HOSTS_TOLD: usize = 5;
 
 /// Everything that keeps this deployment from its end now. Never empty.
 pub(super) fn reasons(world: &World<'_>, id: &DeploymentId) -> Vec<Reason> {
@@ -78,8 +81,28 @@ fn waiting(state: &State, app_id: &AppId, reasons: &mut Vec<Reason>) {
     }
     for (cause, (kind, hosts)) in by_cause {
         let each = singular(hosts.len(), "", "each of ");
-        let text = format!("{instances}: {each}{} {cause}", hosts.join(", "));
+        let text = format!("{instances}: {each}{} {cause}", told(&hosts));
         reasons.push(reason(app_id, kind, text));
+    }
+    let n_more = state.agents.size().saturating_sub(AGENTS_KEPT);
+    if entry.refusals.len() == AGENTS_KEPT && n_more > 0 {
+        let take = singular(
+            n_more,
+            "agent does not take them",
+            "agents do not take them",
+        );
+        let text = format!("{instances}: {n_more} more {take} either");
+        reasons.push(reason(app_id, Hindrance::Agent, text));
+    }
+}
+
+/// Host names in a row, of many only the first.
+fn told(hosts: &[&str]) -> String {
+    match hosts.split_at_checked(HOSTS_TOLD) {
+        Some((first, rest)) if rest.len() > 1 => {
+            format!("{} and {} more agents", first.join(", "), rest.len())
+        }
+        Some(_) | None => hosts.join(", "),
     }
 }
 
@@ -102,12 +125,12 @@ fn unfit(world: &World<'_>, app: &App, running: &RunningAction, reasons: &mut Ve
         .launched_of(&app.id)
         .filter(|task| task.version == app.version)
         .collect();
-    let wanted = app.instances;
+    let wanted = wanted(app, running);
     let n_crashing = crashes(world, app, &new);
     if n_crashing > 0 {
         let text = format!(
             "{n_crashing} of {wanted} new {} by {} as soon as they run, and are started again after longer and longer delays",
-            singular(wanted as usize, "task ends", "tasks end"),
+            singular(wanted, "task ends", "tasks end"),
             singular(n_crashing, "itself", "themselves"),
         );
         reasons.push(reason(&app.id, Hindrance::Crash, text));
@@ -165,6 +188,14 @@ fn unfit(world: &World<'_>, app: &App, running: &RunningAction, reasons: &mut Ve
         );
         reasons.push(reason(&app.id, Hindrance::Readiness, text));
     }
+}
+
+/// How many new tasks there are to be; scaling brings only what is missing.
+fn wanted(app: &App, running: &RunningAction) -> usize {
+    let of_scaling = running.progress.scaling.as_ref();
+    let wanted = of_scaling.and_then(|scaling| scaling.wanted);
+    let wanted = wanted.unwrap_or_else(|| i64::from(app.instances));
+    usize::try_from(wanted).unwrap_or(0)
 }
 
 /// New tasks that end by themselves: those that run, and those whose successors wait for their delay.

@@ -46,6 +46,8 @@ pub struct AppOutline {
     pub instances_after: Option<u32>,
     /// The arithmetic of its rolling restart, if it is one and was begun.
     pub bounds: Option<RestartBounds>,
+    /// How long each answer of its tasks to a check is taken to last; `None` if there are no checks.
+    pub answer_seconds: Option<f64>,
     /// How few of its tasks serve at the worst moment.
     pub capacity: Capacity,
 }
@@ -70,7 +72,7 @@ pub struct Capacity {
     pub lowest: u32,
     /// Its share of the instances that are wanted before and after; `None` if that is none.
     pub share: Option<f64>,
-    /// The first point at which it is so.
+    /// The number of the first point at which it is so; perhaps one of those left out.
     pub at: usize,
     /// How long it is so in all, milliseconds.
     pub for_millis: i64,

@@ -206,3 +206,79 @@ fn work_without_end_is_given_up() {
         timeline.notes
     );
 }
+
+#[test]
+fn a_service_that_says_absurd_times_is_too_slow() {
+    let cluster = running(&agents(2, 4.0), checked(json!({})));
+    let mut keys = checked(json!({}));
+    keys["env"] = json!({ "HEALTH_MIN": "4000000000", "HEALTH_MAX": "4294967295" });
+    let timeline = stuck(&cluster, keys, json!({}));
+    assert_eq!(kinds(&timeline), [Hindrance::Health]);
+}
+
+#[test]
+fn of_a_scaling_only_the_tasks_that_come_are_told() {
+    let cluster = running(&agents(2, 4.0), checked(json!({})));
+    let timeline = cluster.predict(json!({
+        "app": "/zdd/a",
+        "update": { "instances": 6 },
+        "assumptions": { "fails": 1 },
+    }));
+    let text = texts(&timeline)[0];
+    assert!(text.starts_with("1 of 2 new tasks never passes"), "{text}");
+}
+
+#[test]
+fn of_many_agents_the_first_are_named_and_the_rest_counted() {
+    let first = "127.0.0.11, 127.0.0.12, 127.0.0.13, 127.0.0.14, 127.0.0.15";
+    for (n_agents, told) in [
+        (5, vec![format!("each of {first} has 4 cpus")]),
+        (
+            8,
+            vec![format!("each of {first} and 3 more agents has 4 cpus")],
+        ),
+        (
+            130,
+            vec![
+                "each of 127.0.0.11, 127.0.0.12, ".to_owned(),
+                "30 more agents do not take them either".to_owned(),
+            ],
+        ),
+    ] {
+        let cluster = Cluster::of(&agents(n_agents, 4.0));
+        let app = service("a", "1.0", json!({ "cpus": 5, "instances": 2 }));
+        let timeline = cluster.predict(json!({ "apps": [app] }));
+        let texts = texts(&timeline);
+        assert_eq!(texts.len(), told.len(), "{texts:?}");
+        for (text, told) in texts.iter().zip(told) {
+            let wanted = format!("2 instances wait to be placed: {told}");
+            assert!(text.starts_with(&wanted), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_restart_of_a_unique_app_counts_the_tasks_that_are_there() {
+    // A change of the definition is a new config, and its tasks do not count the old ones; a change of nothing is not.
+    let unique = json!({ "instances": 2, "constraints": [["hostname", "UNIQUE"]] });
+    let cluster = running(&agents(2, 4.0), unique.clone());
+    let update = service("a", "1.0", unique);
+    let timeline = cluster.predict(json!({ "app": "/zdd/a", "update": update }));
+    assert_eq!(timeline.verdict.outcome, Outcome::Finishes);
+    let command = crate::input::Command::RestartApp {
+        app_id: AppId::absolute("/zdd/a"),
+        force: false,
+    };
+    let Cluster { config, state } = &cluster;
+    let assumptions = Assumptions::default();
+    let now = state.clock;
+    let predicted = predict(config, state, now, command, &assumptions, &Limits::USUAL);
+    let timeline = predicted.unwrap().timeline;
+    assert_eq!(
+        texts(&timeline),
+        [
+            "2 instances wait to be placed: each of 127.0.0.11, 127.0.0.12 has a task of it already, \
+             and hostname UNIQUE allows one"
+        ]
+    );
+}

@@ -68,6 +68,26 @@ fn what_is_under_way_goes_on_and_makes_room() {
 }
 
 #[test]
+fn an_update_waits_for_another_one_however_slow() {
+    // Twelve tasks, one after the other, each healthy only in the next round: more than any task of /b can take.
+    let slow = json!({
+        "instances": 12, "cpus": 0.5,
+        "healthChecks": [{ "gracePeriodSeconds": 10, "intervalSeconds": 60 }],
+        "upgradeStrategy": { "minimumHealthCapacity": 1, "maximumOverCapacity": 0 },
+    });
+    let mut script = Script::new();
+    script.deploy(app("1", slow.clone()));
+    let mut smaller = slow;
+    smaller["cpus"] = json!(0.1);
+    script.put("/a", app("2", smaller), false).unwrap();
+    let timeline = at(&script).predict(json!({ "apps": [{
+        "id": "/b", "cmd": "sleep 1", "instances": 2, "cpus": 3.2,
+    }] }));
+    assert_eq!(timeline.verdict.outcome, Outcome::Finishes, "{timeline:#?}");
+    assert!(timeline.total_millis > Some(10 * 60_000));
+}
+
+#[test]
 fn an_edge_holds_what_is_killed() {
     let mut script = Script::new();
     script.step(crate::Input::EdgeConnected(EdgeId::new("e")));

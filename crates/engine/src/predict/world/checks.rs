@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zddcluster_model::app::{App, HealthCheck};
 use zddcluster_model::{TaskId, TaskState};
 
+use super::times::timeout_millis;
 use super::{Fate, Happening, World};
 use crate::input::CheckVerdict;
 use crate::predict::assume::millis;
@@ -66,8 +67,7 @@ impl World<'_> {
         check_idx: usize,
     ) -> (i64, CheckVerdict) {
         let delay = self.assumptions.answer_millis(app, self.speed());
-        let timeout = i64::try_from(check.timeout_seconds.saturating_mul(1000));
-        let timeout = timeout.unwrap_or(i64::MAX);
+        let timeout = timeout_millis(check.timeout_seconds);
         let n_given = self
             .n_answers
             .entry((task.id.clone(), check_idx))
@@ -107,8 +107,7 @@ impl World<'_> {
         let started = task.started_at.unwrap_or(self.now);
         let is_warm = self.now.millis_since(started) >= millis(self.assumptions.ready_seconds);
         let is_killed = task.state != TaskState::Running;
-        let timeout = i64::try_from(check.timeout_seconds.saturating_mul(1000));
-        let timeout = timeout.unwrap_or(i64::MAX);
+        let timeout = timeout_millis(check.timeout_seconds);
         let answer = self.assumptions.answer_millis(&app, self.speed());
         let is_ready = is_warm && answer <= timeout && self.fate(task_id) != Fate::Fails;
         let interval = self.readiness_interval(&app);
@@ -117,7 +116,7 @@ impl World<'_> {
             self.after(delay, Happening::Ready(task_id.clone(), is_ready));
         }
         // The next question waits for this answer.
-        let next = interval * (delay / interval + 1);
+        let next = interval.saturating_mul(delay / interval + 1);
         self.after(next, Happening::Ask(task_id.clone()));
     }
 }

@@ -74,22 +74,29 @@ impl World<'_> {
             let n_rounds = i64::from(check.max_consecutive_failures) + 3;
             let n_rounds = n_rounds + given.health_answers.len() as i64;
             let rounds = interval.saturating_mul(n_rounds).saturating_add(grace);
-            checks = checks.max(rounds.saturating_add(given.healthy_millis(check_idx)));
+            let passes = rounds.saturating_add(given.healthy_millis(check_idx));
+            // Nobody waits longer for an answer.
+            let answer = answer.min(timeout_millis(check.timeout_seconds));
+            checks = checks.max(passes.saturating_add(answer));
         }
-        let readiness = match app.readiness_checks.first() {
-            Some(_) => millis(given.ready_seconds) + 2 * self.readiness_interval(app),
-            None => 0,
-        };
-        (
-            checks.saturating_add(answer),
-            readiness.saturating_add(answer),
-        )
+        let readiness = app.readiness_checks.first().map_or(0, |check| {
+            let rounds = self.readiness_interval(app).saturating_mul(2);
+            let answer = answer.min(timeout_millis(check.timeout_seconds));
+            let passes = rounds.saturating_add(millis(given.ready_seconds));
+            passes.saturating_add(answer)
+        });
+        (checks, readiness)
     }
 
     /// Whether no task ends by itself.
     pub(in crate::predict) const fn has_no_crashes(&self) -> bool {
         self.assumptions.crashes.is_none()
     }
+}
+
+/// How long an answer is waited for; not divided by the speed.
+pub(super) fn timeout_millis(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
 /// An interval at a speed, as the checker divides it.

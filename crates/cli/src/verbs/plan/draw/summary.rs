@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use zddcluster_engine::predict::timeline::{AppOutline, Hindrance, Outcome, Peak};
 use zddcluster_engine::predict::{Assumptions, Share, Timeline};
+use zddcluster_model::AppId;
 
 use super::duration;
 use crate::printer::HEADING;
@@ -11,6 +12,9 @@ use crate::text::printable;
 
 /// Agents shown one by one.
 const MOST_AGENTS: usize = 4;
+
+/// Apps of which it is told one by one how long their answers take.
+const MOST_ANSWERS: usize = 4;
 
 /// What can be done about each kind of hindrance.
 pub(super) const fn hint(kind: Hindrance) -> Option<&'static str> {
@@ -62,7 +66,7 @@ pub(super) fn summary(timeline: &Timeline) -> String {
         let n = agents.len() - MOST_AGENTS;
         let _ = writeln!(text, "           and {n} more agents");
     }
-    let _ = writeln!(text, "assumed    {}", assumed(&timeline.assumptions));
+    let _ = writeln!(text, "assumed    {}", assumed(timeline));
     if timeline.speed != 1.0 {
         let _ = writeln!(
             text,
@@ -119,28 +123,51 @@ fn peak(peak: &Peak) -> String {
     )
 }
 
-fn assumed(assumptions: &Assumptions) -> String {
+/// How long answers to checks take; app by app where they differ. Nothing without checks.
+fn answers(apps: &[AppOutline]) -> Option<String> {
+    let mut times: Vec<(f64, &AppId)> = apps
+        .iter()
+        .filter_map(|app| Some((app.answer_seconds?, &app.app)))
+        .collect();
+    times.dedup_by_key(|(seconds, _)| *seconds);
+    match times.as_slice() {
+        [] => None,
+        [(seconds, _)] => Some(format!("answers take {seconds} s")),
+        several => {
+            let each = several
+                .iter()
+                .map(|(seconds, app)| format!("{seconds} s ({app})"));
+            let each: Vec<String> = each.take(MOST_ANSWERS).collect();
+            let more = if several.len() > MOST_ANSWERS {
+                ", …"
+            } else {
+                ""
+            };
+            Some(format!("answers take {}{more}", each.join(", ")))
+        }
+    }
+}
+
+fn assumed(timeline: &Timeline) -> String {
     let Assumptions {
         start_seconds,
         kill_seconds,
         ignores_sigterm,
         drain_seconds: _,
-        answer_seconds,
+        answer_seconds: _,
         healthy_seconds,
         ready_seconds,
         health_answers,
         fails,
         crashes,
-    } = assumptions;
+    } = &timeline.assumptions;
     let mut parts = vec![format!("a task runs {start_seconds} s after its launch")];
     parts.push(if *ignores_sigterm {
         "ends when its kill grace is over".to_owned()
     } else {
         format!("ends {kill_seconds} s after SIGTERM")
     });
-    if let Some(seconds) = answer_seconds {
-        parts.push(format!("answers take {seconds} s"));
-    }
+    parts.extend(answers(&timeline.apps));
     if !healthy_seconds.is_empty() {
         let each: Vec<String> = healthy_seconds.iter().map(f64::to_string).collect();
         parts.push(format!("healthy after {} s", each.join(", ")));
