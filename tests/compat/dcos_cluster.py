@@ -97,6 +97,7 @@ class ClusterSections:
             self.dcos("marathon leader show", says=f"{self.cluster.net}.1")
             self.dcos("marathon plugin list")
             self.dcos("marathon ping --once", says="pong")
+            self.dcos(f"node decommission {agent_id}", says=f"Couldn't mark agent {agent_id} as gone", code=1)
             self.dcos("marathon leader delete", says="Leadership abdicated")
             self.running("/zdd/base", 4)
 
@@ -131,6 +132,7 @@ class ClusterSections:
         schema = self.json("package describe --config marathon-lb", says="haproxy-group")
         assert schema["properties"]["marathon-lb"]["properties"]["cpus"]["default"] == 2, schema
         self.dcos("package repo list", says="Universe")
+        self.dcos("package repo add other http://127.0.0.1:1/repo", says="The package repository is built in", code=1)
         self.dcos("package list", says=nothing, code=1)
         assert self.json("package list --json") == []
         self.dcos("package install --yes nope", says="Package [nope] not found", code=1)

@@ -47,6 +47,9 @@ class MarathonSections:
         assert healths == {app_id: without if app_id in ("/zdd/base", "/zdd/base-ready") else all_well for app_id in LAB}, listed
         assert [row[1] for row in listed] == ["32"] * 6, "memory is printed as it was written"
         assert len(self.json("marathon app list --json")) == 6
+        if self.is_06:
+            assert self.dcos("marathon app list --quiet", says="/zdd/base").out.split() == sorted(LAB)
+            assert sorted(self.dcos("marathon task list --quiet /zdd/base").out.split()) == self.task_ids("/zdd/base")
 
         (first, *_) = self.task_ids("/zdd/base")
         task = self.json(f"marathon task show {first}", says='"appId": "/zdd/base"')
