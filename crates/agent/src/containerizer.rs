@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use zddcluster_model::TaskState;
 use zddcluster_model::agent::{CheckEnd, LaunchTask};
 
+use crate::executor::procfs::boot_id;
+
 /// One task as it was ordered; written to disk before anything is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +41,13 @@ impl Order {
             .container
             .as_ref()
             .is_some_and(|container| container.docker.is_some())
+    }
+
+    /// Whether the machine was started anew since it was ordered: no process of it is left.
+    pub(crate) fn is_of_another_boot(&self) -> bool {
+        self.boot_id
+            .as_ref()
+            .is_some_and(|ordered_in| boot_id().is_ok_and(|now| now != *ordered_in))
     }
 
     /// Makes the sandbox, and gives it to its owner. Blocks.

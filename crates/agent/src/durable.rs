@@ -1,4 +1,7 @@
 //! Files that are either whole or absent, whatever happens: written beside, flushed, renamed, directory flushed.
+//!
+//! What means nothing after a power cut, such as which process a task is, is not flushed ([`note`], [`claim`]): whoever reads it
+//! sees first that the machine was started anew since. A process that dies, however it dies, loses nothing it has written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,6 +16,20 @@ const PRIVATE: u32 = 0o600;
 
 /// Puts `bytes` under `path` so that a reader sees the old content or the new one, and the new one is on disk afterwards.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, File::sync_all)?;
+    sync_parent(path)
+}
+
+/// The same for this boot of the machine only.
+pub(crate) fn note<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(value)?, |_| Ok(()))
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    flush: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let written = OpenOptions::new()
         .write(true)
@@ -22,7 +39,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(&temporary)
         .and_then(|mut file| {
             file.write_all(bytes)?;
-            file.sync_all()
+            flush(&file)
         })
         .and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = written {
@@ -30,7 +47,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }
-    sync_parent(path)
+    Ok(())
 }
 
 /// [`write`] of a value as JSON.
@@ -38,17 +55,16 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()>
     write(path, &serde_json::to_vec(value)?)
 }
 
-/// Creates an empty file that must not exist yet, and flushes it and its directory.
+/// Creates an empty file that must not exist yet, for this boot of the machine.
 ///
-/// `AlreadyExists` tells that somebody else was first: this is how a claim is made.
-pub(crate) fn create_new(path: &Path) -> io::Result<()> {
+/// `AlreadyExists` tells that somebody else was first.
+pub(crate) fn claim(path: &Path) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(PRIVATE)
-        .open(path)?
-        .sync_all()?;
-    sync_parent(path)
+        .open(path)
+        .map(drop)
 }
 
 /// Reads a JSON file; `None` if there is none.

@@ -4,10 +4,10 @@
 //! couple of MiB. It owns one task from before its first instruction to its exit status:
 //!
 //! ```text
-//!   agent: intent.json, spec.json (flushed) ── spawns ──▶ executor: setsid, lock, `started` (flushed; a second one refuses)
-//!                                                            │ spawns itself as `executor --task <task dir>`
+//!   agent: intent.json (flushed), spec.json ── spawns ──▶ executor: setsid, lock, `started` (a second one refuses)
+//!                                                            │ forks
 //!            task process: setsid, joins its control groups, waits for "go"
-//!                                                            │ process.json (flushed): pid, start time, boot
+//!                                                            │ process.json: pid, start time, boot
 //!            task process: "go" ── execs the command         │ "running" to the agent, if it still listens
 //!                                                            │ pumps stdout and stderr, watches memory, waits
 //!                                                            ▼
@@ -15,8 +15,11 @@
 //! ```
 //!
 //! The order is the guarantee. `started` is a claim that only one executor of a task directory ever gets, so no task is
-//! started twice. The command runs only after `process.json` is on disk, so no running task is ever missed: if the
+//! started twice. The command runs only after `process.json` is written, so no running task is ever missed: if the
 //! executor dies before, the waiting process sees its socket close and ends without having run anything.
+//!
+//! Only the intent and the end are flushed. A power cut ends all tasks, and an agent that finds an intent of another boot does
+//! not ask whether it was carried out: it may have been, and is not carried out again.
 //!
 //! The agent signals the task itself (it leads its own session and process group); the executor only ends by its task.
 
@@ -32,10 +35,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use self::cgroup::{Cgroup, Limits};
@@ -127,7 +132,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             stage::check(Path::new(directory), command);
             return ExitCode::from(CHECK_NOT_RUN);
         }
-        [flag, directory] if flag == "--task" => stage::become_task(Path::new(directory)),
         _ => Err(ExecutorError::Usage),
     };
     match outcome {
@@ -153,7 +157,7 @@ fn run(directory: &Path) -> Result<(), ExecutorError> {
         .map_err(ExecutorError::io("spec.json cannot be read"))?;
     let me =
         ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
-    durable::write_json(&directory.join(EXECUTOR), &me)
+    durable::note(&directory.join(EXECUTOR), &me)
         .map_err(ExecutorError::io("executor.json cannot be written"))?;
     let exit = match start(directory, &spec) {
         Ok(started) => supervise(&spec, started),
@@ -201,7 +205,7 @@ fn remove(cgroup: &Cgroup) {
 fn claim(directory: &Path) -> Result<File, ExecutorError> {
     let lock = lock(directory).map_err(ExecutorError::io("the lock cannot be opened"))?;
     let lock = lock.ok_or_else(|| ExecutorError::Held(directory.to_owned()))?;
-    match durable::create_new(&directory.join(STARTED)) {
+    match durable::claim(&directory.join(STARTED)) {
         Ok(()) => Ok(lock),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(ExecutorError::StartedBefore(directory.to_owned()))
@@ -229,7 +233,7 @@ pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
 
 /// A task whose command runs.
 struct Running {
-    child: Child,
+    child: Pid,
     record: ProcessRecord,
     stdout: (OwnedFd, RotatingLog),
     stderr: (OwnedFd, RotatingLog),
@@ -246,17 +250,20 @@ fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
 
     let starting = |error: io::Error| format!("Failed to start the task's process: {error}");
     let (mut ours, theirs) = UnixStream::pair().map_err(starting)?;
-    let mut child = Command::new("/proc/self/exe")
-        .args(["executor", "--task"])
-        .arg(directory)
-        .env_clear()
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(starting)?;
-    let record = ProcessRecord::of(child.id())
-        .and_then(|record| durable::write_json(&directory.join(PROCESS), &record).map(|()| record))
+    let pipe =
+        || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| starting(error.into()));
+    let ((out, task_out), (err, task_err)) = (pipe()?, pipe()?);
+    let child = match fork().map_err(starting)? {
+        Fork::Executor(child) => child,
+        Fork::Task => {
+            // Held by both, it would not tell the task's process of the executor's end.
+            drop(ours);
+            stage::become_task(spec, theirs, &task_out, &task_err);
+        }
+    };
+    drop((theirs, task_out, task_err));
+    let record = ProcessRecord::of(child.as_raw_nonzero().get().unsigned_abs())
+        .and_then(|record| durable::note(&directory.join(PROCESS), &record).map(|()| record))
         .and_then(|record| ours.write_all(stage::GO).map(|()| record));
     // The other end closes when the command is executed, or tells why it is not.
     let mut complaint = String::new();
@@ -277,20 +284,16 @@ fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
                 .open("/dev/null")
                 .map_err(starting)?;
             let _ = rustix::stdio::dup2_stdout(null);
-            let pipes = (child.stdout.take(), child.stderr.take());
-            let (Some(out), Some(err)) = pipes else {
-                return Err("no pipes".to_owned());
-            };
             Ok(Running {
                 child,
                 record,
-                stdout: (out.into(), stdout),
-                stderr: (err.into(), stderr),
+                stdout: (out, stdout),
+                stderr: (err, stderr),
             })
         }
         (_, told) => {
-            let _ = child.kill();
-            let _ = child.wait();
+            let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
             Err(match told {
                 Ok(()) => complaint,
                 Err(error) => starting(error),
@@ -299,41 +302,74 @@ fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
     }
 }
 
+/// Who goes on after a fork.
+enum Fork {
+    /// The executor, with the task's process.
+    Executor(Pid),
+    /// The task's process.
+    Task,
+}
+
+/// To execute this program once more, as a process of its own, would take longer than all else that an executor does.
+fn fork() -> io::Result<Fork> {
+    #[expect(unsafe_code, reason = "there is no safe way to fork")]
+    // SAFETY: an executor has this one thread, so nothing another one held (a lock, the allocator) is left as it was.
+    let forked = unsafe { nix::unistd::fork() }?;
+    match forked {
+        nix::unistd::ForkResult::Child => Ok(Fork::Task),
+        nix::unistd::ForkResult::Parent { child } => Pid::from_raw(child.as_raw())
+            .map(Fork::Executor)
+            .ok_or_else(|| io::Error::other("a process without a number")),
+    }
+}
+
 /// Watches the task to its end and takes down what it leaves behind.
 fn supervise(spec: &Spec, running: Running) -> Exit {
     let Running {
-        mut child,
+        child,
         record,
         mut stdout,
         mut stderr,
     } = running;
-    let over_memory = watch::until_exit(spec, &record, &mut child, &mut stdout, &mut stderr);
+    let over_memory = watch::until_exit(spec, &record, child, &mut stdout, &mut stderr);
     // Before it is waited for: until then nobody else can get its pid, which names its session and group.
     kill_members(spec, &record);
-    let status = child.wait();
+    let exit = end_of(child);
     pump::drain(&stdout.0, &mut stdout.1);
     pump::drain(&stderr.0, &mut stderr.1);
-    let killed = status
-        .as_ref()
-        .is_ok_and(|status| status.signal().is_some() || status.code() != Some(0));
     let oom = spec.cgroup.as_ref().is_some_and(Cgroup::was_out_of_memory);
-    if let Some(used) = over_memory.or_else(|| (oom && killed).then_some(0)) {
+    let is_good = matches!(exit, Exit::Exited { status: 0 });
+    if let Some(used) = over_memory.or_else(|| (oom && !is_good).then_some(0)) {
         let peak = spec.cgroup.as_ref().and_then(Cgroup::peak).unwrap_or(used);
         return Exit::MemoryLimit {
             limit: spec.limits.memory,
             used: peak,
         };
     }
-    match status {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(status), _) => Exit::Exited { status },
-            (None, Some(signal)) => Exit::Signalled { signal },
-            (None, None) => Exit::Unknown {
-                message: format!("wait answered {status:?}"),
-            },
-        },
-        Err(error) => Exit::Unknown {
-            message: format!("the process cannot be waited for: {error}"),
+    exit
+}
+
+/// Takes the status of a process that has ended, or is about to.
+fn end_of(child: Pid) -> Exit {
+    let status = loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            Ok(Some((_, status))) => break status,
+            Ok(None) => {
+                let message = "wait answered nothing".to_owned();
+                return Exit::Unknown { message };
+            }
+            Err(error) => {
+                let message = format!("the process cannot be waited for: {error}");
+                return Exit::Unknown { message };
+            }
+        }
+    };
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => Exit::Exited { status },
+        (None, Some(signal)) => Exit::Signalled { signal },
+        (None, None) => Exit::Unknown {
+            message: format!("wait answered {status:?}"),
         },
     }
 }
@@ -365,7 +401,7 @@ pub(crate) fn kill_members(spec: &Spec, leader: &ProcessRecord) {
             return;
         }
         for pid in members.into_iter().filter(|&pid| pid != ours) {
-            let Some(pid) = rustix::process::Pid::from_raw(pid) else {
+            let Some(pid) = Pid::from_raw(pid) else {
                 continue;
             };
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

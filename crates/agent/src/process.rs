@@ -36,7 +36,7 @@ use crate::executor::{self, Spec};
 /// Bytes after which a task's log is moved to `<name>.1`: Mesos' own logrotate module keeps 10 MB by default.
 const LOG_LIMIT: u64 = 10 << 20;
 
-/// How long an executor may take to get the task's command executed. It flushes four files, which a busy disk may delay.
+/// How long an executor may take to get the task's command executed: a machine that swaps takes seconds for what are milliseconds.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Between two looks at files an executor is about to write.
@@ -116,7 +116,7 @@ impl ProcessContainerizer {
             cgroup,
             log_limit: self.log_limit,
         };
-        durable::write_json(&order.task_dir.join(executor::SPEC), &spec)
+        durable::note(&order.task_dir.join(executor::SPEC), &spec)
             .map_err(|error| LaunchError::new(format!("Failed to write down the task: {error}")))
     }
 
@@ -237,6 +237,11 @@ impl Containerizer for ProcessContainerizer {
     }
 
     async fn recover(&self, order: &Order) -> io::Result<Recovered> {
+        if order.is_of_another_boot() {
+            let exit = order.exit()?.unwrap_or(Exit::Rebooted);
+            order.record_exit(&exit)?;
+            return Ok(Recovered::Ended(exit));
+        }
         let mut waited = Duration::ZERO;
         loop {
             if let Some(exit) = order.exit()? {
@@ -252,7 +257,7 @@ impl Containerizer for ProcessContainerizer {
                     continue;
                 }
                 // The claim is ours now, so a late executor refuses.
-                return match durable::create_new(&order.task_dir.join(executor::STARTED)) {
+                return match durable::claim(&order.task_dir.join(executor::STARTED)) {
                     Ok(()) => Ok(Recovered::NeverStarted),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         Ok(Recovered::NeverStarted)
@@ -337,6 +342,9 @@ pub(crate) fn kill(order: &Order, signal: KillSignal) -> io::Result<()> {
 
 /// Sees to it that an executor that has not claimed the task yet never will; `false` if one is just starting it.
 pub(crate) fn forbid_start(order: &Order) -> io::Result<bool> {
+    if order.is_of_another_boot() {
+        return Ok(true);
+    }
     let is_settled = || {
         Ok::<_, io::Error>(order.exit()?.is_some() || record(order, executor::PROCESS)?.is_some())
     };
@@ -349,7 +357,7 @@ pub(crate) fn forbid_start(order: &Order) -> io::Result<bool> {
     if is_settled()? {
         return Ok(true);
     }
-    match durable::create_new(&order.task_dir.join(executor::STARTED)) {
+    match durable::claim(&order.task_dir.join(executor::STARTED)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(true),
     }
@@ -357,9 +365,10 @@ pub(crate) fn forbid_start(order: &Order) -> io::Result<bool> {
 
 /// Whether a task's main process or its executor lives.
 pub(crate) fn is_alive(order: &Order) -> bool {
-    [executor::PROCESS, executor::EXECUTOR]
-        .into_iter()
-        .any(|file| matches!(record(order, file), Ok(Some(record)) if record.is_alive()))
+    !order.is_of_another_boot()
+        && [executor::PROCESS, executor::EXECUTOR]
+            .into_iter()
+            .any(|file| matches!(record(order, file), Ok(Some(record)) if record.is_alive()))
 }
 
 /// Why an executor did not say that the task runs: its exit file, else its own last words.

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,33 +18,24 @@ use crate::durable;
 /// What the executor says once the pid is on disk.
 pub(super) const GO: &[u8] = b"go";
 
-/// Lowest descriptor for the duplicate of the socket: above the three standard ones.
-const ABOVE_STDIO: i32 = 3;
+/// The end of a process that never became the task; the executor does not ask for it.
+const GIVEN_UP: i32 = 1;
 
-/// Becomes the task; returns only when the executor is gone or the command cannot be executed.
-pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
-    let _ = rustix::process::setsid();
-    // Stdin is the socket to the executor; the duplicate closes by itself when the command is executed.
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), ABOVE_STDIO)
-        .map_err(io::Error::from)
-        .map_err(ExecutorError::io(
-            "the socket to the executor cannot be taken",
-        ))?;
-    let mut executor = UnixStream::from(socket);
-    let null = File::open("/dev/null").map_err(ExecutorError::io("/dev/null cannot be opened"))?;
-    rustix::stdio::dup2_stdin(&null)
-        .map_err(io::Error::from)
-        .map_err(ExecutorError::io("stdin cannot be replaced"))?;
-    let prepared = read_spec(directory).and_then(|spec| {
-        let command = prepare(&spec, &spec.argv)?;
-        Ok((spec, command))
-    });
-    let complaint = match prepared {
-        Ok((spec, mut command)) => {
+/// Becomes the task: waits for the executor's word, then executes the command.
+///
+/// Ends the process when the executor is gone, or when the command cannot be executed, which the executor is told.
+pub(super) fn become_task(
+    spec: &Spec,
+    mut executor: UnixStream,
+    stdout: &OwnedFd,
+    stderr: &OwnedFd,
+) -> ! {
+    let complaint = match set_up(spec, stdout, stderr) {
+        Ok(mut command) => {
             let mut go = [0; GO.len()];
             if executor.read_exact(&mut go).is_err() {
                 // The executor died before it recorded us: nothing may run.
-                return Ok(());
+                leave();
             }
             let error = command.exec();
             format!(
@@ -53,9 +45,29 @@ pub(super) fn become_task(directory: &Path) -> Result<(), ExecutorError> {
         }
         Err(complaint) => complaint,
     };
-    executor
-        .write_all(complaint.as_bytes())
-        .map_err(ExecutorError::io("the executor is gone"))
+    let _ = executor.write_all(complaint.as_bytes());
+    leave()
+}
+
+#[expect(
+    clippy::exit,
+    reason = "half of the executor's memory is here, too, and must not be run to its end"
+)]
+fn leave() -> ! {
+    std::process::exit(GIVEN_UP)
+}
+
+/// Everything but the command: session, the three standard descriptors, groups, directory.
+fn set_up(spec: &Spec, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<Command, String> {
+    let _ = rustix::process::setsid();
+    let text = |what: &str, error: io::Error| format!("{what}: {error}");
+    let null =
+        File::open("/dev/null").map_err(|error| text("/dev/null cannot be opened", error))?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(stdout))
+        .and_then(|()| rustix::stdio::dup2_stderr(stderr))
+        .map_err(|error| text("the output cannot be connected", error.into()))?;
+    prepare(spec, &spec.argv)
 }
 
 /// Executes a shell command in the environment of the task of this directory; returns only if that cannot be done.

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::Child;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 
 use super::cgroup::Cgroup;
 use super::procfs::{self, ProcessRecord};
@@ -26,13 +25,18 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 50_000_000,
 };
 
+/// Whether a process has ended, without taking its status.
+const PEEK: WaitIdOptions = WaitIdOptions::EXITED
+    .union(WaitIdOptions::NOHANG)
+    .union(WaitIdOptions::NOWAIT);
+
 /// Pumps until the main process has ended (it is left to be waited for).
 ///
 /// Returns the bytes used if the task was killed for its memory.
 pub(super) fn until_exit(
     spec: &Spec,
     record: &ProcessRecord,
-    child: &mut Child,
+    child: Pid,
     stdout: &mut (OwnedFd, RotatingLog),
     stderr: &mut (OwnedFd, RotatingLog),
 ) -> Option<u64> {
@@ -99,7 +103,8 @@ pub(super) fn until_exit(
         }
         let ended = match &pidfd {
             Some(_) => exited,
-            None => matches!(child.try_wait(), Ok(Some(_)) | Err(_)),
+            // Only looked at: the status is taken later.
+            None => !matches!(waitid(WaitId::Pid(child), PEEK), Ok(None)),
         };
         if ended {
             return over_memory;

@@ -167,6 +167,31 @@ async fn another_boot_ended_every_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_intent_of_another_boot_is_not_carried_out_again() {
+    let mut world = World::start().await;
+    world
+        .master
+        .launch(shell("cut.1", "echo ran; exec sleep 1000"));
+    world.says("cut.1", "stdout", "ran").await;
+    world.stop_agent().await;
+    kill_9(world.pid("cut.1", "executor.json"));
+    kill_9(world.pid("cut.1", "process.json"));
+    // As a power cut leaves it: what was flushed is there, of the rest nothing or an empty file.
+    let file = |name: &str| world.task_dir("cut.1").join(name);
+    let intent = std::fs::read_to_string(file("intent.json")).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(intent.contains(boot.trim()), "{intent}");
+    std::fs::write(file("intent.json"), intent.replace(boot.trim(), "another")).unwrap();
+    for gone in ["started", "spec.json", "executor.json"] {
+        std::fs::remove_file(file(gone)).unwrap();
+    }
+    std::fs::write(file("process.json"), "").unwrap();
+    world.start_agent().await;
+    let message = world.master.state("cut.1", Lost).await;
+    assert!(message.contains("rebooted"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_intent_that_came_to_nothing_is_ordered_anew() {
     let mut world = World::start().await;
     world.master.launch(shell("first.1", "true"));
