@@ -12,8 +12,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::{AgentId, TaskId};
@@ -48,7 +49,8 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct KillOrder {
-    /// When SIGTERM goes out, milliseconds since 1970.
+    /// When SIGTERM goes out, in milliseconds that this machine was awake since its boot: clocks are set, and a task that
+    /// slept with the machine has not had that time. In another boot it means nothing, and the task is gone.
     pub(crate) at: u64,
     /// From there to SIGKILL.
     pub(crate) grace_millis: u64,
@@ -58,7 +60,7 @@ impl KillOrder {
     /// An order that starts now.
     pub(crate) fn now(grace: Duration) -> Self {
         Self {
-            at: now_millis(),
+            at: awake_millis(),
             grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -70,16 +72,15 @@ impl KillOrder {
 
     /// What is left of the grace; an order from before a restart has used some of it.
     pub(crate) fn remaining(self) -> Duration {
-        let passed = now_millis().saturating_sub(self.at);
+        let passed = awake_millis().saturating_sub(self.at);
         Duration::from_millis(self.grace_millis.saturating_sub(passed))
     }
 }
 
-fn now_millis() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+fn awake_millis() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds * 1000 + nanos / 1_000_000
 }
 
 /// One task as the files tell it.
@@ -308,5 +309,25 @@ impl Order {
     /// The task.
     pub(crate) fn task_id(&self) -> &TaskId {
         &self.launch.task_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grace_is_counted_while_the_machine_is_awake() {
+        let kill = KillOrder::now(Duration::from_secs(60));
+        let left = kill.remaining();
+        assert!(left > Duration::from_secs(50) && left <= kill.grace());
+        // Long ago in this boot; and one by the wall clock, as agents once wrote it.
+        let old = KillOrder { at: 0, ..kill };
+        assert!(old.remaining() < kill.grace());
+        let foreign = KillOrder {
+            at: 1_795_558_823_000,
+            ..kill
+        };
+        assert_eq!(foreign.remaining(), kill.grace());
     }
 }
