@@ -47,7 +47,7 @@ use crate::containerizer::{
     Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,
 };
 use crate::executor::{self, glog_line};
-use crate::process::user::{self, User};
+use crate::process::user;
 use crate::{ProcessContainerizer, durable};
 
 pub(crate) use self::leftovers::{finish, is_container, is_running, signal};
@@ -381,15 +381,10 @@ async fn signal_container(
 
 /// Makes the sandbox; whose it is. Blocks.
 fn make_sandbox(order: &Order) -> Result<Option<Owner>, LaunchError> {
-    // A user of the container that this machine knows too, by name or number.
-    let owner = order.launch.user.as_ref().and_then(|name| {
-        user::users()
-            .into_iter()
-            .find(|user| user.name == *name || user.uid.to_string() == *name)
-    });
+    let user = order.launch.user.as_ref();
+    let owner = user.and_then(|user| user::of_container(user, &user::users()));
     let is_root = rustix::process::geteuid().is_root();
-    let owner = owner.filter(|user| is_root && user.uid != 0);
-    let owner = owner.as_ref().map(User::owner);
+    let owner = owner.filter(|owner| is_root && owner.uid != 0);
     order.make_sandbox(owner.as_ref())?;
     Ok(owner)
 }

@@ -70,9 +70,54 @@ pub(crate) fn of(launch: &LaunchTask) -> Result<Option<User>, LaunchError> {
     Ok(Some(user))
 }
 
+/// Whose files are the user's of a container: `name`, `uid` or `uid:gid`, of which this machine need not know anybody.
+///
+/// `None` for a name that only the image knows.
+pub(crate) fn of_container(text: &str, known: &[User]) -> Option<Owner> {
+    let (name, group) = match text.split_once(':') {
+        Some((name, group)) => (name, Some(group)),
+        None => (text, None),
+    };
+    let user = known
+        .iter()
+        .find(|user| user.name == name || user.uid.to_string() == name);
+    let uid = match user {
+        Some(user) => user.uid,
+        None => name.parse().ok()?,
+    };
+    let gid = group.and_then(|group| group.parse().ok());
+    // As the engine does for a number that the image does not know.
+    let gid = gid.or_else(|| user.map(|user| user.gid)).unwrap_or(0);
+    Some(Owner {
+        name: name.to_owned(),
+        uid,
+        gid,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_of_containers() {
+        let known = parse("www:x:33:34::/var/www:/bin/false\n");
+        for (text, expected) in [
+            ("www", Some((33, 34))),
+            ("33", Some((33, 34))),
+            ("33:7", Some((33, 7))),
+            ("1234", Some((1234, 0))),
+            ("1234:5678", Some((1234, 5678))),
+            ("only-in-the-image", None),
+        ] {
+            let owner = of_container(text, &known);
+            assert_eq!(
+                owner.map(|owner| (owner.uid, owner.gid)),
+                expected,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn reads_passwd() {

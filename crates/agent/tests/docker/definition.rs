@@ -82,7 +82,8 @@ async fn privileges_users_and_parameters_come_through() {
     let Some(world) = World::start().await else {
         return;
     };
-    let look = "cat /proc/self/status; env; echo on $(cat /etc/hostname)";
+    let look = "cat /proc/self/status; env; echo on $(cat /etc/hostname); \
+                echo mine > /mnt/mesos/sandbox/file";
     let plain = world.shell("plain.1", look);
     let privileged = world.order("privileged.1", |launch, engine| {
         launch.cmd = Some(look.to_owned());
@@ -119,6 +120,8 @@ async fn privileges_users_and_parameters_come_through() {
     assert_eq!(status(&plain, "Uid:"), "0\t0\t0\t0");
     assert_eq!(status(&other, "Uid:"), "1234\t1234\t1234\t1234");
     assert_eq!(status(&other, "Gid:"), "5678\t5678\t5678\t5678");
+    // The sandbox is the user's, whom only the number names.
+    assert_eq!(file(&other, "file"), "mine\n");
     assert_eq!(status(&other, "GIVEN="), "yes");
     assert_eq!(status(&other, "on "), "a.corp.org");
     let inspected = world.inspect(&other).await.unwrap();
