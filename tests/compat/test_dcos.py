@@ -23,7 +23,8 @@ class Walk(Steps, MarathonSections, ClusterSections):
 
 
 SECTIONS = sorted(name for name, _ in inspect.getmembers(Walk, inspect.isfunction) if name.startswith("section_"))
-MODES = ("process", "docker")
+# In the order in which unittest tells of the classes made of them.
+MODES = ("docker", "process")
 # The first network, 127.0.<net>.0/24, of as many as there are walks.
 FIRST_NET = 211
 
