@@ -352,3 +352,40 @@ async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Resul
     is_empty(&engine, &cluster).await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_runs_in_a_container() -> anyhow::Result<()> {
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    let mut cluster = ClusterSandbox::start_with(engine.options(&["--speed", "10"])).await?;
+    cluster
+        .dcos_ok(&["marathon", "app", "add", "default/base.json"], "")
+        .await?;
+    cluster.settled().await;
+    let tasks = cluster.tasks("/zdd/base").await?;
+    let id = tasks[0]["id"].as_str().unwrap_or_default();
+    let exec = |verb: &[&str], command: &[&str]| {
+        let mut exec = cluster.command(verb);
+        exec.arg(id).args(command).envs(engine.env()).output()
+    };
+    // The image holds nothing but this program.
+    let output = exec(&["exec"], &["/usr/bin/zddcluster", "--version"])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.starts_with("zddcluster "),
+        "{output:?}"
+    );
+    let output = exec(&["exec"], &["/usr/bin/zddcluster", "--bogus"])?;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    // The original enters no container of Docker's.
+    let output = exec(&["dcos", "task", "exec"], &["/usr/bin/zddcluster"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("This command is only supported for tasks launched by the Universal Container Runtime (UCR).")
+            && said.contains(&format!("zddcluster exec {id}")),
+        "{said}"
+    );
+    cluster.stop().await
+}

@@ -36,7 +36,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -146,6 +146,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         }
     }
+}
+
+/// A command beside a task that runs: in its control groups and its sandbox, as its user, with its environment. This process
+/// joins them, so the command is to take its place.
+pub(crate) fn command_in(directory: &Path, argv: &[OsString]) -> Result<Command, String> {
+    stage::command_in(directory, argv)
 }
 
 fn run(directory: &Path) -> Result<(), ExecutorError> {

@@ -129,7 +129,8 @@ fn may_be_alive(order: &Order) -> bool {
     is_alive(order).unwrap_or(true)
 }
 
-fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
+/// What runs under `work_dir`, as it was ordered.
+pub(crate) fn running(work_dir: &Path) -> io::Result<Vec<Order>> {
     let mut running = Vec::new();
     for order in unfinished(work_dir)? {
         if is_alive(&order)? {

@@ -18,6 +18,7 @@ pub mod containerizer;
 pub mod docker;
 mod drive;
 mod durable;
+mod enter;
 pub mod executor;
 mod fetch;
 mod files;
@@ -43,6 +44,7 @@ use zddcluster_runtime::{Guard, OnFailure, Tasks, Token};
 
 pub use containerizer::Containerizer;
 pub use docker::{DockerConfig, DockerContainerizer, NewImages};
+pub use enter::{Enter, EnterError, enter};
 pub use leftovers::{Leftover, leftovers, stop_leftovers};
 pub use process::ProcessContainerizer;
 

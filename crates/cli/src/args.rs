@@ -9,6 +9,7 @@ mod examples;
 mod file;
 mod plan;
 mod role;
+mod tools;
 mod up;
 mod value;
 
@@ -23,12 +24,15 @@ use crate::verbs::{ClientVerb, Verb as ClientVerbs};
 
 pub use self::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 pub(crate) use self::dcos::{
-    AppVerb, DcosArgs, DcosVerb, DeploymentVerb, GroupVerb, MarathonTaskVerb, MarathonVerb,
-    PackageVerb, TaskArgs, TaskLogArgs, TaskVerb, VersionVerb,
+    AppVerb, AuthVerb, ClusterVerb, ConfigVerb, DcosArgs, DcosVerb, DebugVerb, DeploymentVerb,
+    GroupVerb, InTaskArgs, LeaderVerb, LocalVerb, LoginArgs, MarathonTaskVerb, MarathonVerb,
+    MetricsVerb, NodeArgs, NodeVerb, PackageVerb, PluginVerb, RemoteVerb, ServiceArgs, ServiceVerb,
+    TailArgs, TaskArgs, TaskLogArgs, TaskLsArgs, TaskVerb, VersionVerb,
 };
 use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
+pub(crate) use self::tools::ExecArgs;
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
 use self::value::BARE;
@@ -120,6 +124,8 @@ enum Verb {
     /// Show what an update will do, before it happens
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
+    /// Run a command in a task
+    Exec(ExecArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
     #[command(after_help = examples::ENV)]
     Env(EnvArgs),
@@ -341,6 +347,7 @@ where
         Verb::Master(args) => Invocation::Master(args),
         Verb::Agent(args) => Invocation::Agent(args),
         Verb::Dns(args) => Invocation::Dns(args),
+        Verb::Exec(args) => client(ClientVerbs::Exec(args)),
         Verb::Edge(args) => Invocation::Edge(args),
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),
         Verb::Status(args) => client(ClientVerbs::Status(args)),

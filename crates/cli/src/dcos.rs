@@ -1,5 +1,5 @@
-//! The `dcos` client: the commands of the lab, with the output and the exit codes of the original (0.4.14; the column
-//! WAITING of `app list` is 0.4.17's).
+//! The `dcos` client, with the output and the exit codes of the original (0.4.14; the column WAITING of `app list` is 0.4.17's,
+//! and what 0.4.14 had not is 0.4.17's or 0.6.1's).
 //!
 //! One file a resource. Where the original loses something its reader needs, we keep it: the details of a 422, and a
 //! `hint:` on stderr.
@@ -7,34 +7,48 @@
 //! Source: contract dcos-cli §5, §7-10; dcoscli 0.4.14 and 0.4.17.
 
 mod app;
+mod auth;
+mod clusters;
+mod config;
 mod deployment;
+mod exec;
 mod group;
 mod log;
+mod ls;
+mod marathon;
 mod marathon_task;
+mod metrics;
 mod node;
 mod package;
 pub(crate) mod property;
+mod queue;
 mod resource;
+mod service;
 mod task;
 
 use std::io::{BufRead, BufReader, IsTerminal as _};
 use std::sync::Mutex;
 
-use http::Method;
 use serde_json::{Value, json};
 
-use crate::args::{DcosArgs, DcosVerb, MarathonVerb, dcos_command};
+use crate::args::{DcosArgs, DcosVerb, LocalVerb, RemoteVerb, dcos_command};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::home::Home;
 use crate::printer::Printer;
+use crate::text::printable;
+use crate::verbs::Hooks;
 
+pub use self::exec::TaskCommand;
+pub(crate) use self::exec::exec;
 pub(crate) use self::package::{EDGE_HINT, is_edge, is_for_edge};
 
 /// What every command works with.
 struct Context<'a> {
     front: Front,
     printer: &'a Printer,
+    hooks: &'a Hooks,
     input: Mutex<Input>,
 }
 
@@ -45,7 +59,11 @@ struct Input {
 }
 
 /// Carries out a `dcos` command.
-pub(crate) async fn run(args: DcosArgs, printer: &Printer) -> Result<ExitStatus, Failure> {
+pub(crate) async fn run(
+    args: DcosArgs,
+    printer: &Printer,
+    hooks: &Hooks,
+) -> Result<ExitStatus, Failure> {
     let DcosArgs {
         data_dir,
         log_level: _,
@@ -53,43 +71,55 @@ pub(crate) async fn run(args: DcosArgs, printer: &Printer) -> Result<ExitStatus,
         version,
         verb,
     } = args;
+    let home = Home::of_user();
+    let locate = || match &home {
+        Ok(home) => Front::locate_as_dcos(&data_dir, home),
+        // Whoever has no home has no settings.
+        Err(_) => Front::locate(&data_dir),
+    };
     if version {
-        return print_versions(Front::locate(&data_dir).ok(), printer).await;
+        return print_versions(locate().ok(), printer).await;
     }
     let Some(verb) = verb else {
         printer.data(&dcos_command().render_help().ansi().to_string())?;
         return Ok(ExitStatus::Success);
     };
+    let verb = match verb {
+        DcosVerb::Remote(verb) => verb,
+        DcosVerb::Local(LocalVerb::Config(verb)) => return config::run(verb, &home?, printer),
+        DcosVerb::Local(LocalVerb::Cluster(verb)) => {
+            return clusters::run(verb, &home?, printer).await;
+        }
+        DcosVerb::Local(LocalVerb::Auth(verb)) => {
+            let front = locate();
+            return auth::run(verb, || front, &home?, printer).await;
+        }
+    };
     let input = Input {
         reader: Box::new(BufReader::new(std::io::stdin())),
         is_terminal: std::io::stdin().is_terminal(),
     };
-    let front = Front::locate(&data_dir)?;
+    let front = locate()?;
     carry_out(
         verb,
         &Context {
             front,
             printer,
+            hooks,
             input: Mutex::new(input),
         },
     )
     .await
 }
 
-async fn carry_out(verb: DcosVerb, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+async fn carry_out(verb: RemoteVerb, context: &Context<'_>) -> Result<ExitStatus, Failure> {
     match verb {
-        DcosVerb::Marathon(MarathonVerb::About) => {
-            let about = context.front.marathon(Method::GET, "v2/info", None).await?;
-            context.printer.json(&about)?;
-            Ok(ExitStatus::Success)
-        }
-        DcosVerb::Marathon(MarathonVerb::App(verb)) => app::run(verb, context).await,
-        DcosVerb::Marathon(MarathonVerb::Deployment(verb)) => deployment::run(verb, context).await,
-        DcosVerb::Marathon(MarathonVerb::Group(verb)) => group::run(verb, context).await,
-        DcosVerb::Marathon(MarathonVerb::Task(verb)) => marathon_task::run(verb, context).await,
-        DcosVerb::Task(args) => task::run(args, context).await,
-        DcosVerb::Node { json } => node::run(json, context).await,
-        DcosVerb::Package(verb) => package::run(verb, context).await,
+        RemoteVerb::Marathon(verb) => marathon::run(verb, context).await,
+        RemoteVerb::Task(args) => task::run(args, context).await,
+        RemoteVerb::Node(args) => node::run(args, context).await,
+        RemoteVerb::Service(args) => service::run(args, context).await,
+        RemoteVerb::Package(verb) => package::run(verb, context).await,
+        RemoteVerb::Job(_) => marathon::refuse_jobs(context).await,
     }
 }
 
@@ -97,6 +127,19 @@ impl Context<'_> {
     /// Whether JSON is asked for, by the command's own flag or for all.
     fn wants_json(&self, flag: bool) -> bool {
         flag || self.printer.is_json()
+    }
+
+    /// Prints ids, a line each.
+    fn ids<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<ExitStatus, Failure> {
+        for id in ids {
+            self.printer.data(&printable(id))?;
+        }
+        Ok(ExitStatus::Success)
+    }
+
+    /// Whether only ids are asked for, by the command's own flag or, as by the original, by `--quiet`.
+    fn wants_ids(&self, flag: bool) -> bool {
+        flag || self.printer.is_quiet()
     }
 
     /// Prints a table, if there is one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,12 +15,19 @@ use zddcluster_model::AppId;
 use crate::args::DataDirArgs;
 use crate::cluster::{ClusterFile, data_dir};
 use crate::failure::Failure;
+use crate::home::Home;
 
 /// The original waits 5 s; a cluster on a laptop that is busy starting tasks gets twice that.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Names the cluster for every `dcos` client; goes before the cluster file.
 const DCOS_URL: &str = "DCOS_URL";
+
+/// Where the `dcos` client keeps the address of its cluster.
+const DCOS_URL_PROPERTY: &str = "core.dcos_url";
+
+/// Where the `dcos` client keeps the token of its cluster.
+const DCOS_TOKEN_PROPERTY: &str = "core.dcos_acs_token";
 
 /// Where `--data-dir` has its value from when it is not on the command line.
 const DATA_DIR: &str = "ZDD_DATA_DIR";
@@ -48,6 +55,31 @@ const SEGMENT: AsciiSet = CONTROLS
     .add(b'^')
     .add(b'|');
 
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    content_type: &'static str,
+    content: Bytes,
+}
+
+impl Body {
+    /// A document.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self {
+            content_type: "application/json",
+            content: Bytes::from(value.to_string()),
+        }
+    }
+
+    /// A form.
+    pub(crate) fn form(text: String) -> Self {
+        Self {
+            content_type: "application/x-www-form-urlencoded",
+            content: Bytes::from(text),
+        }
+    }
+}
+
 /// The front door of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
@@ -68,6 +100,17 @@ impl Front {
         }
     }
 
+    /// The same, with a token that the client remembers.
+    pub(crate) fn with_this_token(self, token: &str) -> Result<Self, Failure> {
+        let token = Some(token_value(DCOS_TOKEN_PROPERTY, token)?);
+        Ok(Self { token, ..self })
+    }
+
+    /// `http://127.0.0.1:8080`, without a trailing slash.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The same, with the token in the environment, if there is one.
     fn with_token(self) -> Result<Self, Failure> {
         let token = token(|name| std::env::var(name).ok())?;
@@ -77,14 +120,51 @@ impl Front {
     /// The front door of the cluster that is meant: the one of `--data-dir`, else `DCOS_URL`, else the one of
     /// `ZDD_DATA_DIR` or of the default directory.
     pub(crate) fn locate(args: &DataDirArgs) -> Result<Self, Failure> {
+        match Self::named(args)? {
+            Some(front) => Ok(front),
+            None => Self::of_data_dir(args),
+        }
+    }
+
+    /// As [`locate`](Self::locate), but where nothing names a cluster the one that the settings of the `dcos` client name goes
+    /// before the default directory.
+    pub(crate) fn locate_as_dcos(args: &DataDirArgs, home: &Home) -> Result<Self, Failure> {
+        if let Some(front) = Self::named(args)? {
+            return Ok(front);
+        }
+        if args.get().is_none()
+            && let Some(url) = home.dcos_url()?
+        {
+            let front = Self::at(origin(&format!("{DCOS_URL_PROPERTY} [{url}]"), &url)?);
+            return match home.token()? {
+                Some(token) => front.with_this_token(&token),
+                None => front.with_token(),
+            };
+        }
+        Self::of_data_dir(args)
+    }
+
+    /// The front door that `DCOS_URL` names, unless `--data-dir` names another.
+    fn named(args: &DataDirArgs) -> Result<Option<Self>, Failure> {
         let env = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let from_env = env(DATA_DIR);
         let is_flag = args
             .get()
             .is_some_and(|dir| Some(dir.as_os_str()) != from_env.as_deref());
-        if let Some(url) = env(DCOS_URL).filter(|_| !is_flag) {
-            return Self::at(origin(&url.to_string_lossy())?).with_token();
-        }
+        let Some(url) = env(DCOS_URL).filter(|_| !is_flag) else {
+            return Ok(None);
+        };
+        let url = url.to_string_lossy();
+        let origin = origin(&format!("{DCOS_URL} [{url}]"), &url)?;
+        Self::at(origin).with_token().map(Some)
+    }
+
+    /// The front door at a URL that was typed.
+    pub(crate) fn at_url(url: &str) -> Result<Self, Failure> {
+        Self::at(origin(&format!("[{url}]"), url)?).with_token()
+    }
+
+    fn of_data_dir(args: &DataDirArgs) -> Result<Self, Failure> {
         let data_dir = data_dir(args.get())?;
         match ClusterFile::read_running(&data_dir)? {
             Some(cluster) => Self::at(cluster.front_url()).with_token(),
@@ -100,7 +180,9 @@ impl Front {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let url = format!("{}/service/marathon/{path}", self.origin);
-        let (status, answer) = self.exchange(method.clone(), &url, body).await?;
+        let (status, answer) = self
+            .exchange(method.clone(), &url, body.map(Body::json))
+            .await?;
         if !status.is_success() {
             return Err(Failure::from_marathon(&method, &url, status, &answer));
         }
@@ -128,7 +210,9 @@ impl Front {
         body: Option<&Value>,
     ) -> Result<T, Failure> {
         let url = format!("{}/zdd/v1/{path}", self.origin);
-        let (status, answer) = self.exchange(method.clone(), &url, body).await?;
+        let (status, answer) = self
+            .exchange(method.clone(), &url, body.map(Body::json))
+            .await?;
         if !status.is_success() {
             return Err(Failure::from_marathon(&method, &url, status, &answer));
         }
@@ -152,13 +236,36 @@ impl Front {
     {
         let url = format!("{}{path}", self.origin);
         let (status, answer) = self.exchange(Method::GET, &url, None).await?;
-        if status == http::StatusCode::NOT_FOUND {
+        if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !status.is_success() {
             return Err(Failure::from_mesos(&url, status));
         }
         decode(&url, &answer).map(Some)
+    }
+
+    /// Asks anything of the front door, whatever it answers; `path` begins with `/` and is encoded.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Body>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        self.exchange(method, &format!("{}{path}", self.origin), body)
+            .await
+    }
+
+    /// Asks a Mesos master or agent to do something.
+    pub(crate) async fn tell_mesos(&self, path: &str, body: Body) -> Result<Bytes, Failure> {
+        let (status, answer) = self.ask(Method::POST, path, Some(body)).await?;
+        match status.is_success() {
+            true => Ok(answer),
+            false => Err(Failure::from_mesos(
+                &format!("{}{path}", self.origin),
+                status,
+            )),
+        }
     }
 
     /// Gets the text at any `http://` address.
@@ -176,8 +283,8 @@ impl Front {
         &self,
         method: Method,
         url: &str,
-        body: Option<&Value>,
-    ) -> Result<(http::StatusCode, Bytes), Failure> {
+        body: Option<Body>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
@@ -185,16 +292,17 @@ impl Front {
         if let Some(token) = self.token.as_ref().filter(|_| self.is_ours(url)) {
             request = request.header(AUTHORIZATION, token);
         }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        let mut content = Bytes::new();
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, body.content_type);
+            content = body.content;
         }
-        let body = body
-            .map(|body| Bytes::from(body.to_string()))
-            .unwrap_or_default();
-        let request = request.body(body).map_err(|error| Failure::Unreachable {
-            url: url.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let request = request
+            .body(content)
+            .map_err(|error| Failure::Unreachable {
+                url: url.to_owned(),
+                reason: error.to_string(),
+            })?;
         let answer = self.http.send(request, TIMEOUT).await;
         let answer = answer.map_err(|error| Failure::from_http(url, error))?;
         Ok((answer.status(), answer.into_body()))
@@ -225,16 +333,21 @@ fn token(env: impl Fn(&str) -> Option<String>) -> Result<Option<HeaderValue>, Fa
         },
         (None, None) => return Ok(None),
     };
+    token_value(&origin, &text).map(Some)
+}
+
+/// A token, which `origin` holds, as a header.
+fn token_value(origin: &str, text: &str) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("token={}", text.trim()))
         .map_err(|_| Failure::stated(format!("{origin} holds no token")))?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    Ok(value)
 }
 
-/// The origin of a cluster's URL; a path is dropped, as the original does.
-fn origin(text: &str) -> Result<String, Failure> {
-    let hint = "for instance DCOS_URL=http://127.0.0.1:8080";
-    let fault = |what: &str| Failure::with_hint(format!("{DCOS_URL} [{text}] {what}"), hint);
+/// The origin of a cluster's URL; a path is dropped, as the original does. `shown` stands for it in what is said.
+fn origin(shown: &str, text: &str) -> Result<String, Failure> {
+    let hint = "for instance http://127.0.0.1:8080";
+    let fault = |what: &str| Failure::with_hint(format!("{shown} {what}"), hint);
     let url = Url::parse(text).map_err(|_| fault("is not a URL"))?;
     if url.scheme() != "http" {
         return Err(fault("is not an http:// URL"));
@@ -333,7 +446,7 @@ mod tests {
 
     #[test]
     fn only_origins_of_http_urls() {
-        let check = |text| origin(text).map_err(|failure| failure.to_string());
+        let check = |text| origin("it", text).map_err(|failure| failure.to_string());
         assert_eq!(
             check("http://127.0.0.1:8080/x/").as_deref(),
             Ok("http://127.0.0.1:8080")

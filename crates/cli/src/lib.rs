@@ -19,7 +19,9 @@ mod dcos;
 mod exit;
 mod failure;
 mod front;
+mod home;
 mod printer;
+mod sandbox;
 mod table;
 mod text;
 mod verbs;
@@ -31,6 +33,7 @@ pub use args::{
     dcos_command, parse,
 };
 pub use cluster::{Addresses, AgentEntry, ClusterFile, ClusterFileError, data_dir};
+pub use dcos::TaskCommand;
 pub use exit::ExitStatus;
 pub use printer::{Captured, Printer};
 pub use verbs::{ClientVerb, Hooks, run_client};

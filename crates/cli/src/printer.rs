@@ -92,6 +92,11 @@ impl Printer {
         self.format == Format::Json
     }
 
+    /// Whether `--quiet` was given.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether somebody watches stdout: then it may be drawn over.
     pub fn is_terminal(&self) -> bool {
         self.out_is_terminal

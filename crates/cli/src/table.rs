@@ -8,6 +8,7 @@ use crate::text::printable;
 pub(crate) enum Align {
     Left,
     Center,
+    Right,
 }
 
 /// A table to be filled row by row.
@@ -38,6 +39,18 @@ impl<const N: usize> Table<N> {
 
     /// The table as it was filled; `None` if there are no rows.
     pub(crate) fn unsorted(self) -> Option<String> {
+        let lines = self.lines()?;
+        Some(lines.join("\n"))
+    }
+
+    /// The table as it was filled, without its heads; `None` if there are no rows.
+    pub(crate) fn headless(self) -> Option<String> {
+        let lines = self.lines()?;
+        Some(lines[1..].join("\n"))
+    }
+
+    /// The heads and the rows; `None` if there are no rows.
+    fn lines(&self) -> Option<Vec<String>> {
         if self.rows.is_empty() {
             return None;
         }
@@ -64,7 +77,7 @@ impl<const N: usize> Table<N> {
                 lines.push(self.line(cells, &widths));
             }
         }
-        Some(lines.join("\n"))
+        Some(lines)
     }
 
     fn line(&self, cells: [&str; N], widths: &[usize; N]) -> String {
@@ -75,6 +88,7 @@ impl<const N: usize> Table<N> {
             // An odd blank goes to the right of an odd text and to the left of an even one, as str.center has it.
             let left = match align {
                 Align::Left => 0,
+                Align::Right => excess,
                 Align::Center if excess % 2 == 1 && length % 2 == 0 => excess / 2 + 1,
                 Align::Center => excess / 2,
             };

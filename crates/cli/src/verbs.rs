@@ -10,11 +10,12 @@ mod status;
 use std::path::Path;
 
 use crate::args::{
-    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExplainArgs, PlanArgs, ProbeArgs,
+    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExecArgs, ExplainArgs, PlanArgs, ProbeArgs,
 };
-use crate::dcos;
+use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::front::Front;
 use crate::printer::Printer;
 use crate::text;
 
@@ -29,6 +30,7 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     Env(EnvArgs),
     Probe(ProbeArgs),
+    Exec(ExecArgs),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
 }
@@ -40,6 +42,8 @@ pub struct Hooks {
     pub leftovers: fn(data_dir: &Path) -> Vec<String>,
     /// Roles that run on their own with this data directory: one line each.
     pub roles: fn(data_dir: &Path) -> Vec<String>,
+    /// Runs a command in a task, in place of this process; returns only if it cannot.
+    pub enter: fn(command: &TaskCommand) -> Box<dyn std::error::Error>,
 }
 
 impl Hooks {
@@ -47,6 +51,7 @@ impl Hooks {
     pub const NONE: Self = Self {
         leftovers: |_| Vec::new(),
         roles: |_| Vec::new(),
+        enter: |command| format!("nobody can enter {}", command.task_id).into(),
     };
 }
 
@@ -55,14 +60,20 @@ impl Hooks {
 /// Dropping the future abandons the verb; requests already sent may still be carried out.
 pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> ExitStatus {
     match verb.0 {
-        Verb::Dcos(args) => end_as_dcos(printer, dcos::run(args, printer).await),
+        Verb::Dcos(args) => end_as_dcos(printer, dcos::run(args, printer, hooks).await),
         Verb::Status(args) => end(printer, status::run(&args, printer, hooks).await),
         Verb::Explain(args) => end(printer, explain::run(&args, printer).await),
         Verb::Plan(args) => end(printer, plan::run(&args, printer).await),
         Verb::Env(args) => end(printer, env::run(&args, printer)),
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
+        Verb::Exec(args) => end(printer, exec(args, hooks).await),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }
+}
+
+async fn exec(args: ExecArgs, hooks: &Hooks) -> Result<ExitStatus, Failure> {
+    let front = Front::locate(&args.data_dir)?;
+    dcos::exec(args.in_task, &front, hooks).await
 }
 
 fn end(printer: &Printer, result: Result<ExitStatus, Failure>) -> ExitStatus {

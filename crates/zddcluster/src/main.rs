@@ -20,6 +20,7 @@ mod listeners;
 mod lock;
 mod logging;
 mod members;
+mod namespace;
 mod plan;
 mod settings;
 mod signals;
@@ -89,6 +90,7 @@ fn client(globals: &Globals, verb: ClientVerb) -> io::Result<ExitStatus> {
     let hooks = Hooks {
         leftovers: down::describe_leftovers,
         roles: members::describe,
+        enter: namespace::enter_task,
     };
     Ok(small_runtime()?.block_on(zddcluster_cli::run_client(verb, &printer, &hooks)))
 }

@@ -79,6 +79,11 @@ pub(super) fn check(directory: &Path, command: &OsStr) {
     }
 }
 
+/// A command beside the task, once this process has what the task has.
+pub(super) fn command_in<S: AsRef<OsStr>>(directory: &Path, argv: &[S]) -> Result<Command, String> {
+    prepare(&read_spec(directory)?, argv)
+}
+
 fn read_spec(directory: &Path) -> Result<Spec, String> {
     durable::read_json(&directory.join(SPEC))
         .map_err(|error| format!("spec.json cannot be read: {error}"))?

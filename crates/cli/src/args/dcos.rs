@@ -1,11 +1,20 @@
 //! The grammar of the `dcos` client, as far as a zddcluster has something to answer.
 //!
-//! Source: the usage texts of dcoscli 0.4.14.
+//! Source: the usage texts of dcoscli 0.4.14, 0.4.17 and 0.6.1.
+
+mod local;
+mod marathon;
+mod mesos;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub(crate) use self::local::{AuthVerb, ClusterVerb, ConfigVerb, LocalVerb, LoginArgs};
+pub(crate) use self::marathon::{AbsentArgs, DebugVerb, LeaderVerb, PluginVerb};
+pub(crate) use self::mesos::{
+    InTaskArgs, MetricsVerb, NodeArgs, NodeVerb, ServiceArgs, ServiceVerb, TailArgs, TaskLsArgs,
+};
 use super::{DataDirArgs, examples};
 
 /// A `dcos` command line.
@@ -45,21 +54,32 @@ pub(crate) enum LogLevel {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DcosVerb {
+    #[command(flatten)]
+    Remote(RemoteVerb),
+    #[command(flatten)]
+    Local(LocalVerb),
+}
+
+/// The commands that speak to a cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum RemoteVerb {
     /// Deploy and manage applications
     #[command(subcommand)]
     Marathon(MarathonVerb),
-    /// List tasks, or read their logs
+    /// List tasks, look into their sandboxes, run commands in them
     #[command(after_help = examples::TASK)]
     Task(TaskArgs),
-    /// List the nodes of the cluster
-    Node {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// List the nodes of the cluster, read their logs
+    #[command(after_help = examples::NODE)]
+    Node(NodeArgs),
+    /// List the services of the cluster, read their logs
+    #[command(after_help = examples::SERVICE)]
+    Service(ServiceArgs),
     /// Install and manage packages
     #[command(subcommand, after_help = examples::PACKAGE)]
     Package(PackageVerb),
+    /// Jobs, which a DC/OS 1.8 without Metronome has not
+    Job(AbsentArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -78,6 +98,23 @@ pub(crate) enum MarathonVerb {
     /// Tasks of applications
     #[command(subcommand, after_help = examples::MARATHON_TASK)]
     Task(MarathonTaskVerb),
+    /// Why applications wait
+    #[command(subcommand, after_help = examples::DEBUG)]
+    Debug(DebugVerb),
+    /// Which master leads
+    #[command(subcommand)]
+    Leader(LeaderVerb),
+    /// Ask Marathon whether it is there
+    Ping {
+        /// Once, however many masters there are
+        #[arg(long)]
+        once: bool,
+    },
+    /// Plugins of Marathon
+    #[command(subcommand)]
+    Plugin(PluginVerb),
+    /// Pods, which a Marathon 1.3 has not
+    Pod(AbsentArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -93,6 +130,9 @@ pub(crate) enum AppVerb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print ids only
+        #[arg(short = 'q', conflicts_with = "json")]
+        ids: bool,
     },
     /// Print an application
     #[command(after_help = examples::APP_SHOW)]
@@ -242,6 +282,9 @@ pub(crate) enum DeploymentVerb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print ids only
+        #[arg(short = 'q', conflicts_with = "json")]
+        ids: bool,
         /// Only those that touch this application
         app_id: Option<String>,
     },
@@ -275,6 +318,9 @@ pub(crate) enum MarathonTaskVerb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print ids only
+        #[arg(short = 'q', conflicts_with = "json")]
+        ids: bool,
         /// Only those of this application
         app_id: Option<String>,
     },
@@ -291,13 +337,28 @@ pub(crate) enum MarathonTaskVerb {
         /// The task's id
         task_id: String,
     },
+    /// Kill tasks; new ones replace them
+    Kill {
+        /// Lower the number of instances as well
+        #[arg(long)]
+        scale: bool,
+        /// Forget their volumes as well
+        #[arg(long)]
+        wipe: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The tasks' ids
+        #[arg(required = true)]
+        task_ids: Vec<String>,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct TaskArgs {
     /// Tasks that have ended as well
-    #[arg(long)]
+    #[arg(long, visible_alias = "all")]
     pub(crate) completed: bool,
     /// Print JSON
     #[arg(long)]
@@ -313,6 +374,14 @@ pub(crate) enum TaskVerb {
     /// Print the last lines of a task's log
     #[command(after_help = examples::TASK_LOG)]
     Log(TaskLogArgs),
+    /// List the files in a task's sandbox
+    #[command(after_help = examples::TASK_LS)]
+    Ls(TaskLsArgs),
+    /// Run a command in a task
+    Exec(InTaskArgs),
+    /// Metrics of a task
+    #[command(subcommand)]
+    Metrics(MetricsVerb),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -324,7 +393,7 @@ pub(crate) struct TaskLogArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) lines: usize,
     /// Tasks that have ended as well
-    #[arg(long)]
+    #[arg(long, visible_alias = "all")]
     pub(crate) completed: bool,
     /// Part of a task id, or a pattern with * and ?
     pub(crate) task: Option<String>,

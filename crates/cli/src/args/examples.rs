@@ -160,3 +160,51 @@ pub(super) const PACKAGE_INSTALL: &str = "\
 Examples:
   dcos package install marathon-lb
   dcos package install marathon-lb --yes --options options.json";
+
+pub(super) const NODE: &str = "\
+Examples:
+  dcos node
+  dcos node log --leader --follow
+  dcos node dns base-zdd.marathon.mesos";
+
+pub(super) const SERVICE: &str = "\
+Examples:
+  dcos service
+  dcos service log elasticsearch";
+
+pub(super) const TASK_LS: &str = "\
+Examples:
+  dcos task ls zdd_base
+  dcos task ls --long zdd_base";
+
+pub(super) const EXEC: &str = "\
+Works where the task runs: on this machine, as the user who runs the cluster.
+
+Examples:
+  zddcluster exec zdd_base env
+  zddcluster exec -it zdd_base sh";
+
+pub(super) const DEBUG: &str = "\
+Examples:
+  dcos marathon debug list
+  dcos marathon debug summary /zdd/base
+  zddcluster explain /zdd/base    the same in words, and what would help";
+
+pub(super) const CONFIG: &str = "\
+The settings are in ~/.dcos (or $DCOS_DIR), as the original client keeps them; DCOS_URL goes before
+core.dcos_url.
+
+Examples:
+  dcos config set core.dcos_url http://127.0.0.1:8080
+  dcos config show core.dcos_url";
+
+pub(super) const CLUSTER: &str = "\
+Examples:
+  dcos cluster setup http://127.0.0.1:8080
+  dcos cluster list
+  dcos cluster rename zdd lab";
+
+pub(super) const AUTH: &str = "\
+Examples:
+  dcos auth login --username ada --password-file password
+  dcos auth logout";

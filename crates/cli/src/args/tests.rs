@@ -130,6 +130,15 @@ fn the_name_chooses_the_grammar() {
         "dcos marathon app update --force /zdd/base instances=5 cmd=sleep",
         "dcos marathon app show --app-version=-1 /zdd/base",
         "dcos task --completed zdd",
+        "dcos task --all zdd",
+        "dcos marathon pod list --json",
+        "dcos marathon app list -q",
+        "dcos job run x --json",
+        "dcos task exec -it zdd_base sh -c ls",
+        "dcos node log --leader --follow --lines=3",
+        "dcos service log --lines=3 marathon",
+        "dcos cluster remove --all",
+        "dcos config set core.timeout -1",
     ] {
         let parsed =
             parse(line.split_whitespace()).unwrap_or_else(|usage| panic!("{line}: {usage}"));
@@ -139,10 +148,19 @@ fn the_name_chooses_the_grammar() {
     }
     for line in [
         "dcos up",
-        "dcos marathon pod list",
+        "dcos marathon pods list",
+        "dcos task exec zdd_base",
+        "dcos cluster remove",
         "zddcluster marathon app list",
     ] {
         assert!(parse(line.split_whitespace()).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn what_follows_a_command_is_the_commands() {
+    for line in ["zddcluster exec -i zdd_base sh -c ls --color"] {
+        parse(line.split_whitespace()).unwrap_or_else(|usage| panic!("{line}: {usage}"));
     }
 }
 

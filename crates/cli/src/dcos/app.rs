@@ -24,7 +24,7 @@ const CMD_WIDTH: usize = 35;
 pub(super) async fn run(verb: AppVerb, context: &Context<'_>) -> Result<ExitStatus, Failure> {
     match verb {
         AppVerb::Add { app_resource } => add(app_resource.as_deref(), context).await,
-        AppVerb::List { json } => list(json, context).await,
+        AppVerb::List { json, ids } => list(json, ids, context).await,
         AppVerb::Show {
             app_id,
             app_version,
@@ -123,11 +123,15 @@ async fn add(resource: Option<&str>, context: &Context<'_>) -> Result<ExitStatus
     Ok(status)
 }
 
-async fn list(json: bool, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+async fn list(json: bool, ids: bool, context: &Context<'_>) -> Result<ExitStatus, Failure> {
     let apps = context.front.marathon(Method::GET, "v2/apps", None).await?;
     if context.wants_json(json) {
         context.printer.json(&apps["apps"])?;
         return Ok(ExitStatus::Success);
+    }
+    if context.wants_ids(ids) {
+        let apps = apps["apps"].as_array().into_iter().flatten();
+        return context.ids(apps.filter_map(|app| app["id"].as_str()));
     }
     let apps: Vec<App> = serde_json::from_value(apps["apps"].clone())
         .map_err(|error| Failure::stated(format!("The list of apps cannot be read: {error}")))?;

@@ -22,7 +22,9 @@ pub(super) async fn run(
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
     match verb {
-        DeploymentVerb::List { json, app_id } => list(json, app_id.as_deref(), context).await,
+        DeploymentVerb::List { json, ids, app_id } => {
+            list(json, ids, app_id.as_deref(), context).await
+        }
         DeploymentVerb::Rollback { deployment_id } => rollback(&deployment_id, context).await,
         DeploymentVerb::Stop { deployment_id } => stop(&deployment_id, context).await,
         DeploymentVerb::Watch {
@@ -78,6 +80,7 @@ pub(super) fn action_word(action: &str) -> &str {
 
 async fn list(
     json: bool,
+    ids: bool,
     app_id: Option<&str>,
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
@@ -98,6 +101,9 @@ async fn list(
             .map(|app_id| format!(" for '{app_id}'"))
             .unwrap_or_default();
         return Err(Failure::stated(format!("There are no deployments{of_app}")));
+    }
+    if context.wants_ids(ids) {
+        return context.ids(deployments.iter().filter_map(|one| one["id"].as_str()));
     }
     let mut table = Table::new([
         ("APP", Align::Left),

@@ -10,14 +10,16 @@ use crate::args::MarathonTaskVerb;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::table::{Align, Table};
-use crate::text::python;
+use crate::text::{python, python_repr};
 
 pub(super) async fn run(
     verb: MarathonTaskVerb,
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
     match verb {
-        MarathonTaskVerb::List { json, app_id } => list(json, app_id.as_deref(), context).await,
+        MarathonTaskVerb::List { json, ids, app_id } => {
+            list(json, ids, app_id.as_deref(), context).await
+        }
         MarathonTaskVerb::Show { task_id } => {
             let tasks = tasks(context).await?;
             print_one(tasks, &task_id, context)
@@ -35,7 +37,55 @@ pub(super) async fn run(
                 .await?;
             print_one(take_tasks(&mut answer), &task_id, context)
         }
+        MarathonTaskVerb::Kill {
+            scale,
+            wipe,
+            json,
+            task_ids,
+        } => kill(&task_ids, scale, wipe, json, context).await,
     }
+}
+
+async fn kill(
+    task_ids: &[String],
+    scale: bool,
+    wipe: bool,
+    json: bool,
+    context: &Context<'_>,
+) -> Result<ExitStatus, Failure> {
+    let mut query = Vec::new();
+    query.extend(scale.then_some("scale=true"));
+    query.extend(wipe.then_some("wipe=true"));
+    let separator = if query.is_empty() { "" } else { "?" };
+    let path = format!("v2/tasks/delete{separator}{}", query.join("&"));
+    let ids = json!({ "ids": task_ids });
+    let mut answer = context
+        .front
+        .marathon(Method::POST, &path, Some(&ids))
+        .await?;
+    let wants_json = context.wants_json(json);
+    if wants_json {
+        context.printer.json(&answer)?;
+    }
+    if scale {
+        if !wants_json {
+            let id = Context::deployment_of(&answer)?;
+            context.printer.data(&format!("Created deployment: {id}"))?;
+        }
+        return Ok(ExitStatus::Success);
+    }
+    let tasks = take_tasks(&mut answer);
+    if !wants_json {
+        let ids: Value = tasks.iter().map(|task| task["id"].clone()).collect();
+        let ids = python_repr(&ids);
+        context.printer.data(&format!("Killed tasks: {ids}"))?;
+    }
+    if tasks.is_empty() {
+        return Err(Failure::stated(
+            "Failed to kill tasks. task-ids seems to be unknown",
+        ));
+    }
+    Ok(ExitStatus::Success)
 }
 
 async fn tasks(context: &Context<'_>) -> Result<Vec<Value>, Failure> {
@@ -67,6 +117,7 @@ fn print_one(
 
 async fn list(
     json: bool,
+    ids: bool,
     app_id: Option<&str>,
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
@@ -78,6 +129,9 @@ async fn list(
     if context.wants_json(json) {
         context.printer.json(&tasks)?;
         return Ok(ExitStatus::Success);
+    }
+    if context.wants_ids(ids) {
+        return context.ids(tasks.iter().filter_map(|task| task["id"].as_str()));
     }
     let mut table = Table::new([
         ("APP", Align::Left),

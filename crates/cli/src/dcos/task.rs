@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Context, log};
-use crate::args::{TaskArgs, TaskVerb};
+use super::{Context, exec, log, ls, metrics};
+use crate::args::{MetricsVerb, TaskArgs, TaskVerb};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::front::{Front, path_segment};
 use crate::table::{Align, Table};
 
 /// Where the master's state is.
@@ -15,13 +16,29 @@ const STATE: &str = "/mesos/master/state.json";
 pub(super) async fn run(args: TaskArgs, context: &Context<'_>) -> Result<ExitStatus, Failure> {
     match args.verb {
         Some(TaskVerb::Log(args)) => log::run(args, context).await,
+        Some(TaskVerb::Ls(args)) => ls::run(args, context).await,
+        Some(TaskVerb::Exec(args)) => exec::run(args, context).await,
+        Some(TaskVerb::Metrics(verb)) => {
+            let (MetricsVerb::Details { id, .. } | MetricsVerb::Summary { id, .. }) = &verb;
+            let state = State::read(&context.front).await?;
+            let found = state.one(id)?;
+            let container = found.container_id().ok_or_else(|| {
+                Failure::stated("Invalid executor info. Missing field `container_id`")
+            })?;
+            let agent_id = path_segment(found.agent_id());
+            let container = path_segment(container);
+            let path = format!("/system/v1/agent/{agent_id}/metrics/v0/containers/{container}");
+            let mut points = metrics::read(&path, context).await?;
+            points.extend(metrics::read(&format!("{path}/app"), context).await?);
+            metrics::print_task(&verb, points, context)
+        }
         None => list(args.task.as_deref(), args.completed, args.json, context).await,
     }
 }
 
 /// The master's state, as far as tasks are concerned.
 #[derive(Debug, Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     #[serde(default)]
     frameworks: Vec<Framework>,
     #[serde(default)]
@@ -51,18 +68,33 @@ struct Slave {
 
 /// A task with what its framework says of it.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     task: &'a Value,
     user: Option<&'a str>,
 }
 
 impl Found<'_> {
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.text("id")
     }
 
-    pub(super) fn agent_id(&self) -> &str {
+    pub(crate) fn agent_id(&self) -> &str {
         self.text("slave_id")
+    }
+
+    /// What runs it: `DOCKER`, or nothing where it says nothing.
+    pub(super) fn container_type(&self) -> Option<&str> {
+        self.task["container"]["type"].as_str()
+    }
+
+    /// Its container, as its last status names it.
+    pub(super) fn container_id(&self) -> Option<&str> {
+        let statuses = self.task["statuses"].as_array()?;
+        let mut ids = statuses
+            .iter()
+            .rev()
+            .filter_map(|status| status["container_status"]["container_id"]["value"].as_str());
+        ids.next()
     }
 
     fn text(&self, key: &str) -> &str {
@@ -77,12 +109,12 @@ impl Found<'_> {
 }
 
 impl State {
-    pub(super) async fn read(context: &Context<'_>) -> Result<Self, Failure> {
-        context.front.mesos(STATE).await
+    pub(crate) async fn read(front: &Front) -> Result<Self, Failure> {
+        front.mesos(STATE).await
     }
 
     /// The tasks that match: of active frameworks, or, with `completed`, all that are remembered.
-    pub(super) fn tasks(&self, filter: Option<&str>, completed: bool) -> Vec<Found<'_>> {
+    pub(crate) fn tasks(&self, filter: Option<&str>, completed: bool) -> Vec<Found<'_>> {
         let mut frameworks: Vec<&Framework> = self
             .frameworks
             .iter()
@@ -109,6 +141,25 @@ impl State {
         found
     }
 
+    /// The one task that runs and matches.
+    pub(super) fn one(&self, filter: &str) -> Result<Found<'_>, Failure> {
+        let mut found = self.tasks(Some(filter), false);
+        match (found.pop(), found.as_slice()) {
+            (Some(one), []) => Ok(one),
+            (None, _) => Err(Failure::stated(format!(
+                "Cannot find a task with ID containing \"{filter}\""
+            ))),
+            (Some(last), others) => {
+                let mut ids: Vec<&str> = others.iter().map(Found::id).collect();
+                ids.push(last.id());
+                Err(Failure::stated(format!(
+                    "There are multiple tasks with ID matching [{filter}]. Please choose one:\n\t{}",
+                    ids.join("\n\t")
+                )))
+            }
+        }
+    }
+
     fn hostname_of(&self, agent_id: &str) -> &str {
         let agent = self.slaves.iter().find(|slave| slave.id == agent_id);
         agent
@@ -123,7 +174,7 @@ async fn list(
     json: bool,
     context: &Context<'_>,
 ) -> Result<ExitStatus, Failure> {
-    let state = State::read(context).await?;
+    let state = State::read(&context.front).await?;
     let mut tasks = state.tasks(filter, completed);
     if context.wants_json(json) {
         tasks.sort_by(|a, b| a.text("name").cmp(b.text("name")));

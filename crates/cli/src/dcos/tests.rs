@@ -11,10 +11,10 @@ use axum::http::{Method as Verb, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::{Context, Input, carry_out};
-use crate::args::{Format, Invocation, parse};
+use crate::args::{DcosVerb, Format, Invocation, RemoteVerb, parse};
 use crate::front::Front;
 use crate::printer::Printer;
-use crate::verbs::{ClientVerb, Verb as ClientVerbs, end_as_dcos};
+use crate::verbs::{ClientVerb, Hooks, Verb as ClientVerbs, end_as_dcos};
 
 const TASK: &str = "zdd_base.75443553-9070-11e6-aae4-3a4b79075094";
 const AGENT: &str = "145f052d-8bcb-457f-b1e6-b1b4e2cdf787-S1";
@@ -24,8 +24,14 @@ const CHUNK: usize = 64;
 mod app;
 mod deployment;
 mod group;
+mod local;
 mod log;
+mod marathon;
+mod node;
 mod package;
+mod queue;
+mod sandboxes;
+mod service;
 mod task;
 
 /// What the server knows and has seen.
@@ -114,6 +120,7 @@ impl Cluster {
         let context = Context {
             front: Front::at(self.origin.clone()),
             printer: &printer,
+            hooks: &Hooks::NONE,
             input: Mutex::new(input),
         };
         let status = end_as_dcos(&printer, carry_out(verb_of(line), &context).await);
@@ -160,11 +167,14 @@ fn format_of(line: &str) -> Format {
     }
 }
 
-fn verb_of(line: &str) -> super::DcosVerb {
+fn verb_of(line: &str) -> RemoteVerb {
     let argv = std::iter::once("dcos").chain(line.split_whitespace());
     let parsed = parse(argv).unwrap_or_else(|usage| panic!("{line}: {usage}"));
     match parsed.invocation {
-        Invocation::Client(ClientVerb(ClientVerbs::Dcos(args))) => args.verb.unwrap(),
+        Invocation::Client(ClientVerb(ClientVerbs::Dcos(args))) => match args.verb {
+            Some(DcosVerb::Remote(verb)) => verb,
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }

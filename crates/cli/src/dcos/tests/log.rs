@@ -9,6 +9,7 @@ use crate::args::Format;
 use crate::dcos::{Context, Input, carry_out};
 use crate::front::Front;
 use crate::printer::Printer;
+use crate::verbs::Hooks;
 
 #[tokio::test]
 async fn logs_end_with_the_wanted_lines() {
@@ -71,6 +72,7 @@ async fn logs_are_followed() {
     let context = Context {
         front,
         printer: &printer,
+        hooks: &Hooks::NONE,
         input: Mutex::new(input),
     };
     let following = carry_out(verb_of("task log --follow zdd_base stderr"), &context);

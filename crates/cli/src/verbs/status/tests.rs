@@ -74,6 +74,7 @@ async fn status(dir: &std::path::Path, format: Format) -> (String, String, ExitS
             ],
             false => Vec::new(),
         },
+        ..Hooks::NONE
     };
     let status = run_client(verb, &printer, &hooks).await;
     (captured.out(), captured.err(), status)
