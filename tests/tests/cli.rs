@@ -1,7 +1,8 @@
 //! The verbs for whoever sits at the machine, and the rarer `dcos` commands, against a cluster that runs.
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use zddcluster_tests::{ClusterSandbox, eventually};
@@ -28,6 +29,12 @@ async fn ids(cluster: &ClusterSandbox) -> anyhow::Result<Vec<String>> {
     Ok(ids.map(str::to_owned).collect())
 }
 
+/// `75443553` of `talk_er.75443553-…`.
+fn short(id: &str) -> &str {
+    let unique = id.rsplit_once('.').map_or(id, |(_, unique)| unique);
+    unique.split('-').next().unwrap_or(unique)
+}
+
 fn text(output: &Output) -> (String, String, Option<i32>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (
@@ -35,6 +42,133 @@ fn text(output: &Output) -> (String, String, Option<i32>) {
         text(&output.stderr),
         output.status.code(),
     )
+}
+
+/// A command that goes on, and what it has printed so far.
+struct Running {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> anyhow::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let said = Arc::new(Mutex::new(String::new()));
+        let streams: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|out| Box::new(out) as _),
+            child.stderr.take().map(|err| Box::new(err) as _),
+        ];
+        for stream in streams.into_iter().flatten() {
+            let said = Arc::clone(&said);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut said = said.lock().expect("nobody panics with it");
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+            });
+        }
+        Ok(Self { child, said })
+    }
+
+    async fn says(&self, part: &str) {
+        eventually(part, || async {
+            let said = self.said.lock().expect("nobody panics with it").clone();
+            if said.contains(part) {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn logs_of_all_tasks_of_an_app() -> anyhow::Result<()> {
+    let (cluster, ids) = with_talkers(2).await?;
+    eventually("each task's lines", || async {
+        let output = cluster.command(&["logs", "/talk/er"]).output();
+        let (out, err, code) = text(&output.map_err(|error| error.to_string())?);
+        let is_told = |id: &String| {
+            let (short, out_line, err_line) = (short(id), "out of", "err of");
+            out.contains(&format!("{short} | {out_line} {id}\n"))
+                && out.contains(&format!("{short} ! {err_line} {id}\n"))
+        };
+        match ids.iter().all(is_told) && code == Some(0) {
+            true => Ok(()),
+            false => Err(format!("{code:?} {out} {err}")),
+        }
+    })
+    .await;
+    let output = cluster
+        .command(&[
+            "--output", "json", "logs", "--file", "stdout", "--lines", "1", "talk/er",
+        ])
+        .output()?;
+    let (out, err, _) = text(&output);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    assert_eq!(lines.len(), 2, "{out} {err}");
+    assert!(lines.iter().all(|line| line["file"] == "stdout"), "{out}");
+
+    let (_, err, code) = text(&cluster.command(&["logs", "/nobody"]).output()?);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("'/nobody' does not exist"), "{err}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn followed_logs_take_in_new_tasks_and_let_old_ones_go() -> anyhow::Result<()> {
+    let (cluster, ids) = with_talkers(1).await?;
+    let follow = Running::start(cluster.command(&["logs", "--follow", "/talk/er"]))?;
+    follow
+        .says(&format!("{} | out of {}\n", short(&ids[0]), ids[0]))
+        .await;
+    cluster
+        .dcos_ok(
+            &["marathon", "app", "update", "/talk/er", "instances=2"],
+            "",
+        )
+        .await?;
+    cluster.settled().await;
+    let all = self::ids(&cluster).await?;
+    let new = all
+        .iter()
+        .find(|id| !ids.contains(id))
+        .expect("there are two");
+    follow.says(&format!("{} has started\n", short(new))).await;
+    follow
+        .says(&format!("{} ! err of {new}\n", short(new)))
+        .await;
+    cluster
+        .dcos_ok(&["marathon", "task", "kill", "--scale", &ids[0]], "")
+        .await?;
+    follow
+        .says(&format!("{} has ended\n", short(&ids[0])))
+        .await;
+    cluster.settled().await;
+
+    // What has ended is told when it is asked for.
+    let output = cluster
+        .command(&["logs", "--completed", "/talk/er"])
+        .output()?;
+    let (out, err, _) = text(&output);
+    assert!(out.contains(&format!("out of {}\n", ids[0])), "{out} {err}");
+    Ok(())
 }
 
 #[tokio::test]

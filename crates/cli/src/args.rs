@@ -32,7 +32,7 @@ pub(crate) use self::dcos::{
 use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
-pub(crate) use self::tools::ExecArgs;
+pub(crate) use self::tools::{ExecArgs, LogsArgs};
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
 use self::value::BARE;
@@ -124,6 +124,9 @@ enum Verb {
     /// Show what an update will do, before it happens
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
+    /// Print the logs of all tasks of an app
+    #[command(after_help = examples::LOGS)]
+    Logs(LogsArgs),
     /// Run a command in a task
     Exec(ExecArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
@@ -347,6 +350,7 @@ where
         Verb::Master(args) => Invocation::Master(args),
         Verb::Agent(args) => Invocation::Agent(args),
         Verb::Dns(args) => Invocation::Dns(args),
+        Verb::Logs(args) => client(ClientVerbs::Logs(args)),
         Verb::Exec(args) => client(ClientVerbs::Exec(args)),
         Verb::Edge(args) => Invocation::Edge(args),
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),

@@ -43,6 +43,7 @@ use crate::verbs::Hooks;
 pub use self::exec::TaskCommand;
 pub(crate) use self::exec::exec;
 pub(crate) use self::package::{EDGE_HINT, is_edge, is_for_edge};
+pub(crate) use self::task::State as TaskState;
 
 /// What every command works with.
 struct Context<'a> {

@@ -97,6 +97,11 @@ impl Printer {
         self.quiet
     }
 
+    /// Whether stdout is to be coloured.
+    pub(crate) fn has_color(&self) -> bool {
+        self.out_has_color
+    }
+
     /// Whether somebody watches stdout: then it may be drawn over.
     pub fn is_terminal(&self) -> bool {
         self.out_is_terminal

@@ -3,6 +3,7 @@
 mod completions;
 mod env;
 mod explain;
+mod logs;
 mod plan;
 mod probe;
 mod status;
@@ -10,7 +11,8 @@ mod status;
 use std::path::Path;
 
 use crate::args::{
-    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExecArgs, ExplainArgs, PlanArgs, ProbeArgs,
+    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExecArgs, ExplainArgs, LogsArgs, PlanArgs,
+    ProbeArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -30,6 +32,7 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     Env(EnvArgs),
     Probe(ProbeArgs),
+    Logs(LogsArgs),
     Exec(ExecArgs),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
@@ -66,6 +69,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Plan(args) => end(printer, plan::run(&args, printer).await),
         Verb::Env(args) => end(printer, env::run(&args, printer)),
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
+        Verb::Logs(args) => end(printer, logs::run(&args, printer).await),
         Verb::Exec(args) => end(printer, exec(args, hooks).await),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }

@@ -208,3 +208,11 @@ pub(super) const AUTH: &str = "\
 Examples:
   dcos auth login --username ada --password-file password
   dcos auth logout";
+
+pub(super) const LOGS: &str = "\
+Each line has the short id of its task before it, on a terminal in a colour of its own.
+
+Examples:
+  zddcluster logs /zdd/base
+  zddcluster logs --follow --lines 0 /zdd/base
+  zddcluster logs --file stderr /zdd/base";

@@ -5,6 +5,28 @@ use clap::Args;
 use super::DataDirArgs;
 use super::dcos::InTaskArgs;
 
+/// The settings of `logs`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// Go on printing what is added, by tasks that start meanwhile as well
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many lines of each file that is there at the beginning
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
+    /// Only this file of the sandboxes [default: stdout and stderr]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) file: Option<String>,
+    /// Tasks that have ended as well
+    #[arg(long)]
+    pub(crate) completed: bool,
+    /// The app
+    #[arg(value_name = "APP")]
+    pub(crate) app: String,
+}
+
 /// The settings of `exec`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecArgs {
