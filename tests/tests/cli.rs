@@ -216,6 +216,86 @@ async fn a_command_runs_in_a_task() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn names_resolve_in_a_shell_and_only_there() -> anyhow::Result<()> {
+    let (cluster, _) = with_talkers(1).await?;
+    let script = "command -v dcos; dcos marathon app list -q; getent hosts leader.mesos er-talk.marathon.mesos";
+    let before = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let (out, err, code) = eventually("the names to resolve, or a word why not", || {
+        let output = cluster
+            .command(&["shell", "--", "sh", "-c", script])
+            .env_remove("DCOS_URL")
+            .output();
+        let said = output.map(|output| text(&output));
+        async move {
+            match said {
+                // The DNS server follows the master; a task that just started may not have a name yet.
+                Ok((out, err, Some(0))) => Ok((out, err, Some(0))),
+                Ok((out, err, code)) if err.contains("would not resolve") => Ok((out, err, code)),
+                other => Err(format!("{other:?}")),
+            }
+        }
+    })
+    .await;
+    let cluster_file = std::fs::read_to_string(cluster.data_dir().join("cluster.json"))?;
+    let cluster_file: Value = serde_json::from_str(&cluster_file)?;
+    let dns = cluster_file["addresses"]["dns"]
+        .as_str()
+        .unwrap_or_default();
+    let may_mount = Command::new("unshare")
+        .args(["-m", "true"])
+        .status()?
+        .success()
+        || Command::new("unshare")
+            .args(["-rm", "true"])
+            .status()?
+            .success();
+    if dns.ends_with(":53") && may_mount {
+        assert_eq!(code, Some(0), "{err}");
+        let dcos = cluster.data_dir().join("bin/dcos");
+        assert!(
+            out.starts_with(&format!("{}\n/talk/er\n", dcos.display())),
+            "{out} {err}"
+        );
+        let leader = format!("{} ", cluster.host(1));
+        assert!(
+            out.contains(&leader) && out.contains("leader.mesos"),
+            "{out}"
+        );
+        assert!(out.contains("er-talk.marathon.mesos"), "{out}");
+    } else {
+        assert_eq!(code, Some(1), "{out}");
+        assert!(err.contains("zddcluster dns install"), "{err}");
+    }
+    let after = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    assert_eq!(before, after);
+
+    // It ends as the command does, and with a shell of the user's own there is one in any case.
+    if code == Some(0) {
+        let output = cluster
+            .command(&["shell", "--", "sh", "-c", "exit 5"])
+            .output()?;
+        assert_eq!(output.status.code(), Some(5));
+    }
+    let mut child = cluster
+        .command(&["shell"])
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("it was just asked for");
+    stdin.write_all(b"echo $DCOS_URL; exit 4\n")?;
+    drop(stdin);
+    let (out, err, code) = text(&child.wait_with_output()?);
+    assert_eq!(
+        (out, code),
+        (format!("{}\n", cluster.url("")), Some(4)),
+        "{err}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_rarer_dcos_commands() -> anyhow::Result<()> {
     let (cluster, ids) = with_talkers(1).await?;
     for (line, part) in [

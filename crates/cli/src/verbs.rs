@@ -6,13 +6,16 @@ mod explain;
 mod logs;
 mod plan;
 mod probe;
+mod shell;
 mod status;
 
 use std::path::Path;
 
+pub use self::shell::{Namespace, NamespaceError};
+
 use crate::args::{
     CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExecArgs, ExplainArgs, LogsArgs, PlanArgs,
-    ProbeArgs,
+    ProbeArgs, ShellArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -34,6 +37,7 @@ pub(crate) enum Verb {
     Probe(ProbeArgs),
     Logs(LogsArgs),
     Exec(ExecArgs),
+    Shell(ShellArgs),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
 }
@@ -47,6 +51,8 @@ pub struct Hooks {
     pub roles: fn(data_dir: &Path) -> Vec<String>,
     /// Runs a command in a task, in place of this process; returns only if it cannot.
     pub enter: fn(command: &TaskCommand) -> Box<dyn std::error::Error>,
+    /// Runs a program in a namespace, in place of this process; returns only if it cannot.
+    pub namespace: fn(namespace: &Namespace) -> NamespaceError,
 }
 
 impl Hooks {
@@ -55,6 +61,7 @@ impl Hooks {
         leftovers: |_| Vec::new(),
         roles: |_| Vec::new(),
         enter: |command| format!("nobody can enter {}", command.task_id).into(),
+        namespace: |_| NamespaceError::Refused(std::io::ErrorKind::Unsupported.into()),
     };
 }
 
@@ -71,6 +78,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
         Verb::Logs(args) => end(printer, logs::run(&args, printer).await),
         Verb::Exec(args) => end(printer, exec(args, hooks).await),
+        Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks)),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }
 }

@@ -91,6 +91,7 @@ fn client(globals: &Globals, verb: ClientVerb) -> io::Result<ExitStatus> {
         leftovers: down::describe_leftovers,
         roles: members::describe,
         enter: namespace::enter_task,
+        namespace: namespace::run,
     };
     Ok(small_runtime()?.block_on(zddcluster_cli::run_client(verb, &printer, &hooks)))
 }

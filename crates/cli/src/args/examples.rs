@@ -216,3 +216,12 @@ Examples:
   zddcluster logs /zdd/base
   zddcluster logs --follow --lines 0 /zdd/base
   zddcluster logs --file stderr /zdd/base";
+
+pub(super) const SHELL: &str = "\
+Ends as the shell or the command ends. Names resolve where the cluster's DNS server listens on port
+53 and the system allows a mount namespace; else it is said what to do.
+
+Examples:
+  zddcluster shell
+  zddcluster shell curl http://base-zdd.marathon.mesos:31000/endpoint0
+  zddcluster shell -- sh -c 'getent hosts leader.mesos'";

@@ -159,7 +159,11 @@ fn the_name_chooses_the_grammar() {
 
 #[test]
 fn what_follows_a_command_is_the_commands() {
-    for line in ["zddcluster exec -i zdd_base sh -c ls --color"] {
+    for line in [
+        "zddcluster exec -i zdd_base sh -c ls --color",
+        "zddcluster shell curl --fail http://leader.mesos:5050/health",
+        "zddcluster shell -- sh -c true",
+    ] {
         parse(line.split_whitespace()).unwrap_or_else(|usage| panic!("{line}: {usage}"));
     }
 }

@@ -1,5 +1,7 @@
 //! The verbs for whoever sits at the machine: what is wrong with it, logs, commands in tasks, a shell, name resolution, pages.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
 use super::DataDirArgs;
@@ -34,4 +36,18 @@ pub(crate) struct ExecArgs {
     pub(crate) data_dir: DataDirArgs,
     #[command(flatten)]
     pub(crate) in_task: InTaskArgs,
+}
+
+/// The settings of `shell`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShellArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// A command to run instead of the shell that $SHELL names
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub(crate) command: Vec<OsString>,
 }

@@ -46,7 +46,7 @@ pub(super) fn run(args: &EnvArgs, printer: &Printer) -> Result<ExitStatus, Failu
 }
 
 /// The names and values to export, but for PATH.
-fn variables(cluster: &ClusterFile, data_dir: &Path) -> Vec<(&'static str, String)> {
+pub(super) fn variables(cluster: &ClusterFile, data_dir: &Path) -> Vec<(&'static str, String)> {
     let addresses = &cluster.addresses;
     let mut variables = vec![
         ("DCOS_URL", cluster.front_url()),
@@ -107,7 +107,7 @@ fn shell_of_user(path: Option<&std::ffi::OsStr>) -> Shell {
 }
 
 /// Makes `<data dir>/bin/dcos` a link to this executable and returns the directory.
-fn link_dcos(data_dir: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn link_dcos(data_dir: &Path) -> Result<PathBuf, Failure> {
     let executable = std::env::current_exe().map_err(|source| Failure::File {
         action: "find",
         path: "this executable".into(),
