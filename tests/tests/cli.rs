@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use zddcluster_tests::{ClusterSandbox, eventually};
+use zddcluster_tests::{ClusterSandbox, Net, eventually, zddcluster};
 
 /// An app whose tasks say who they are on both streams.
 fn talker(instances: u32) -> Value {
@@ -292,6 +292,78 @@ async fn names_resolve_in_a_shell_and_only_there() -> anyhow::Result<()> {
         (format!("{}\n", cluster.url("")), Some(4)),
         "{err}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_hinders() -> anyhow::Result<()> {
+    let net = Net::take();
+    let dir = tempfile::tempdir()?;
+    let doctor = |args: &[&str]| {
+        let mut command = Command::new(zddcluster());
+        command
+            .args([
+                "--output",
+                "json",
+                "doctor",
+                "--containerizer",
+                "process",
+                "--net",
+                &net.cidr(),
+            ])
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .args(args);
+        command.output()
+    };
+    let told = |output: &Output| -> anyhow::Result<(Value, Option<i32>)> {
+        let (out, _, code) = text(output);
+        Ok((serde_json::from_str(&out)?, code))
+    };
+    let (healthy, code) = told(&doctor(&[])?)?;
+    assert_eq!(
+        (code, &healthy["faults"]),
+        (Some(0), &json!(0)),
+        "{healthy}"
+    );
+    assert!(!dir.path().join("data").exists());
+
+    let taken = std::net::TcpListener::bind((net.host(1), 5050))?;
+    let (ill, code) = told(&doctor(&[])?)?;
+    assert_eq!((code, &ill["faults"]), (Some(1), &json!(1)), "{ill}");
+    let checks = ill["checks"].as_array().expect("it is a list");
+    let fault = checks.iter().find(|check| check["verdict"] == "fault");
+    let finding = fault.expect("there is one")["finding"]
+        .as_str()
+        .unwrap_or_default();
+    for part in [
+        format!("{}:5050", net.host(1)),
+        format!("pid {}", std::process::id()),
+    ] {
+        assert!(finding.contains(&part), "{finding}");
+    }
+    drop(taken);
+
+    // One that would end with a fault is told before.
+    std::fs::write(dir.path().join("file"), "")?;
+    let file = dir.path().join("file/data").display().to_string();
+    let output = Command::new(zddcluster())
+        .args(["doctor", "--net", &net.cidr(), "--data-dir", &file])
+        .output()?;
+    let (out, err, code) = text(&output);
+    assert_eq!(code, Some(1), "{out} {err}");
+    assert!(out.contains("fault    data"), "{out}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_doctor_knows_a_cluster_that_runs() -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start().await?;
+    let output = cluster.command(&["doctor"]).output()?;
+    let (out, err, code) = text(&output);
+    assert_eq!(code, Some(0), "{out} {err}");
+    let front = format!("held by the cluster at {}", cluster.url(""));
+    assert!(out.contains(&front), "{out}");
     Ok(())
 }
 

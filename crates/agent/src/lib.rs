@@ -46,7 +46,7 @@ pub use containerizer::Containerizer;
 pub use docker::{DockerConfig, DockerContainerizer, NewImages};
 pub use enter::{Enter, EnterError, enter};
 pub use leftovers::{Leftover, leftovers, stop_leftovers};
-pub use process::ProcessContainerizer;
+pub use process::{ProcessContainerizer, limits_of_processes};
 
 use crate::actor::{Actor, Inbox, Message, Parts};
 use crate::api::Api;

@@ -24,6 +24,7 @@ use tokio::io::unix::AsyncFd;
 use zddcluster_model::agent::CheckEnd;
 
 pub(crate) use self::detect::Mechanism;
+pub use self::detect::limits_of_processes;
 use self::user::User;
 use crate::containerizer::{
     Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,

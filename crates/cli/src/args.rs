@@ -32,7 +32,7 @@ pub(crate) use self::dcos::{
 use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
-pub(crate) use self::tools::{ExecArgs, LogsArgs, ShellArgs};
+pub(crate) use self::tools::{DoctorArgs, ExecArgs, LogsArgs, ShellArgs};
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
 use self::value::BARE;
@@ -132,6 +132,9 @@ enum Verb {
     /// Open a shell in which `*.mesos` names resolve and `dcos` is on the PATH
     #[command(after_help = examples::SHELL)]
     Shell(ShellArgs),
+    /// Say what on this machine would hinder a cluster, and what to do about it
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArgs),
     /// Print shell lines that put `dcos` on the PATH and name the cluster's addresses
     #[command(after_help = examples::ENV)]
     Env(EnvArgs),
@@ -356,6 +359,7 @@ where
         Verb::Logs(args) => client(ClientVerbs::Logs(args)),
         Verb::Exec(args) => client(ClientVerbs::Exec(args)),
         Verb::Shell(args) => client(ClientVerbs::Shell(args)),
+        Verb::Doctor(args) => client(ClientVerbs::Doctor(args)),
         Verb::Edge(args) => Invocation::Edge(args),
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),
         Verb::Status(args) => client(ClientVerbs::Status(args)),

@@ -36,4 +36,6 @@ pub use cluster::{Addresses, AgentEntry, ClusterFile, ClusterFileError, data_dir
 pub use dcos::TaskCommand;
 pub use exit::ExitStatus;
 pub use printer::{Captured, Printer};
-pub use verbs::{ClientVerb, Hooks, Namespace, NamespaceError, run_client};
+pub use verbs::{
+    Check, ClientVerb, Examination, Examined, Hooks, Namespace, NamespaceError, Verdict, run_client,
+};

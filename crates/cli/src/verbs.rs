@@ -1,6 +1,7 @@
 //! The verbs that only speak to a cluster, one file each; here is who is called and how it ends.
 
 mod completions;
+mod doctor;
 mod env;
 mod explain;
 mod logs;
@@ -10,12 +11,14 @@ mod shell;
 mod status;
 
 use std::path::Path;
+use std::pin::Pin;
 
+pub use self::doctor::{Check, Examined, Verdict};
 pub use self::shell::{Namespace, NamespaceError};
 
 use crate::args::{
-    CompletionsArgs, DataDirArgs, DcosArgs, EnvArgs, ExecArgs, ExplainArgs, LogsArgs, PlanArgs,
-    ProbeArgs, ShellArgs,
+    CompletionsArgs, DataDirArgs, DcosArgs, DoctorArgs, EnvArgs, ExecArgs, ExplainArgs, LogsArgs,
+    PlanArgs, ProbeArgs, ShellArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -38,6 +41,7 @@ pub(crate) enum Verb {
     Logs(LogsArgs),
     Exec(ExecArgs),
     Shell(ShellArgs),
+    Doctor(DoctorArgs),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
 }
@@ -53,7 +57,12 @@ pub struct Hooks {
     pub enter: fn(command: &TaskCommand) -> Box<dyn std::error::Error>,
     /// Runs a program in a namespace, in place of this process; returns only if it cannot.
     pub namespace: fn(namespace: &Namespace) -> NamespaceError,
+    /// Looks at what a cluster needs of this machine.
+    pub examine: fn(examined: Examined) -> Examination,
 }
+
+/// What [`Hooks::examine`] finds.
+pub type Examination = Pin<Box<dyn Future<Output = Vec<Check>>>>;
 
 impl Hooks {
     /// Knows of nothing.
@@ -62,6 +71,7 @@ impl Hooks {
         roles: |_| Vec::new(),
         enter: |command| format!("nobody can enter {}", command.task_id).into(),
         namespace: |_| NamespaceError::Refused(std::io::ErrorKind::Unsupported.into()),
+        examine: |_| Box::pin(async { Vec::new() }),
     };
 }
 
@@ -79,6 +89,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Logs(args) => end(printer, logs::run(&args, printer).await),
         Verb::Exec(args) => end(printer, exec(args, hooks).await),
         Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks)),
+        Verb::Doctor(args) => end(printer, doctor::run(&args, printer, hooks).await),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }
 }

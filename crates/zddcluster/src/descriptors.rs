@@ -4,7 +4,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// As many as ten thousand event streams, their callers and the store need, with room. Tasks inherit it, and some programs
 /// close every possible descriptor when they start: not more than that takes no time.
-const WANTED: u64 = 65_536;
+pub(crate) const WANTED: u64 = 65_536;
 
 /// Raises the limit of open files as far as the machine allows, but never above what is wanted: shells often set 1024,
 /// which a thousand readers of events would use up.

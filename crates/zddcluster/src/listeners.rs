@@ -23,13 +23,31 @@ pub(crate) struct Listeners {
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}{}; hint: {}", used_by(.holder.as_deref()), hint(.source, *.address))]
+#[error("{}; hint: {}", self.finding(), self.hint())]
 pub(crate) struct BindError {
     address: SocketAddr,
     /// Who has it, in words.
     holder: Option<String>,
     #[source]
     source: io::Error,
+}
+
+impl BindError {
+    /// What is wrong.
+    pub(crate) fn finding(&self) -> String {
+        let used_by = used_by(self.holder.as_deref());
+        format!("cannot listen on {}{used_by}", self.address)
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        hint(&self.source, self.address)
+    }
+
+    /// Whether it is a right that is missing.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
 }
 
 fn used_by(holder: Option<&str>) -> String {
@@ -63,9 +81,9 @@ impl Listeners {
         let (dns_udp, dns_tcp, dns_note) = match dns(well_known) {
             Ok((udp, tcp)) => (udp, tcp, None),
             Err(error) => {
-                let reason = match error.source.kind() {
-                    io::ErrorKind::PermissionDenied => "only root may bind port 53".to_owned(),
-                    _ => error.to_string(),
+                let reason = match error.is_denied() {
+                    true => "only root may bind port 53".to_owned(),
+                    false => error.to_string(),
                 };
                 warn!(port = other.port(), %reason, "DNS is on another port than its own");
                 let (udp, tcp) = dns(other)?;
@@ -124,7 +142,7 @@ fn bind_error(address: SocketAddr, source: io::Error) -> BindError {
 }
 
 /// `zddcluster up --net …` reads as another cluster, all else by its command.
-fn describe(pid: u32, command: &str) -> String {
+pub(crate) fn describe(pid: u32, command: &str) -> String {
     let mut words = command.split(' ');
     let program = words
         .next()

@@ -14,6 +14,7 @@ mod alone;
 mod cluster;
 mod containerizer;
 mod descriptors;
+mod doctor;
 mod down;
 mod fault;
 mod listeners;
@@ -92,6 +93,7 @@ fn client(globals: &Globals, verb: ClientVerb) -> io::Result<ExitStatus> {
         roles: members::describe,
         enter: namespace::enter_task,
         namespace: namespace::run,
+        examine: |examined| Box::pin(doctor::examine(examined)),
     };
     Ok(small_runtime()?.block_on(zddcluster_cli::run_client(verb, &printer, &hooks)))
 }

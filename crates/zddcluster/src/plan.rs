@@ -17,7 +17,7 @@ use zddcluster_cli::{AttributeSpec, LoopbackNet, ResourceSpec};
 use zddcluster_model::agent::Resources;
 
 /// The front door: UI, Marathon API, admin router.
-const FRONT_PORT: u16 = 8080;
+pub(crate) const FRONT_PORT: u16 = 8080;
 
 /// The Mesos master API.
 const MESOS_PORT: u16 = 5050;

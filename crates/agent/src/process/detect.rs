@@ -20,6 +20,21 @@ pub(crate) enum Mechanism {
     Watcher,
 }
 
+/// How tasks that are plain processes are limited on this machine, in words; `Err` if only memory is, and only by watching it.
+///
+/// Tries it out with `executable`, which is ours. Blocks for some milliseconds.
+///
+/// # Errors
+/// See above.
+pub fn limits_of_processes(executable: &Path) -> Result<String, String> {
+    let mechanism = Mechanism::detect(executable);
+    let words = mechanism.describe();
+    match mechanism {
+        Mechanism::V2(_) | Mechanism::V1 { .. } => Ok(words),
+        Mechanism::Watcher => Err(words),
+    }
+}
+
 impl Mechanism {
     /// The first that works: one group is made, a process moved into it, and the group removed again.
     ///

@@ -225,3 +225,11 @@ Examples:
   zddcluster shell
   zddcluster shell curl http://base-zdd.marathon.mesos:31000/endpoint0
   zddcluster shell -- sh -c 'getent hosts leader.mesos'";
+
+pub(super) const DOCTOR: &str = "\
+Ends with 1 if a cluster could not start, or not as it was asked for.
+
+Examples:
+  zddcluster doctor
+  zddcluster doctor --net 127.0.5.0/24
+  zddcluster --output json doctor | jq '.checks[] | select(.verdict != \"ok\")'";

@@ -6,6 +6,21 @@ use clap::Args;
 
 use super::DataDirArgs;
 use super::dcos::InTaskArgs;
+use super::up::Containerizer;
+use super::value::LoopbackNet;
+
+/// The settings of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// The loopback /24 that a cluster would live in
+    #[arg(long, env = "ZDD_NET", value_name = "NET", default_value_t = LoopbackNet::DEFAULT)]
+    pub(crate) net: LoopbackNet,
+    /// What would run the tasks
+    #[arg(long, env = "ZDD_CONTAINERIZER", value_enum, default_value_t = Containerizer::Auto)]
+    pub(crate) containerizer: Containerizer,
+}
 
 /// The settings of `logs`.
 #[derive(Clone, Debug, Args)]
