@@ -296,6 +296,49 @@ async fn names_resolve_in_a_shell_and_only_there() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_machines_resolver_is_told_only_when_that_is_wanted() -> anyhow::Result<()> {
+    let mut cluster = ClusterSandbox::start().await?;
+    let file = "/etc/systemd/resolved.conf.d/zddcluster.conf";
+    let before = std::fs::read_to_string(file).ok();
+    let install = |args: &[&str]| {
+        let mut command = cluster.command(&["dns", "install", "--resolver", "systemd-resolved"]);
+        command.args(args).stdin(Stdio::null()).output()
+    };
+    let (out, err, code) = text(&install(&["--dry-run"])?);
+    assert_eq!(code, Some(0), "{err}");
+    for part in [
+        file,
+        &format!("DNS={}", cluster.host(1)),
+        "Domains=~mesos",
+        "run systemctl restart systemd-resolved",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    // Nobody is there to say yes.
+    let (_, err, code) = text(&install(&[])?);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("--yes"), "{err}");
+    assert_eq!(std::fs::read_to_string(file).ok(), before);
+
+    // Whatever resolves names here: it is told what would be done, or what to do.
+    let (out, err, code) = text(&cluster.command(&["dns", "install", "--dry-run"]).output()?);
+    match code {
+        Some(0) => assert!(out.contains("mesos"), "{out}"),
+        code => {
+            assert_eq!(code, Some(1), "{err}");
+            assert!(
+                err.contains("no resolver is found") && err.contains("zddcluster shell"),
+                "{err}"
+            );
+        }
+    }
+    cluster.stop().await?;
+    let (_, err, code) = text(&cluster.command(&["dns", "install", "--dry-run"]).output()?);
+    assert_eq!(code, Some(3), "{err}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_doctor_names_what_hinders() -> anyhow::Result<()> {
     let net = Net::take();
     let dir = tempfile::tempdir()?;

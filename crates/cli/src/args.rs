@@ -32,7 +32,9 @@ pub(crate) use self::dcos::{
 use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
-pub(crate) use self::tools::{DoctorArgs, ExecArgs, LogsArgs, ShellArgs};
+pub(crate) use self::tools::{
+    DnsVerb, DoctorArgs, ExecArgs, LogsArgs, Resolver, ResolverArgs, ShellArgs,
+};
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
 use self::value::BARE;
@@ -153,8 +155,8 @@ enum Verb {
     /// Run an agent alone
     #[command(after_help = examples::AGENT)]
     Agent(AgentArgs),
-    /// Run the DNS server alone
-    #[command(after_help = examples::DNS)]
+    /// Run the DNS server alone, or have this machine ask it
+    #[command(after_help = examples::DNS, args_conflicts_with_subcommands = true)]
     Dns(DnsArgs),
     /// Run the edge proxy, with the arguments of marathon-lb
     #[command(after_help = examples::EDGE)]
@@ -355,6 +357,9 @@ where
         Verb::Down(args) => Invocation::Down(args),
         Verb::Master(args) => Invocation::Master(args),
         Verb::Agent(args) => Invocation::Agent(args),
+        Verb::Dns(DnsArgs {
+            verb: Some(verb), ..
+        }) => client(ClientVerbs::Resolver(verb)),
         Verb::Dns(args) => Invocation::Dns(args),
         Verb::Logs(args) => client(ClientVerbs::Logs(args)),
         Verb::Exec(args) => client(ClientVerbs::Exec(args)),

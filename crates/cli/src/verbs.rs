@@ -7,6 +7,7 @@ mod explain;
 mod logs;
 mod plan;
 mod probe;
+mod resolver;
 mod shell;
 mod status;
 
@@ -17,8 +18,8 @@ pub use self::doctor::{Check, Examined, Verdict};
 pub use self::shell::{Namespace, NamespaceError};
 
 use crate::args::{
-    CompletionsArgs, DataDirArgs, DcosArgs, DoctorArgs, EnvArgs, ExecArgs, ExplainArgs, LogsArgs,
-    PlanArgs, ProbeArgs, ShellArgs,
+    CompletionsArgs, DataDirArgs, DcosArgs, DnsVerb, DoctorArgs, EnvArgs, ExecArgs, ExplainArgs,
+    LogsArgs, PlanArgs, ProbeArgs, ShellArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -42,6 +43,7 @@ pub(crate) enum Verb {
     Exec(ExecArgs),
     Shell(ShellArgs),
     Doctor(DoctorArgs),
+    Resolver(DnsVerb),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
 }
@@ -90,6 +92,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Exec(args) => end(printer, exec(args, hooks).await),
         Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks)),
         Verb::Doctor(args) => end(printer, doctor::run(&args, printer, hooks).await),
+        Verb::Resolver(verb) => end(printer, resolver::run(&verb, printer)),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }
 }

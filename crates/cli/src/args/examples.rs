@@ -69,7 +69,8 @@ Examples:
 pub(super) const DNS: &str = "\
 Example:
   zddcluster dns --listen 127.0.0.1:8053
-  dig @127.0.0.1 -p 8053 _base-zdd._tcp.marathon.mesos SRV";
+  dig @127.0.0.1 -p 8053 _base-zdd._tcp.marathon.mesos SRV
+  zddcluster dns install --dry-run    shows how this machine would ask it";
 
 pub(super) const EDGE: &str = "\
 Example:
@@ -233,3 +234,16 @@ Examples:
   zddcluster doctor
   zddcluster doctor --net 127.0.5.0/24
   zddcluster --output json doctor | jq '.checks[] | select(.verdict != \"ok\")'";
+
+pub(super) const DNS_INSTALL: &str = "\
+Only names below the domain `mesos` go to the cluster's DNS server; all others as before. It needs
+root.
+
+Examples:
+  zddcluster dns install --dry-run
+  sudo zddcluster dns install --data-dir ~/.local/share/zddcluster --yes";
+
+pub(super) const DNS_UNINSTALL: &str = "\
+Examples:
+  zddcluster dns uninstall --dry-run
+  sudo zddcluster dns uninstall --yes";

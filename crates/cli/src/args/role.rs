@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
+use super::tools::DnsVerb;
 use super::up::{Containerizer, DataDirArgs, LogArgs};
 use super::value::{self, AttributeSpec, ResourceSpec};
 
@@ -98,6 +99,8 @@ pub struct AgentArgs {
 /// The settings of `dns`.
 #[derive(Clone, Debug, Args)]
 pub struct DnsArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<DnsVerb>,
     /// The Mesos master to follow
     #[arg(
         long,

@@ -158,6 +158,25 @@ fn the_name_chooses_the_grammar() {
 }
 
 #[test]
+fn dns_is_a_role_and_has_two_verbs() {
+    let parsed = parse(["zddcluster", "dns", "--listen", "127.0.0.1:8053"]).unwrap();
+    assert!(
+        matches!(parsed.invocation, Invocation::Dns(_)),
+        "{parsed:?}"
+    );
+    for line in [
+        "zddcluster dns install --dry-run --data-dir /d",
+        "zddcluster dns uninstall --yes --resolver systemd-resolved",
+    ] {
+        let parsed = parse(line.split_whitespace()).unwrap();
+        let Invocation::Client(ClientVerb(ClientVerbs::Resolver(_))) = parsed.invocation else {
+            panic!("{line}: {parsed:?}");
+        };
+    }
+    assert!(parse(["zddcluster", "dns", "--ttl", "5", "install"]).is_err());
+}
+
+#[test]
 fn what_follows_a_command_is_the_commands() {
     for line in [
         "zddcluster exec -i zdd_base sh -c ls --color",

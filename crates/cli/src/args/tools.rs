@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::DataDirArgs;
 use super::dcos::InTaskArgs;
 use super::up::Containerizer;
-use super::value::LoopbackNet;
+use super::value::{BARE, LoopbackNet};
+use super::{DataDirArgs, examples};
 
 /// The settings of `doctor`.
 #[derive(Clone, Debug, Args)]
@@ -65,4 +65,47 @@ pub(crate) struct ShellArgs {
         value_name = "CMD"
     )]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DnsVerb {
+    /// Have this machine resolve the cluster's names; shown before it is done
+    #[command(after_help = examples::DNS_INSTALL)]
+    Install(ResolverArgs),
+    /// Undo that
+    #[command(after_help = examples::DNS_UNINSTALL)]
+    Uninstall(ResolverArgs),
+}
+
+/// The settings of `dns install` and `dns uninstall`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ResolverArgs {
+    #[command(flatten)]
+    pub(crate) data_dir: DataDirArgs,
+    /// What resolves names on this machine
+    #[arg(long, value_enum, default_value_t = Resolver::Auto)]
+    pub(crate) resolver: Resolver,
+    /// Show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// What resolves names on a machine, and can be told of another server for some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Resolver {
+    /// The one that is found.
+    #[value(help = BARE)]
+    Auto,
+    /// systemd-resolved.
+    #[value(help = BARE)]
+    SystemdResolved,
+    /// dnsmasq, as NetworkManager runs it.
+    #[value(help = BARE)]
+    NetworkManager,
+    /// dnsmasq on its own.
+    #[value(help = BARE)]
+    Dnsmasq,
 }
