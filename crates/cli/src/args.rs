@@ -33,7 +33,7 @@ use self::file::Read;
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
 pub(crate) use self::tools::{
-    DnsVerb, DoctorArgs, ExecArgs, LogsArgs, Resolver, ResolverArgs, ShellArgs,
+    DnsVerb, DoctorArgs, ExecArgs, LogsArgs, ManArgs, Resolver, ResolverArgs, ShellArgs,
 };
 pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
@@ -149,6 +149,9 @@ enum Verb {
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
     /// Run a master alone
     #[command(after_help = examples::MASTER)]
     Master(MasterArgs),
@@ -365,6 +368,7 @@ where
         Verb::Exec(args) => client(ClientVerbs::Exec(args)),
         Verb::Shell(args) => client(ClientVerbs::Shell(args)),
         Verb::Doctor(args) => client(ClientVerbs::Doctor(args)),
+        Verb::Man(args) => client(ClientVerbs::Man(args)),
         Verb::Edge(args) => Invocation::Edge(args),
         Verb::Simpleservice(args) => Invocation::Simpleservice(args),
         Verb::Status(args) => client(ClientVerbs::Status(args)),

@@ -5,6 +5,7 @@ mod doctor;
 mod env;
 mod explain;
 mod logs;
+mod man;
 mod plan;
 mod probe;
 mod resolver;
@@ -19,7 +20,7 @@ pub use self::shell::{Namespace, NamespaceError};
 
 use crate::args::{
     CompletionsArgs, DataDirArgs, DcosArgs, DnsVerb, DoctorArgs, EnvArgs, ExecArgs, ExplainArgs,
-    LogsArgs, PlanArgs, ProbeArgs, ShellArgs,
+    LogsArgs, ManArgs, PlanArgs, ProbeArgs, ShellArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -46,6 +47,7 @@ pub(crate) enum Verb {
     Resolver(DnsVerb),
     Dcos(DcosArgs),
     Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// What the verbs need to know of the machine that other crates know.
@@ -93,6 +95,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks)),
         Verb::Doctor(args) => end(printer, doctor::run(&args, printer, hooks).await),
         Verb::Resolver(verb) => end(printer, resolver::run(&verb, printer)),
+        Verb::Man(args) => end(printer, man::run(&args, printer)),
         Verb::Completions(args) => end(printer, completions::run(&args, printer)),
     }
 }

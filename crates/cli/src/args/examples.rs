@@ -247,3 +247,7 @@ pub(super) const DNS_UNINSTALL: &str = "\
 Examples:
   zddcluster dns uninstall --dry-run
   sudo zddcluster dns uninstall --yes";
+
+pub(super) const MAN: &str = "\
+Example:
+  zddcluster man --dir ~/.local/share/man/man1";

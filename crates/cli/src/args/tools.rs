@@ -1,6 +1,7 @@
 //! The verbs for whoever sits at the machine: what is wrong with it, logs, commands in tasks, a shell, name resolution, pages.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -108,4 +109,12 @@ pub(crate) enum Resolver {
     /// dnsmasq on its own.
     #[value(help = BARE)]
     Dnsmasq,
+}
+
+/// The settings of `man`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where the pages are put; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
