@@ -2,7 +2,7 @@
 //!
 //! Each task has a [`Driver`] that does the waiting; the actor itself never waits for a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -111,6 +111,10 @@ pub(crate) struct Actor {
     address: IpAddress,
     outbox: Outbox,
     tasks: BTreeMap<TaskId, Task>,
+    /// Launches that wait until a task of before has let their persistent volumes go. The master orders them again if need be.
+    waiting: BTreeMap<TaskId, LaunchTask>,
+    /// Volumes to be destroyed as soon as no task uses them. The master orders that again if need be.
+    doomed: BTreeSet<String>,
     /// Found tasks that nobody knows the state of yet.
     n_unknown: usize,
     /// True once all found tasks are known.
@@ -156,6 +160,8 @@ impl Actor {
             address,
             outbox,
             tasks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             n_unknown: 0,
             is_recovered,
             owner,
@@ -235,6 +241,10 @@ impl Actor {
             }) => {
                 self.kill(&task_id, Duration::from_millis(grace_millis));
             }
+            Message::Command(Command::DestroyVolumes { volume_ids }) => {
+                self.doomed.extend(volume_ids);
+                self.destroy_doomed();
+            }
             Message::Registered(Registered {
                 agent_id,
                 framework_id,
@@ -273,6 +283,12 @@ impl Actor {
             }
             return;
         }
+        let mut volumes = launch.volumes.iter();
+        if volumes.any(|volume| self.is_in_use(&volume.persistence_id)) {
+            tracing::info!(task = %task_id, "waits until another task has let its volumes go");
+            self.waiting.insert(task_id, launch);
+            return;
+        }
         match self.journal.order(launch, &self.address.ip_address) {
             Ok(order) => {
                 let order = Arc::new(order);
@@ -296,8 +312,12 @@ impl Actor {
             // Remembered until the master knows, so that a launch that comes late is not carried out.
             let mut task = Task::new(None);
             task.kill.send_replace(Some(KillOrder::now(grace)));
+            let message = match self.waiting.remove(task_id) {
+                Some(_) => "Task killed before it was launched",
+                None => "Task is not known to this agent",
+            };
             task.end(&Exit::NotStarted {
-                message: "Task is not known to this agent".to_owned(),
+                message: message.to_owned(),
             });
             self.outbox.push(self.report_of(task_id, &task));
             self.tasks.insert(task_id.clone(), task);
@@ -354,6 +374,40 @@ impl Actor {
         let has_ended = |task: &Task| task.state.is_terminal();
         if self.tasks.get(task_id).is_some_and(has_ended) {
             self.make_room();
+        }
+        self.destroy_doomed();
+        for launch in std::mem::take(&mut self.waiting).into_values() {
+            self.launch(launch);
+        }
+    }
+
+    /// Whether a task that has not ended has this persistent volume.
+    fn is_in_use(&self, volume_id: &str) -> bool {
+        let live = self.tasks.values().filter(|it| !it.state.is_terminal());
+        live.filter_map(|task| task.order.as_ref())
+            .flat_map(|order| order.launch.volumes.iter())
+            .any(|volume| volume.persistence_id == volume_id)
+    }
+
+    /// Destroys those volumes that were freed and are used no more.
+    fn destroy_doomed(&mut self) {
+        let doomed = std::mem::take(&mut self.doomed);
+        let (in_use, free): (BTreeSet<_>, BTreeSet<_>) =
+            doomed.into_iter().partition(|id| self.is_in_use(id));
+        self.doomed = in_use;
+        for id in free {
+            let volumes = self.journal.volumes();
+            self.owner.spawn("destroy", OnFailure::Log, async move {
+                let of = id.clone();
+                match tokio::task::spawn_blocking(move || volumes.destroy(&of)).await? {
+                    Ok(()) => tracing::info!(volume = id, "persistent volume destroyed"),
+                    // The master orders it again at the next registration.
+                    Err(error) => {
+                        tracing::warn!(volume = id, %error, "persistent volume cannot be destroyed");
+                    }
+                }
+                Ok(())
+            });
         }
     }
 

@@ -23,6 +23,9 @@ pub struct Order {
     pub launch: LaunchTask,
     /// The sandbox: `<work_dir>/slaves/<agent>/frameworks/<fw>/executors/<task>/runs/<container>`.
     pub sandbox: PathBuf,
+    /// Where the agent keeps persistent volumes, by their persistence ids.
+    #[serde(default)]
+    pub volumes: PathBuf,
     /// The agent's private directory for this task. A containerizer may keep files of its own in it.
     pub task_dir: PathBuf,
     /// `mesos-<agent>.<container>`: also the value of `MESOS_CONTAINER_NAME`, and the name for a container engine.

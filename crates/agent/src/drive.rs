@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ordered ──intent flushed──▶ fetch, launch ──▶ running ──▶ ended ──▶ cleaned
-//!      │                          │           │  kill: written down, SIGTERM … grace … SIGKILL
+//!      │        volumes made      │           │  kill: written down, SIGTERM … grace … SIGKILL
 //!      └─ killed before: KILLED   └─ refused: FAILED
 //!   found after a restart ──recover──▶ running | ended | never started (forgotten: the master orders it anew)
 //! ```
@@ -111,6 +111,14 @@ impl Driver {
         }
         if self.kill.borrow_and_update().is_some() {
             return News::Ended(self.killed_before().await);
+        }
+        let order = Arc::clone(&self.order);
+        let prepared = tokio::task::spawn_blocking(move || order.prepare_volumes()).await;
+        if let Err(message) = prepared
+            .map_err(|error| error.to_string())
+            .and_then(|prepared| prepared.map_err(|error| error.message))
+        {
+            return News::Ended(self.not_started(message).await);
         }
         let mut kill = self.kill.clone();
         let given_up = async {

@@ -4,6 +4,7 @@
 //!   <work_dir>/agent.lock                held while an agent runs here
 //!   <work_dir>/agent.json                id, framework, epoch
 //!   <work_dir>/meta/tasks/<task>/        private: intent.json, kill.json, exit.json, acknowledged, and the executor's files
+//!   <work_dir>/volumes/<persistence id>  persistent volumes
 //!   <work_dir>/slaves/…/runs/<container> sandboxes, laid out as Mesos does
 //! ```
 //!
@@ -23,6 +24,7 @@ use crate::containerizer::{Exit, LaunchError, Order};
 use crate::durable;
 use crate::executor::EXIT;
 use crate::executor::procfs::boot_id;
+use crate::volumes::Volumes;
 
 /// How long a lock is waited for: a process that the last agent was just forking holds it until it executes.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -123,6 +125,10 @@ impl Journal {
         &self.work_dir
     }
 
+    pub(crate) fn volumes(&self) -> Volumes {
+        Volumes::new(&self.work_dir)
+    }
+
     fn tasks(&self) -> PathBuf {
         self.work_dir.join("meta/tasks")
     }
@@ -131,6 +137,7 @@ impl Journal {
     pub(crate) fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::create_dir_all(self.work_dir.join("slaves"))?;
+        self.volumes().create()?;
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -204,6 +211,7 @@ impl Journal {
         let container_name = format!("mesos-{agent}.{container}");
         Ok(Order {
             sandbox,
+            volumes: self.volumes().directory().to_owned(),
             task_dir,
             container_name,
             ip: ip.to_owned(),
@@ -237,7 +245,7 @@ impl Journal {
     }
 }
 
-fn is_segment(text: &str) -> bool {
+pub(crate) fn is_segment(text: &str) -> bool {
     !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\0'])
 }
 

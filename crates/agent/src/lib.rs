@@ -28,6 +28,7 @@ mod leftovers;
 mod link;
 mod outbox;
 mod process;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::io;

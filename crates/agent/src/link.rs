@@ -90,6 +90,8 @@ enum LinkError {
     Http(#[from] HttpError),
     #[error("the agent's identity cannot be written down")]
     Identity(#[source] std::io::Error),
+    #[error("the agent's persistent volumes cannot be listed")]
+    Volumes(#[source] std::io::Error),
     #[error("the agent is shutting down")]
     ShuttingDown,
 }
@@ -146,6 +148,12 @@ impl Link {
             .ask(Message::Report)
             .await
             .ok_or(LinkError::ShuttingDown)?;
+        let volumes = self.journal.volumes();
+        let volumes = tokio::task::spawn_blocking(move || volumes.list())
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(LinkError::Volumes)?;
         let About {
             hostname,
             port,
@@ -163,6 +171,7 @@ impl Link {
             attributes,
             resources,
             tasks,
+            volumes,
         };
         let url = format!("{}/zdd/v1/agents/register", self.master_url);
         let registered: Registered = self.post(&url, &registration).await?;

@@ -94,6 +94,10 @@ impl ProcessContainerizer {
         let user = user::of(launch)?;
         let line = command::command_line(order, &self.executable)?;
         order.make_sandbox(user.as_ref().map(User::owner).as_ref())?;
+        order.link_volumes()?;
+        if let Some(user) = &user {
+            order.give_volumes(&user.owner())?;
+        }
         let limits = Limits::new(launch.cpus, launch.mem);
         let cgroup = self.mechanism.cgroup(&launch.container_id);
         if let Some(cgroup) = &cgroup {

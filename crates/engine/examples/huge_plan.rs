@@ -65,6 +65,7 @@ impl World {
                     dynamic_ports: vec![(20_000, 31_999)],
                 },
                 tasks: Vec::new(),
+                volumes: Vec::new(),
             };
             let registration = Box::new(registration);
             let ticket = Ticket(0);

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A registration carries every task the agent knows; it is compared with what the engine believes, and each difference is
-//! mended: launches that got lost are ordered again, strangers are killed, what vanished is LOST.
+//! mended: launches that got lost are ordered again, strangers are killed, what vanished is LOST. A lost task whose persistent
+//! volumes are there is never forgotten.
 //! Source: contract marathon §4.7; model::agent.
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ impl Turn<'_> {
             attributes,
             resources,
             tasks,
+            volumes,
         } = registration;
         if protocol != PROTOCOL {
             return Err(Refusal::WrongProtocol {
@@ -99,6 +101,7 @@ impl Turn<'_> {
         self.state.agents.insert_mut(id.clone(), Arc::new(agent));
         self.state.queue_is_stale = true;
         self.reconcile(&id, tasks);
+        self.reconcile_volumes(&id, &volumes);
         Ok(Answer::Registered(Registered {
             agent_id: id,
             framework_id: self.state.framework_id(),
@@ -226,6 +229,7 @@ impl Turn<'_> {
                 }
             }
             TaskState::Running | TaskState::Killing => {
+                self.volumes_are_made(&task);
                 let first_time = task.started_at.is_none();
                 let started_at = task.started_at.or(Some(self.now));
                 let has_moved = task.ip_addresses != ip_addresses;
@@ -327,8 +331,14 @@ impl Turn<'_> {
             .lost
             .iter()
             .filter(|id| {
-                let ended = self.state.tasks.get(*id).and_then(|task| task.ended_at);
-                ended.is_none_or(|ended| forgotten_at(self.config, self.state, ended) <= self.now)
+                let Some(task) = self.state.tasks.get(*id) else {
+                    return false;
+                };
+                let forgotten = |ended| forgotten_at(self.config, self.state, ended);
+                !self.state.is_awaited(task)
+                    && task
+                        .ended_at
+                        .is_none_or(|ended| forgotten(ended) <= self.now)
             })
             .cloned()
             .collect();
@@ -371,7 +381,9 @@ pub(crate) fn next_forgetting(config: &Config, state: &State) -> Option<Timestam
     let ended = state
         .lost
         .iter()
-        .filter_map(|id| state.tasks.get(id)?.ended_at)
+        .filter_map(|id| state.tasks.get(id))
+        .filter(|task| !state.is_awaited(task))
+        .filter_map(|task| task.ended_at)
         .min()?;
     Some(forgotten_at(config, state, ended))
 }

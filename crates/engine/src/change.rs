@@ -73,8 +73,9 @@ impl Turn<'_> {
             Command::KillTasks {
                 selection,
                 scale,
+                wipe,
                 force,
-            } => self.kill_tasks(selection, scale, force),
+            } => self.kill_tasks(selection, scale, wipe, force),
             Command::CancelDeployment { deployment_id } => {
                 if self.state.deployments.contains_key(&deployment_id) {
                     self.cancel(&deployment_id);
@@ -265,12 +266,23 @@ impl Turn<'_> {
         &mut self,
         selection: Selection,
         scale: bool,
+        wipe: bool,
         force: bool,
     ) -> Result<Answer, Refusal> {
-        let selected = self.selected(selection, scale)?;
+        let wiped = match &selection {
+            Selection::App { app_id, host } if wipe => Some((app_id.clone(), host.clone())),
+            _ => None,
+        };
+        let selected = self.selected(selection, scale, wipe)?;
         if !scale {
             for task in &selected {
+                if wipe {
+                    self.wipe(&task.id);
+                }
                 self.kill(&task.id, KillReason::Api);
+            }
+            if let Some((app_id, host)) = wiped {
+                self.wipe_free(&app_id, host.as_deref());
             }
             return Ok(Answer::Killed(selected));
         }
@@ -307,7 +319,14 @@ impl Turn<'_> {
         })
     }
 
-    fn selected(&self, selection: Selection, scale: bool) -> Result<Vec<Arc<Task>>, Refusal> {
+    /// The tasks named by a kill: launched ones, and with `wipe` also lost ones.
+    fn selected(
+        &self,
+        selection: Selection,
+        scale: bool,
+        wipe: bool,
+    ) -> Result<Vec<Arc<Task>>, Refusal> {
+        let may_end = |task: &Task| task.is_launched() || wipe;
         let known = |app_id: &AppId| {
             if self.state.root.app(app_id).is_some() {
                 Ok(())
@@ -319,14 +338,15 @@ impl Turn<'_> {
             Selection::Ids(ids) => Ok(ids
                 .iter()
                 .filter_map(|id| self.state.tasks.get(id))
-                .filter(|task| task.is_launched() && self.state.root.app(&task.app_id).is_some())
+                .filter(|task| may_end(task) && self.state.root.app(&task.app_id).is_some())
                 .map(Arc::clone)
                 .collect()),
             Selection::App { app_id, host } => {
                 known(&app_id)?;
                 let tasks: Vec<Arc<Task>> = self
                     .state
-                    .launched_of(&app_id)
+                    .tasks_of(&app_id)
+                    .filter(|task| may_end(task))
                     .filter(|task| host.as_ref().is_none_or(|host| *host == task.host))
                     .map(Arc::clone)
                     .collect();
@@ -341,7 +361,7 @@ impl Turn<'_> {
                     .state
                     .tasks
                     .get(&task_id)
-                    .filter(|task| task.is_launched() && task.app_id == app_id);
+                    .filter(|task| may_end(task) && task.app_id == app_id);
                 match task {
                     Some(task) => Ok(vec![Arc::clone(task)]),
                     None if scale => Ok(Vec::new()),

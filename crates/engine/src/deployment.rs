@@ -171,11 +171,12 @@ impl Turn<'_> {
         affected
     }
 
-    /// Forgets the definitions of those of these apps that are gone; a plan that has ended kept them for a rollback.
+    /// Forgets the definitions of those of these apps that are gone, and what they keep on agents; a plan that has ended kept them for a rollback.
     pub(crate) fn forget_gone(&mut self, affected: &[AppId]) {
         for app_id in affected {
             if self.state.root.app(app_id).is_none() {
                 self.forget_versions(app_id);
+                self.condemn_all(app_id);
             }
         }
     }

@@ -27,6 +27,13 @@ pub enum Effect {
     Launch(AgentId, Box<LaunchTask>),
     /// End a task on an agent.
     Kill(KillOrder),
+    /// Destroy persistent volumes that were freed; ordered again until the agent has them no more.
+    DestroyVolumes {
+        /// Where they are.
+        agent_id: AgentId,
+        /// Their persistence ids.
+        volume_ids: Vec<String>,
+    },
     /// Tell an edge to take a task out of its table.
     Drain(EdgeId, TaskId),
     /// Start or stop checking.

@@ -183,6 +183,8 @@ pub enum Command {
         selection: Selection,
         /// Lower the instances of their apps by as many (a deployment).
         scale: bool,
+        /// Free their persistent volumes, and give up those that are lost; not with `scale`. Of a whole app, also volumes that no task has.
+        wipe: bool,
         /// Cancel deployments in the way; only with `scale`.
         force: bool,
     },

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zddcluster_model::AgentId;
+
 use crate::blocker;
 use crate::state::{State, Usage};
 use crate::turn::millionths;
+use crate::volume::Reservation;
 
 /// Panics, saying what is broken, if an invariant does not hold.
 pub(crate) fn check(state: &State) {
-    let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
+    let mut usage: BTreeMap<AgentId, Usage> = BTreeMap::new();
     let mut ports: BTreeSet<(String, u16)> = BTreeSet::new();
     for task in state.tasks.values() {
         assert!(
@@ -40,9 +43,11 @@ pub(crate) fn check(state: &State) {
             continue;
         }
         let used = usage.entry(task.agent_id.clone()).or_default();
-        used.cpus += task.cpus;
-        used.mem += task.mem;
-        used.disk += task.disk;
+        if task.reservation.is_none() {
+            used.cpus += task.cpus;
+            used.mem += task.mem;
+            used.disk += task.disk;
+        }
         used.tasks += 1;
         used.ports.extend(task.ports.iter().copied());
         // A task may have named one of its own twice, as for tcp and udp.
@@ -55,6 +60,7 @@ pub(crate) fn check(state: &State) {
             );
         }
     }
+    reservations(state, &mut usage);
     for (agent_id, used) in &usage {
         let indexed = state
             .usage
@@ -109,5 +115,55 @@ pub(crate) fn check(state: &State) {
     );
     for entry in state.queue.values() {
         assert!(entry.count > 0, "{}: an empty queue entry", entry.app.id);
+    }
+}
+
+/// What is kept on agents, which is in use there whether or not a task holds it.
+fn reservations(state: &State, usage: &mut BTreeMap<AgentId, Usage>) {
+    for reservation in state.reservations.values() {
+        let Reservation {
+            id,
+            app_id,
+            agent_id,
+            volumes,
+            cpus,
+            mem,
+            disk,
+            is_made: _,
+            is_condemned: _,
+        } = &**reservation;
+        let used = usage.entry(agent_id.clone()).or_default();
+        used.cpus += cpus;
+        used.mem += mem;
+        used.disk += disk;
+        let ids = state.reserved_by.get(app_id);
+        assert!(
+            ids.is_some_and(|ids| ids.contains(id)),
+            "{id}: not in the index of its app"
+        );
+        for volume in volumes {
+            let volume_id = &volume.persistence_id;
+            assert!(
+                !state.freed.contains_key(volume_id),
+                "{volume_id}: kept, and freed"
+            );
+        }
+    }
+    let indexed: usize = state.reserved_by.values().map(|ids| ids.size()).sum();
+    assert_eq!(indexed, state.reservations.size(), "index of reservations");
+    let mut holders = BTreeMap::new();
+    for task in state.tasks.values() {
+        let Some(id) = task.reservation else { continue };
+        let other = holders.insert(id, &task.id);
+        assert_eq!(other, None, "{}: holds what another task holds", task.id);
+        let reservation = state.reservations.get(&id);
+        let reservation = reservation.unwrap_or_else(|| panic!("{}: holds nothing", task.id));
+        assert!(
+            reservation.agent_id == task.agent_id
+                && reservation.app_id == task.app_id
+                && reservation.volumes == task.local_volumes,
+            "{}: holds what is elsewhere",
+            task.id
+        );
     }
 }

@@ -268,6 +268,7 @@ impl Turn<'_> {
                 self.delay(&task);
             }
         }
+        self.give_back(&task);
         self.unbalance(&task.app_id);
         self.drop_unused_checks(&task);
         let is_gone = self.state.root.app(&task.app_id).is_none();

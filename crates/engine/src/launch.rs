@@ -130,7 +130,17 @@ impl Turn<'_> {
         has_launched
     }
 
-    fn launch(&mut self, app: &Arc<App>, Placement { agent, ports }: Placement) {
+    fn launch(&mut self, app: &Arc<App>, placement: Placement) {
+        let Placement {
+            agent,
+            ports,
+            reservation,
+        } = placement;
+        let reservation = if app.is_resident() {
+            Some(reservation.unwrap_or_else(|| self.reserve(app, &agent.id)))
+        } else {
+            None
+        };
         let id = self.new_task_id(&app.id);
         let container_id = self.random_uuid().to_string();
         let task = Task {
@@ -153,6 +163,10 @@ impl Turn<'_> {
             container_id,
             health: vec![None; app.health_checks.len()],
             killing: None,
+            local_volumes: reservation
+                .as_ref()
+                .map_or_else(Vec::new, |reservation| reservation.volumes.clone()),
+            reservation: reservation.map(|reservation| reservation.id),
         };
         self.publish_status(&task);
         self.order_launch(&task);
@@ -186,6 +200,7 @@ impl Turn<'_> {
             disk: app.disk,
             ports: task.ports.clone(),
             fetch: app.fetch.clone(),
+            volumes: self.state.mounts_of(task),
             grace_millis: self.grace_millis(task),
         };
         self.effects

@@ -11,7 +11,7 @@
 //!
 //! Reading order: [`input`] and [`effect`] are the alphabet, [`state`] is what is kept; `deployment` plans and runs changes,
 //! `rollout` and `scale` hold their arithmetic; `placement` chooses agents and ports, `launch` makes tasks, `kill` ends
-//! them, `health` judges them, `backoff` delays them; `persist` and `history` are what the store keeps. [`predict`] runs it all
+//! them, `volume` is what they leave behind; `health` judges them, `backoff` delays them; `persist` and `history` are what the store keeps. [`predict`] runs it all
 //! ahead of time.
 
 pub mod effect;
@@ -47,6 +47,7 @@ mod settle;
 #[cfg(test)]
 mod sim;
 mod turn;
+mod volume;
 
 pub use blocker::{Blocker, blockers, blockers_of_app};
 pub use effect::{
@@ -54,6 +55,7 @@ pub use effect::{
 };
 pub use input::{CheckVerdict, Command, Input, Ticket};
 pub use state::State;
+pub use volume::Reservation;
 
 use zddcluster_model::Timestamp;
 

@@ -25,13 +25,14 @@ use uuid::Uuid;
 use zddcluster_model::app::{App, KillSelection};
 use zddcluster_model::deployment::{Download, Plan, Step};
 use zddcluster_model::task::TaskFailure;
-use zddcluster_model::{AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
+use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, Timestamp};
 
 use crate::actions::Actions;
 use crate::history::{self, Undo};
 use crate::regroup::{GroupChange, set_group};
 use crate::state::{Agent, Deployment, ReplayError, State, Task};
 use crate::turn::index_task;
+use crate::volume::{Reservation, index_reservation};
 use crate::{Config, Mutation};
 
 /// How long edges of before a restart count as connected without having come back, milliseconds of real time.
@@ -200,6 +201,22 @@ pub(crate) fn put_agent(agent: &Agent) -> Mutation {
     Mutation::Put(format!("agent/{}", agent.id), json(agent))
 }
 
+pub(crate) fn put_reservation(reservation: &Reservation) -> Mutation {
+    Mutation::Put(format!("reservation/{}", reservation.id), json(reservation))
+}
+
+pub(crate) fn remove_reservation(id: Uuid) -> Mutation {
+    Mutation::Remove(format!("reservation/{id}"))
+}
+
+pub(crate) fn put_freed(volume_id: &str, agent_id: &AgentId) -> Mutation {
+    Mutation::Put(format!("freed/{volume_id}"), json(agent_id))
+}
+
+pub(crate) fn remove_freed(volume_id: &str) -> Mutation {
+    Mutation::Remove(format!("freed/{volume_id}"))
+}
+
 pub(crate) fn put_failure(failure: &TaskFailure) -> Mutation {
     Mutation::Put(format!("failure/{}", failure.app_id), json(failure))
 }
@@ -236,6 +253,9 @@ pub(crate) fn export(state: &State) -> Vec<Record> {
     );
     mutations.extend(state.tasks.values().map(|task| put_task(task)));
     mutations.extend(state.agents.values().map(|agent| put_agent(agent)));
+    let reservations = state.reservations.values();
+    mutations.extend(reservations.map(|reservation| put_reservation(reservation)));
+    mutations.extend(state.freed.iter().map(|(id, at)| put_freed(id, at)));
     mutations.extend(state.failures.values().map(|failure| put_failure(failure)));
     mutations.extend(state.edges.iter().map(put_edge));
     mutations
@@ -258,6 +278,8 @@ struct Parts {
     deployments: Vec<(DeploymentId, StoredDeployment)>,
     tasks: Vec<Task>,
     agents: Vec<Agent>,
+    reservations: Vec<Reservation>,
+    freed: BTreeMap<String, AgentId>,
     failures: Vec<TaskFailure>,
     edges: BTreeSet<EdgeId>,
 }
@@ -290,6 +312,10 @@ impl Parts {
             }
             "task" => self.tasks.push(read(key, value)?),
             "agent" => self.agents.push(read(key, value)?),
+            "reservation" => self.reservations.push(read(key, value)?),
+            "freed" => {
+                self.freed.insert(name.to_owned(), read(key, value)?);
+            }
             "failure" => self.failures.push(read(key, value)?),
             "edge" => {
                 self.edges.insert(EdgeId::new(name));
@@ -351,6 +377,12 @@ impl State {
                     ..task
                 }),
             );
+        }
+        for reservation in parts.reservations {
+            index_reservation(&mut state, Arc::new(reservation));
+        }
+        for (id, agent_id) in parts.freed {
+            state.freed.insert_mut(id, agent_id);
         }
         for failure in parts.failures {
             state

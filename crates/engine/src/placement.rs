@@ -15,6 +15,7 @@ use crate::constraint::{Constraints, field_of};
 use crate::reason::{AGENTS_KEPT, Declined, Reason, Refused, Resource, Unplaced};
 use crate::state::{Agent, State, Task, Usage};
 use crate::turn::millionths;
+use crate::volume::{Claims, Reservation, disk_of};
 
 /// An agent that takes an instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub(crate) struct Placement {
     pub(crate) agent: Arc<Agent>,
     /// Host ports, in the order of the definition.
     pub(crate) ports: Vec<u16>,
+    /// What an earlier instance left there, for an app that keeps something on agents; else it is made.
+    pub(crate) reservation: Option<Arc<Reservation>>,
 }
 
 /// Tasks on one agent at most, since some take nothing of what an agent offers: as many as it has dynamic ports for. Each is
@@ -67,17 +70,25 @@ pub(crate) fn place(
 ) -> Option<Placement> {
     let Fellows { own, constraints } = fellows;
     let unused = Usage::default();
+    let claims = state.claims_of(app);
+    let free_on = |agent: &Agent| {
+        let claims = claims.as_ref()?;
+        claims.free.get(&agent.id)?.first()
+    };
     let mut candidates = Vec::new();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
-        let fits = examine(agent, usage, app, constraints, &mut |_| {
+        let fits = examine(agent, usage, app, constraints, claims.as_ref(), &mut |_| {
             ControlFlow::Break(())
         });
         if fits.is_continue() {
             let own = own.get(&agent.id).copied().unwrap_or_default();
             let free_cpus = millionths(agent.resources.cpus) - usage.cpus;
             let free_mem = millionths(agent.resources.mem) - usage.mem;
-            let rank = (own, Reverse(free_cpus), Reverse(free_mem), agent.id.clone());
+            // What is there already goes before what would have to be made.
+            let is_new = free_on(agent).is_none();
+            let free = (Reverse(free_cpus), Reverse(free_mem));
+            let rank = (is_new, own, free, agent.id.clone());
             candidates.push((rank, agent, usage));
         }
     }
@@ -86,22 +97,36 @@ pub(crate) fn place(
         let beside = taken_beside(state, agent);
         let ports = ports(agent, usage, app, random, &beside).ok()?;
         let agent = Arc::clone(agent);
-        Some(Placement { agent, ports })
+        let reservation = free_on(&agent).map(Arc::clone);
+        Some(Placement {
+            agent,
+            ports,
+            reservation,
+        })
     })
 }
 
 /// Why no agent takes one more task of `app`: all that speaks against each. Only asked when [`place`] has failed.
 pub(crate) fn unplaced(state: &State, app: &App, fellows: &Fellows<'_>) -> Unplaced {
     let unused = Usage::default();
+    let claims = state.claims_of(app);
     let mut refusals = Vec::new();
     let mut declined = Declined::default();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
         let mut reasons = Vec::new();
-        let _ = examine(agent, usage, app, &fellows.constraints, &mut |reason| {
-            reasons.push(reason());
-            ControlFlow::Continue(())
-        });
+        let constraints = &fellows.constraints;
+        let _ = examine(
+            agent,
+            usage,
+            app,
+            constraints,
+            claims.as_ref(),
+            &mut |reason| {
+                reasons.push(reason());
+                ControlFlow::Continue(())
+            },
+        );
         if agent.is_connected
             && let Err(reason) = ports(agent, usage, app, 0, &BTreeSet::new())
         {
@@ -134,6 +159,7 @@ fn examine(
     usage: &Usage,
     app: &App,
     constraints: &Constraints<'_>,
+    claims: Option<&Claims>,
     refuse: &mut dyn FnMut(&dyn Fn() -> Reason) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     if !agent.is_connected {
@@ -151,15 +177,32 @@ fn examine(
             accepted: roles.to_vec(),
         })?;
     }
+    if let Some(volume) = app.volumes().find(|volume| volume.external.is_some()) {
+        refuse(&|| Reason::ExternalVolume {
+            name: volume
+                .external
+                .as_ref()
+                .map(|it| it.name.clone())
+                .unwrap_or_default(),
+        })?;
+    }
+    let has_reserved = claims.is_some_and(|claims| claims.free.contains_key(&agent.id));
+    if let Some(claims) = claims.filter(|claims| !has_reserved && !claims.may_reserve) {
+        refuse(&|| Reason::Volume {
+            hosts: claims.hosts.clone(),
+        })?;
+    }
     let offered = &agent.resources;
+    let disk = disk_of(app) as f64 / 1e6;
     for (resource, wanted, total, used) in [
         (Resource::Cpus, app.cpus, offered.cpus, usage.cpus),
         (Resource::Mem, app.mem, offered.mem, usage.mem),
-        (Resource::Disk, app.disk, offered.disk, usage.disk),
+        (Resource::Disk, disk, offered.disk, usage.disk),
         (Resource::Gpus, app.gpus.into(), offered.gpus.into(), 0),
     ] {
         let free = millionths(total) - used;
-        if millionths(wanted) > free {
+        // Of what is reserved for it nothing can be missing.
+        if millionths(wanted) > free && !has_reserved {
             refuse(&|| Reason::Resource {
                 resource,
                 wanted,

@@ -47,6 +47,10 @@ pub enum Reason {
     Ports { wanted: usize, free: usize },
     /// It runs as many tasks as it may.
     Tasks { most: usize },
+    /// It has no free volume of the app, which has as many as instances; those that are waited for are on these hosts.
+    Volume { hosts: Vec<String> },
+    /// The app wants a volume of a driver, and no agent has one.
+    ExternalVolume { name: String },
 }
 
 /// A resource that comes in amounts.
@@ -173,7 +177,9 @@ impl Reason {
     /// What Marathon calls it; `None` for an agent that makes no offer.
     pub const fn of_offer(&self) -> Option<OfferReason> {
         Some(match self {
-            Self::Away => return None,
+            // It offers nothing, or nothing of the kind.
+            Self::Away | Self::ExternalVolume { .. } => return None,
+            Self::Volume { .. } => OfferReason::NoCorrespondingReservationFound,
             Self::Role { .. } => OfferReason::UnfulfilledRole,
             Self::Constraint { .. } => OfferReason::UnfulfilledConstraint,
             Self::Resource { resource, .. } => match resource {
@@ -218,6 +224,25 @@ impl fmt::Display for Reason {
             Self::PortNotOffered { port } => write!(f, "does not offer port {port}"),
             Self::PortTaken { port } => write!(f, "has port {port} taken by another task"),
             Self::Ports { wanted, free } => write!(f, "has {free} ports free, {wanted} wanted"),
+            Self::Volume { hosts } if hosts.is_empty() => {
+                write!(
+                    f,
+                    "has no volume of the app, and every instance has its own"
+                )
+            }
+            Self::Volume { hosts } => {
+                write!(
+                    f,
+                    "has no free volume of the app; that is on agent {}",
+                    hosts.join(", ")
+                )
+            }
+            Self::ExternalVolume { name } => {
+                write!(
+                    f,
+                    "cannot attach the external volume {name}: no volume driver (dvdi) is here"
+                )
+            }
             Self::Tasks { most } => write!(f, "runs {most} tasks, which is the most"),
         }
     }

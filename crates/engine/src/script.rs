@@ -31,6 +31,8 @@ pub(crate) struct Script {
     agents: Vec<AgentId>,
     /// What was published since the last look.
     events: Vec<Event>,
+    /// The persistent volumes that every agent says it keeps.
+    pub(crate) volumes: Vec<String>,
     /// SIGTERMs ordered since the start.
     pub(crate) kills: Vec<KillOrder>,
     /// Other effects since the start.
@@ -59,6 +61,7 @@ impl Script {
             epoch: 0,
             agents: Vec::new(),
             events: Vec::new(),
+            volumes: Vec::new(),
             kills: Vec::new(),
             effects: Vec::new(),
         };
@@ -97,6 +100,7 @@ impl Script {
                 dynamic_ports: vec![(20_000, 31_999)],
             },
             tasks,
+            volumes: self.volumes.clone(),
         };
         let ticket = self.ticket();
         let registration = Box::new(registration);
@@ -140,6 +144,7 @@ impl Script {
                 Effect::Publish(event) => self.events.push(event),
                 Effect::Kill(order) => self.kills.push(order),
                 Effect::Launch(..)
+                | Effect::DestroyVolumes { .. }
                 | Effect::Drain(..)
                 | Effect::Check(_)
                 | Effect::Download(_)

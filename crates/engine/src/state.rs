@@ -13,13 +13,14 @@ use uuid::Uuid;
 use zddcluster_model::agent::Resources;
 use zddcluster_model::app::App;
 use zddcluster_model::deployment::{Download, Plan};
-use zddcluster_model::task::{HealthResult, IpAddress, TaskFailure};
+use zddcluster_model::task::{HealthResult, IpAddress, LocalVolume, TaskFailure};
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
 pub use crate::actions::{Actions, RunningAction};
 use crate::reason::{OfferCounts, Refused};
 use crate::regroup::GroupChange;
+use crate::volume::Reservation;
 
 /// The whole state.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub struct State {
     pub(crate) past: RedBlackTreeMapSync<(AppId, Timestamp), Arc<App>>,
     /// Tasks that have not ended, and lost ones that may come back.
     pub tasks: RedBlackTreeMapSync<TaskId, Arc<Task>>,
+    /// What instances of resident apps keep on agents, with or without a task.
+    pub reservations: RedBlackTreeMapSync<Uuid, Arc<Reservation>>,
+    /// Volumes that were freed, by their persistence ids, until their agents have them no more.
+    pub(crate) freed: RedBlackTreeMapSync<String, AgentId>,
     /// Ended tasks for the Mesos API, newest last, at most [`COMPLETED_KEPT`]; not persisted.
     pub completed: Arc<Vec<Arc<Task>>>,
     /// Agents that are or were here.
@@ -55,7 +60,9 @@ pub struct State {
 
     /// Ids of the tasks of each app (an index over `tasks`).
     pub(crate) by_app: RedBlackTreeMapSync<AppId, RedBlackTreeSetSync<TaskId>>,
-    /// What the launched tasks of each agent use (an index over `tasks`).
+    /// Ids of what each app keeps on agents (an index over `reservations`).
+    pub(crate) reserved_by: RedBlackTreeMapSync<AppId, RedBlackTreeSetSync<Uuid>>,
+    /// What is in use on each agent (an index over `tasks` and `reservations`).
     pub(crate) usage: RedBlackTreeMapSync<AgentId, Arc<Usage>>,
     /// Tasks on their way out (an index over `tasks`).
     pub(crate) killing: RedBlackTreeSetSync<TaskId>,
@@ -98,7 +105,7 @@ pub const VERSIONS_KEPT: usize = 25;
 /// Ended tasks shown by the Mesos API. Mesos keeps 1000 a framework; a lab needs the last few rollouts.
 pub const COMPLETED_KEPT: usize = 100;
 
-/// What an agent's launched tasks use. Amounts in millionths, so that sums are exact.
+/// What is in use on an agent: by launched tasks, and by reservations whether or not a task holds them. Amounts in millionths, so that sums are exact.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) cpus: i64,
@@ -160,6 +167,12 @@ pub struct Task {
     pub health: Vec<Option<HealthResult>>,
     /// Set from the kill decision on.
     pub killing: Option<Killing>,
+    /// What it holds of its resident app's, with all its amounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reservation: Option<Uuid>,
+    /// Its persistent volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local_volumes: Vec<LocalVolume>,
 }
 
 /// A task on its way out.
@@ -269,6 +282,8 @@ impl State {
             history: RedBlackTreeMapSync::default(),
             past: RedBlackTreeMapSync::default(),
             tasks: RedBlackTreeMapSync::default(),
+            reservations: RedBlackTreeMapSync::default(),
+            freed: RedBlackTreeMapSync::default(),
             completed: Arc::default(),
             agents: RedBlackTreeMapSync::default(),
             deployments: RedBlackTreeMapSync::default(),
@@ -279,6 +294,7 @@ impl State {
             clock: now,
             master_uuid: config.master_uuid,
             by_app: RedBlackTreeMapSync::default(),
+            reserved_by: RedBlackTreeMapSync::default(),
             usage: RedBlackTreeMapSync::default(),
             killing: RedBlackTreeSetSync::default(),
             signals: RedBlackTreeSetSync::default(),

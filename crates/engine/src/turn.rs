@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand_chacha::rand_core::Rng;
 use zddcluster_model::deployment::Download;
 use zddcluster_model::event::{Event, EventKind};
-use zddcluster_model::{AppId, TaskId, Timestamp};
+use zddcluster_model::{AgentId, AppId, TaskId, Timestamp};
 
 use crate::persist;
 use crate::state::{State, Task, Usage};
@@ -211,9 +211,12 @@ fn change_usage(state: &mut State, task: &Task, sign: i64) {
         .get(&task.agent_id)
         .map(|u| (**u).clone())
         .unwrap_or_default();
-    usage.cpus += sign * task.cpus;
-    usage.mem += sign * task.mem;
-    usage.disk += sign * task.disk;
+    // What is reserved stays so when the task ends.
+    if task.reservation.is_none() {
+        usage.cpus += sign * task.cpus;
+        usage.mem += sign * task.mem;
+        usage.disk += sign * task.disk;
+    }
     if sign > 0 {
         usage.tasks += 1;
         usage.ports.extend(task.ports.iter().copied());
@@ -227,4 +230,14 @@ fn change_usage(state: &mut State, task: &Task, sign: i64) {
     state
         .usage
         .insert_mut(task.agent_id.clone(), Arc::new(usage));
+}
+
+/// Adds cores, memory and disk to what is in use on an agent; millionths.
+pub(crate) fn change_amounts(state: &mut State, agent_id: &AgentId, [cpus, mem, disk]: [i64; 3]) {
+    let usage = state.usage.get(agent_id);
+    let mut usage: Usage = usage.map(|usage| (**usage).clone()).unwrap_or_default();
+    usage.cpus += cpus;
+    usage.mem += mem;
+    usage.disk += disk;
+    state.usage.insert_mut(agent_id.clone(), Arc::new(usage));
 }

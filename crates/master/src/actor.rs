@@ -77,6 +77,7 @@ struct Turn {
 enum Order {
     Launch(AgentId, Box<LaunchTask>),
     Kill(KillOrder),
+    Destroy(AgentId, Vec<String>),
     Drain(EdgeId, TaskId),
     Check(CheckOrder),
     Download(DownloadOrder),
@@ -297,6 +298,10 @@ impl Actor {
                 Effect::Publish(event) => turn.events.push(event),
                 Effect::Launch(agent_id, task) => turn.orders.push(Order::Launch(agent_id, task)),
                 Effect::Kill(order) => turn.orders.push(Order::Kill(order)),
+                Effect::DestroyVolumes {
+                    agent_id,
+                    volume_ids,
+                } => turn.orders.push(Order::Destroy(agent_id, volume_ids)),
                 Effect::Drain(edge_id, task_id) => turn.orders.push(Order::Drain(edge_id, task_id)),
                 Effect::Check(order) => turn.orders.push(Order::Check(order)),
                 Effect::Download(order) => turn.orders.push(Order::Download(order)),
@@ -375,6 +380,10 @@ impl Actor {
                             grace_millis,
                         },
                     );
+                }
+                Order::Destroy(agent_id, volume_ids) => {
+                    let command = AgentCommand::DestroyVolumes { volume_ids };
+                    self.shared.links.order(&agent_id, command);
                 }
                 Order::Drain(edge_id, task_id) => self.shared.links.drain(&edge_id, task_id),
                 Order::Download(order) => downloads::start(&self.shared, order),

@@ -72,6 +72,9 @@ pub struct Registration {
     pub resources: Resources,
     /// Every task it knows: running, and ended ones the master has not acknowledged yet.
     pub tasks: Vec<TaskReport>,
+    /// Every persistent volume it keeps, by its persistence id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
 }
 
 /// One task as its agent knows it.
@@ -112,6 +115,24 @@ pub enum Command {
         /// Milliseconds between the two signals.
         grace_millis: u64,
     },
+    /// Destroy these persistent volumes with all that is in them, each once no task uses it; one that is not there is fine.
+    #[serde(rename_all = "camelCase")]
+    DestroyVolumes {
+        /// Their persistence ids.
+        volume_ids: Vec<String>,
+    },
+}
+
+/// A persistent volume that a task is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MountVolume {
+    /// Where the task finds it: a name in its sandbox.
+    pub container_path: String,
+    /// Which it is.
+    pub persistence_id: String,
+    /// No task has had it yet: the agent makes it. One that is not new and not there is lost, and the task is not started.
+    pub is_new: bool,
 }
 
 /// Everything an agent needs to run one task.
@@ -153,6 +174,9 @@ pub struct LaunchTask {
     pub ports: Vec<u16>,
     /// What to fetch into the sandbox first.
     pub fetch: Vec<crate::app::Fetch>,
+    /// Its persistent volumes. No other task may use them at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<MountVolume>,
     /// Milliseconds between SIGTERM and SIGKILL when the agent itself has to end the task.
     pub grace_millis: u64,
 }

@@ -152,6 +152,13 @@ impl App {
         self.residency.is_some()
     }
 
+    /// The volumes that stay on an agent over restarts, with their sizes in MiB.
+    pub fn persistent_volumes(&self) -> impl Iterator<Item = (&Volume, f64)> {
+        let sized = |volume: &PersistentVolume| volume.size;
+        self.volumes()
+            .filter_map(move |volume| Some((volume, volume.persistent.as_ref().map(sized)?)))
+    }
+
     /// The label that says how long a task that is to be killed may be held at most until every edge has let it go, seconds.
     pub const DRAIN_LABEL: &str = "ZDD_DRAIN_SECONDS";
 

@@ -140,3 +140,13 @@ pub struct IpAddress {
     /// `IPv4` or `IPv6`.
     pub protocol: String,
 }
+
+/// A persistent volume of a task: `localVolumes[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalVolume {
+    /// Where the task finds it: a name in its sandbox.
+    pub container_path: String,
+    /// Which it is: `<app>#<container path>#<uuid>`.
+    pub persistence_id: String,
+}

@@ -196,13 +196,23 @@ fn published(mappings: &[PortMapping], host_ports: &[u16], ip: &str) -> Vec<(Str
 
 /// A volume as `docker run -v` takes it; relative paths are in the sandbox, as in Mesos.
 fn bind(order: &Order, volume: &Volume) -> Result<String, String> {
-    let Some(host_path) = &volume.host_path else {
-        let kind = if volume.external.is_some() {
-            "external"
-        } else {
-            "persistent"
-        };
-        return Err(format!("{kind} volumes are not supported yet; hostPath is"));
+    let container_path = &volume.container_path;
+    let kept = |name: &str| {
+        let kept = order.volume_at(name)?;
+        Some(order.volume_path(kept))
+    };
+    let (host_path, outside) = match (&volume.host_path, &volume.persistent) {
+        (_, Some(_)) => {
+            let outside = kept(container_path);
+            let outside = outside.ok_or("the master has named no persistent volume for it")?;
+            (container_path, outside)
+        }
+        // Perhaps a persistent volume that is mounted a second time: in Mesos it is in the sandbox, too.
+        (Some(host_path), None) => {
+            let outside = kept(host_path).unwrap_or_else(|| order.sandbox.join(host_path));
+            (host_path, outside)
+        }
+        (None, None) => return Err("external volumes are not supported".to_owned()),
     };
     if host_path.contains(':') || volume.container_path.contains(':') {
         return Err(format!("the volume path '{host_path}' cannot hold a colon"));
@@ -211,7 +221,6 @@ fn bind(order: &Order, volume: &Volume) -> Result<String, String> {
         true => volume.container_path.clone(),
         false => format!("{SANDBOX}/{}", volume.container_path),
     };
-    let outside = order.sandbox.join(host_path);
     let mode = match volume.mode {
         VolumeMode::Ro => "ro",
         VolumeMode::Rw => "rw",

@@ -67,12 +67,14 @@ fn order(directory: &std::path::Path) -> Order {
         disk: 0.0,
         ports: Vec::new(),
         fetch: Vec::new(),
+        volumes: Vec::new(),
         grace_millis: 3000,
     };
     Order {
         launch,
         sandbox: directory.join("sandbox"),
         task_dir: directory.join("tasks/stuck.1"),
+        volumes: "/agent/volumes".into(),
         container_name: "mesos-M-S1.1".to_owned(),
         ip: "127.0.0.1".to_owned(),
         boot_id: None,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use zddcluster_model::app::{ContainerKind, Docker};
+use zddcluster_model::app::{Container, ContainerKind, Docker};
 
 use super::user::User;
 use crate::containerizer::{LaunchError, Order};
@@ -84,9 +84,9 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
     }
     let Some(docker) = &container.docker else {
         // Mesos' own containerizer without an image: a plain command, if nothing else was asked for.
-        if !container.volumes.is_empty() {
+        if has_other_volumes(container) {
             return Err(LaunchError::new(
-                "volumes need a Docker engine, and this agent runs tasks as processes; \
+                "volumes that are not persistent need a Docker engine, and this agent runs tasks as processes; \
                  start a Docker engine and run the agent with --containerizer docker",
             ));
         }
@@ -121,8 +121,9 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
             .chain(args())
             .collect(),
     };
-    if !container.volumes.is_empty() {
-        line.notes.push("volumes are not mounted".to_owned());
+    if has_other_volumes(container) {
+        line.notes
+            .push("volumes that are not persistent are not mounted".to_owned());
     }
     if let Docker::Engine(engine) = docker {
         if !engine.parameters.is_empty() {
@@ -133,6 +134,14 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
         }
     }
     non_empty(line)
+}
+
+/// Whether there are volumes other than those that are linked into the sandbox.
+fn has_other_volumes(container: &Container) -> bool {
+    container
+        .volumes
+        .iter()
+        .any(|volume| volume.persistent.is_none())
 }
 
 fn non_empty(line: CommandLine) -> Result<CommandLine, LaunchError> {

@@ -404,6 +404,7 @@ pub(crate) fn shell(task: &str, cmd: &str) -> LaunchTask {
         disk: 0.0,
         ports: vec![1765],
         fetch: Vec::new(),
+        volumes: Vec::new(),
         grace_millis: 3000,
     }
 }

@@ -221,6 +221,7 @@ impl World {
             disk: 0.0,
             ports: Vec::new(),
             fetch: Vec::new(),
+            volumes: Vec::new(),
             grace_millis: 3000,
         };
         change(&mut launch, &mut engine);
@@ -236,6 +237,7 @@ impl World {
         Order {
             launch,
             sandbox: base.join("runs").join(task),
+            volumes: self.directory.path().join("volumes"),
             task_dir,
             container_name: format!("mesos-{agent}.{task}"),
             ip: "127.0.0.1".to_owned(),

@@ -265,6 +265,19 @@ fn agent_hint(state: &State, app_id: &AppId) -> String {
                 };
                 (2, text)
             }
+            Reason::Volume { hosts } => (
+                2,
+                format!(
+                    "its data is there: start agent {} again, or give the data up with \
+                     DELETE /v2/apps{app_id}/tasks?wipe=true&host=HOST",
+                    hosts.join(", ")
+                ),
+            ),
+            Reason::ExternalVolume { .. } => (
+                5,
+                "external volumes are accepted and never attached: use a persistent volume or a hostPath"
+                    .to_owned(),
+            ),
             Reason::Away => (3, "start the agents that are away again".to_owned()),
             Reason::Role { offered, .. } => (
                 4,

@@ -241,6 +241,7 @@ impl Turn<'_> {
             self.persist(persist::remove_failure(app_id));
         }
         self.forget_versions(app_id);
+        self.condemn_all(app_id);
     }
 
     /// Forgets the definitions of an app, but for those that a task on its way out or a plan still refers to.

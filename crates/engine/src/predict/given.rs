@@ -67,6 +67,7 @@ impl Given {
                 attributes,
                 resources,
                 tasks: Vec::new(),
+                volumes: Vec::new(),
             };
             engine.step(
                 START,

@@ -109,6 +109,7 @@ fn told(hosts: &[&str]) -> String {
 const fn kind_of(cause: &Cause) -> Hindrance {
     match cause {
         Cause::Away => Hindrance::Agent,
+        Cause::Volume { .. } | Cause::ExternalVolume { .. } => Hindrance::Volume,
         Cause::Role { .. } => Hindrance::Role,
         Cause::Constraint { .. } => Hindrance::Constraint,
         Cause::Resource { .. } | Cause::Tasks { .. } => Hindrance::Resources,

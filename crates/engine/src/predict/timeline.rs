@@ -261,6 +261,8 @@ pub enum Hindrance {
     Role,
     /// An agent is away, or there is none.
     Agent,
+    /// A persistent volume is elsewhere, or an external one nowhere.
+    Volume,
     /// A health check never passes.
     Health,
     /// A readiness check never passes.

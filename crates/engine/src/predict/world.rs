@@ -226,7 +226,11 @@ impl<'a> World<'a> {
     fn carry_out(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Persist(_) | Effect::Reply(..) | Effect::Publish(_) => {}
+                // Nobody waits for what an agent destroys.
+                Effect::Persist(_)
+                | Effect::Reply(..)
+                | Effect::Publish(_)
+                | Effect::DestroyVolumes { .. } => {}
                 Effect::Launch(agent_id, launch) => {
                     if self.is_connected(agent_id) {
                         self.launch(&launch.task_id, &launch.app_id, launch.app_version);

@@ -10,6 +10,7 @@ mod groups;
 mod lives;
 mod mended;
 mod placing;
+mod resident;
 mod rollback;
 mod simulated;
 

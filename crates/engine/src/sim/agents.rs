@@ -1,6 +1,6 @@
 //! The world's agents: they start, end and report tasks, lose their connection, or are gone for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zddcluster_model::agent::{PROTOCOL, Registration, Resources, TaskReport};
 use zddcluster_model::{AgentId, TaskId, TaskState};
@@ -21,6 +21,8 @@ pub(super) enum TaskTurn {
 
 struct Process {
     state: TaskState,
+    /// Its persistent volumes.
+    volumes: Vec<String>,
     /// The master has this state in its store.
     is_acknowledged: bool,
 }
@@ -37,6 +39,37 @@ pub(super) struct FakeAgent {
     stream: u64,
     is_connected: bool,
     processes: BTreeMap<TaskId, Process>,
+    /// Its persistent volumes.
+    volumes: BTreeSet<String>,
+    /// Those to be destroyed as soon as no process uses them.
+    doomed: BTreeSet<String>,
+    /// Launches that wait until a process of before has let their volumes go.
+    waiting: Vec<Effect>,
+}
+
+impl FakeAgent {
+    /// A stream ends: what was only remembered is forgotten.
+    fn stream_is_cut(&mut self) {
+        self.is_connected = false;
+        self.stream += 1;
+        self.doomed.clear();
+        self.waiting.clear();
+    }
+
+    fn uses(&self, volume_id: &String) -> bool {
+        let mut live = self.processes.values().filter(|it| !it.state.is_terminal());
+        live.any(|process| process.volumes.contains(volume_id))
+    }
+
+    fn destroy_doomed(&mut self) {
+        let doomed: Vec<String> = self.doomed.iter().cloned().collect();
+        for id in doomed {
+            if !self.uses(&id) {
+                self.doomed.remove(&id);
+                self.volumes.remove(&id);
+            }
+        }
+    }
 }
 
 /// All agents.
@@ -61,8 +94,7 @@ impl Agents {
     /// The master is gone, and with it all streams and whoever waited for an answer.
     pub(super) fn all_streams_end(&mut self) {
         for agent in &mut self.all {
-            agent.is_connected = false;
-            agent.stream += 1;
+            agent.stream_is_cut();
         }
         self.waiting.clear();
     }
@@ -133,6 +165,9 @@ impl World {
                 stream: 0,
                 is_connected: false,
                 processes: BTreeMap::new(),
+                volumes: BTreeSet::new(),
+                doomed: BTreeSet::new(),
+                waiting: Vec::new(),
             });
             self.after(0, Happening::Register { agent: index });
         }
@@ -161,6 +196,7 @@ impl World {
             attributes: agent.attributes.clone(),
             resources: agent.resources.clone(),
             tasks,
+            volumes: agent.volumes.iter().cloned().collect(),
         };
         self.agents.waiting.insert(ticket, index);
         self.step(Input::AgentRegistered {
@@ -175,9 +211,7 @@ impl World {
         let Some(index) = self.agents.waiting.remove(&ticket) else {
             return;
         };
-        let agent = &mut self.agents.all[index];
-        agent.is_connected = false;
-        agent.stream += 1;
+        self.agents.all[index].stream_is_cut();
         self.after(500, Happening::Register { agent: index });
     }
 
@@ -188,8 +222,7 @@ impl World {
         if !agent.is_connected {
             return;
         }
-        agent.is_connected = false;
-        agent.stream += 1;
+        agent.stream_is_cut();
         let (stream, epoch) = (agent.stream, agent.epoch);
         agent.epoch += u64::from(is_new_process);
         self.after(back_after, Happening::Register { agent: index });
@@ -224,6 +257,7 @@ impl World {
         if forgets_itself {
             self.tell(|| format!("agent {index} forgets who it was"));
             self.agents.all[index].id = None;
+            self.agents.all[index].volumes.clear();
         }
     }
 
@@ -259,8 +293,21 @@ impl World {
                 if agent.processes.contains_key(&launch.task_id) {
                     return;
                 }
+                let volumes = launch.volumes.iter();
+                let volumes: Vec<String> = volumes.map(|it| it.persistence_id.clone()).collect();
+                if volumes.iter().any(|id| agent.uses(id)) {
+                    agent.waiting.push(Effect::Launch(agent_id, launch));
+                    return;
+                }
+                for volume in &launch.volumes {
+                    let id = &volume.persistence_id;
+                    let is_there = !agent.volumes.insert(id.clone());
+                    assert!(is_there || volume.is_new, "{id} has lost its data");
+                    assert!(!agent.doomed.contains(id), "{id} is to be destroyed");
+                }
                 let process = Process {
                     state: TaskState::Staging,
+                    volumes,
                     is_acknowledged: true,
                 };
                 agent.processes.insert(launch.task_id.clone(), process);
@@ -285,7 +332,25 @@ impl World {
                     },
                 );
             }
+            Effect::DestroyVolumes { volume_ids, .. } => {
+                let agent = &mut self.agents.all[index];
+                agent.doomed.extend(volume_ids);
+                agent.destroy_doomed();
+            }
             Effect::Kill(order) => {
+                let agent = &mut self.agents.all[index];
+                let is_order = |effect: &Effect| matches!(effect, Effect::Launch(_, launch) if launch.task_id == order.task_id);
+                if agent.waiting.iter().any(is_order) {
+                    agent.waiting.retain(|effect| !is_order(effect));
+                    let process = Process {
+                        state: TaskState::Killed,
+                        volumes: Vec::new(),
+                        is_acknowledged: false,
+                    };
+                    agent.processes.insert(order.task_id, process);
+                    self.report_soon(index);
+                    return;
+                }
                 if !self.agents.all[index]
                     .processes
                     .contains_key(&order.task_id)
@@ -325,6 +390,28 @@ impl World {
         };
         process.is_acknowledged = false;
         self.report_soon(index);
+        let agent = &mut self.agents.all[index];
+        agent.destroy_doomed();
+        let stream = agent.stream;
+        for launch in std::mem::take(&mut agent.waiting) {
+            self.command(index, stream, launch);
+        }
+    }
+
+    /// The first agent that does not keep exactly what the master believes.
+    pub(super) fn with_other_volumes(&self) -> Option<&str> {
+        let has_others = |agent: &&FakeAgent| {
+            let reservations = self.snapshot.reservations.values();
+            let believed: BTreeSet<&String> = reservations
+                .filter(|reservation| Some(&reservation.agent_id) == agent.id.as_ref())
+                .filter(|reservation| reservation.is_made)
+                .flat_map(|reservation| reservation.volumes.iter())
+                .map(|volume| &volume.persistence_id)
+                .collect();
+            !agent.volumes.iter().eq(believed)
+        };
+        let agent = self.agents.all.iter().find(has_others)?;
+        Some(&agent.hostname)
     }
 
     /// A task of an agent, if it has any.

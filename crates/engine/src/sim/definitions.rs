@@ -55,7 +55,10 @@ impl World {
             definition["portDefinitions"] = json!([]);
             definition["container"] = json!({
                 "type": "MESOS",
-                "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 8 } }],
+                "volumes": [
+                    { "containerPath": "data", "mode": "RW", "persistent": { "size": 20 } },
+                    { "containerPath": "log", "mode": "RW", "persistent": { "size": 10 } },
+                ],
             });
         }
         if self.one_in(4) {
@@ -159,6 +162,13 @@ impl World {
             definition["cpus"] = json!(self.pick(&[0.0, 0.7, 1.5]));
             definition["mem"] = json!(self.pick(&[0, 1500]));
             definition["disk"] = json!(self.pick(&[0, 400]));
+        }
+        if self.one_in(60) && definition["container"].is_null() {
+            let external = json!({ "name": "db", "provider": "dvdi" });
+            definition["container"] = json!({
+                "type": "MESOS",
+                "volumes": [{ "containerPath": "/db", "mode": "RW", "external": external }],
+            });
         }
         if self.one_in(8) {
             let roles: &[&str] = if self.one_in(2) {

@@ -17,23 +17,41 @@ pub(super) struct Held {
     pub(super) agent_id: AgentId,
     pub(super) version: Timestamp,
     pub(super) ports: Vec<u16>,
-    /// Cores, MiB of memory, MiB of disk; millionths.
+    /// Cores, MiB of memory, MiB of disk; millionths. Nothing for a task of a resident app: what it has is [`Kept`].
     pub(super) amounts: [i64; 3],
 }
 
-/// What a task of an app takes, millionths.
+/// What an instance of a resident app keeps at its agent, with or without a task.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) app_id: AppId,
+    pub(super) agent_id: AgentId,
+    /// As of a task, with the volumes.
+    pub(super) amounts: [i64; 3],
+    /// No task has it, and the next one may.
+    pub(super) is_free: bool,
+    /// It goes with its task.
+    pub(super) is_condemned: bool,
+}
+
+/// What an instance of an app takes, millionths.
 pub(super) fn amounts(app: &App) -> [i64; 3] {
-    [app.cpus, app.mem, app.disk].map(|amount| (amount * 1e6).round() as i64)
+    let volumes = app
+        .volumes()
+        .filter_map(|volume| volume.persistent.as_ref());
+    let volumes: f64 = volumes.map(|volume| volume.size).sum();
+    [app.cpus, app.mem, app.disk + volumes].map(|amount| (amount * 1e6).round() as i64)
 }
 
 /// Why an agent cannot take one more task of `app` beside the launched tasks; `None` if it can. Lost tasks, which may come back,
-/// only keep their ports from other agents of their host.
+/// only keep their ports from other agents of their host. What is `kept` is in use whoever has it.
 pub(super) fn refusal<'a>(
     agent: &Agent,
     agents: impl Fn(&AgentId) -> Option<&'a Agent>,
     app: &App,
     launched: &[&Held],
     lost: &[&Held],
+    kept: &[Kept],
 ) -> Option<&'static str> {
     if !agent.is_connected {
         return Some("away");
@@ -49,6 +67,18 @@ pub(super) fn refusal<'a>(
         .iter()
         .filter(|held| held.agent_id == agent.id)
         .collect();
+    if app.volumes().any(|volume| volume.external.is_some()) {
+        return Some("external volume");
+    }
+    // A free volume first; a new one only while not every instance has its own.
+    let own = kept.iter().filter(|kept| kept.app_id == app.id);
+    let has_free = own
+        .clone()
+        .any(|kept| kept.is_free && kept.agent_id == agent.id);
+    let n_own = own.filter(|kept| !kept.is_condemned).count();
+    if app.residency.is_some() && !has_free && n_own >= app.instances as usize {
+        return Some("volume");
+    }
     let offered = [
         agent.resources.cpus,
         agent.resources.mem,
@@ -56,7 +86,9 @@ pub(super) fn refusal<'a>(
     ];
     for (idx, wanted) in amounts(app).into_iter().enumerate() {
         let used: i64 = here.iter().map(|held| held.amounts[idx]).sum();
-        if used + wanted > (offered[idx] * 1e6).round() as i64 {
+        let kept = kept.iter().filter(|kept| kept.agent_id == agent.id);
+        let used = used + kept.map(|kept| kept.amounts[idx]).sum::<i64>();
+        if !has_free && used + wanted > (offered[idx] * 1e6).round() as i64 {
             return Some("resources");
         }
     }

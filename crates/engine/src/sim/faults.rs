@@ -168,6 +168,7 @@ impl World {
                 Note::Command(ticket)
                 | Note::ResetDelay(ticket, _)
                 | Note::Abdicate(ticket)
+                | Note::Wipe(ticket, ..)
                 | Note::StopTasks(ticket) => self.users.refused(ticket),
                 _ => {}
             }

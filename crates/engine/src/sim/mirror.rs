@@ -100,6 +100,11 @@ impl Mirror {
             .collect()
     }
 
+    /// Whether a task is there, or lost and may come back.
+    pub(super) fn may_be_there(&self, task_id: &TaskId) -> bool {
+        self.tasks.contains_key(task_id) && !self.lost_now.contains(task_id)
+    }
+
     /// The plan that acts on an app.
     pub(super) fn plan_of(&self, app_id: &AppId) -> Option<&Running> {
         self.plans
@@ -352,7 +357,10 @@ fn known(app: &Arc<App>, agent_id: AgentId, ports: Vec<u16>, state: TaskState) -
             agent_id,
             version: app.version,
             ports,
-            amounts: amounts(app),
+            amounts: match app.residency {
+                Some(_) => [0; 3],
+                None => amounts(app),
+            },
         },
         state,
         app: Arc::clone(app),

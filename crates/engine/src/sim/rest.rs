@@ -34,6 +34,9 @@ impl World {
                 }
             }
         }
+        if is_mended && let Some(host) = self.with_other_volumes() {
+            return Some(format!("{host} keeps other volumes than believed"));
+        }
         let apps = state.root.transitive_apps();
         let mut known: Vec<&AppId> = apps.iter().map(|app| &app.id).collect();
         known.sort();
@@ -47,7 +50,10 @@ impl World {
             if state.deployments_of(&app.id).next().is_some() {
                 continue;
             }
-            let tasks: Vec<&Arc<Task>> = state.tasks_of(&app.id).collect();
+            let tasks: Vec<&Arc<Task>> = state
+                .tasks_of(&app.id)
+                .filter(|task| is_mended || !self.is_awaited(task))
+                .collect();
             let is_doomed = !fate(app).is_empty()
                 || tasks
                     .iter()
@@ -117,15 +123,25 @@ impl World {
         Some("no agent takes it")
     }
 
+    /// A lost task whose volumes are where nobody is any more: its agent has forgotten who it was.
+    fn is_awaited(&self, task: &Task) -> bool {
+        let agents = &self.snapshot.agents;
+        let is_away = agents
+            .get(&task.agent_id)
+            .is_none_or(|agent| !agent.is_connected);
+        task.state == TaskState::Lost && !task.local_volumes.is_empty() && is_away
+    }
+
     /// No agent can take one more task of an app.
     fn has_no_place(&self, app: &App) -> bool {
         let state = &self.snapshot;
         let held = self.watch.mirror.held();
         let agents = |id: &_| state.agents.get(id).map(|agent| &**agent);
+        let kept = self.watch.kept(state);
         state
             .agents
             .values()
-            .all(|agent| fair::refusal(agent, agents, app, &held, &[]).is_some())
+            .all(|agent| fair::refusal(agent, agents, app, &held, &[], &kept).is_some())
     }
 }
 

@@ -238,6 +238,7 @@ impl World {
         self.ask_for(wants, force, true, |_| Command::KillTasks {
             selection,
             scale: true,
+            wipe: false,
             force,
         });
     }
@@ -248,9 +249,18 @@ impl World {
         let pick = self.below(ids.len() as u32) as usize;
         let named: Vec<TaskId> = ids.get(pick).cloned().into_iter().collect();
         self.watch.fault();
+        let wipe = self.one_in(4);
+        let selection = if wipe && self.one_in(3) {
+            let host = self.one_in(2).then(|| "127.0.0.11".to_owned());
+            let app_id = AppId::absolute(RESIDENT);
+            Selection::App { app_id, host }
+        } else {
+            Selection::Ids(named)
+        };
         self.request(Command::KillTasks {
-            selection: Selection::Ids(named),
+            selection,
             scale: false,
+            wipe,
             force: false,
         });
     }
@@ -259,6 +269,19 @@ impl World {
     pub(super) fn mend(&mut self) {
         for app_id in self.doomed() {
             self.tell(|| format!("{app_id} is mended"));
+            if app_id.as_str() == RESIDENT {
+                // Its data may be where nobody is any more.
+                let selection = Selection::App {
+                    app_id: app_id.clone(),
+                    host: None,
+                };
+                self.request(Command::KillTasks {
+                    selection,
+                    scale: false,
+                    wipe: true,
+                    force: false,
+                });
+            }
             let (want, update) = self.written(&app_id, true);
             self.ask_for(vec![(app_id.clone(), want)], true, false, |origin| {
                 Command::UpdateApp {

@@ -8,9 +8,11 @@ mod delays;
 mod kills;
 mod plans;
 mod restarts;
+mod volumes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::app::App;
 use zddcluster_model::event::EventKind;
 use zddcluster_model::{AppId, DeploymentId, TaskId, TaskState, Timestamp};
@@ -24,6 +26,7 @@ use choice::Choices;
 use delays::Delays;
 use kills::Kills;
 use restarts::Restarts;
+use volumes::Volumes;
 
 /// The watcher.
 #[derive(Default)]
@@ -33,6 +36,7 @@ pub(super) struct Watch {
     delays: Delays,
     kills: Kills,
     choices: Choices,
+    volumes: Volumes,
     last_event: Timestamp,
     /// Tasks that have once been found healthy, and ready.
     healthy: BTreeSet<TaskId>,
@@ -45,6 +49,11 @@ impl Watch {
     /// Something broke.
     pub(super) fn fault(&mut self) {
         self.restarts.fault();
+    }
+
+    /// What is kept on agents.
+    pub(super) fn kept(&self, state: &State) -> Vec<fair::Kept> {
+        self.volumes.kept(&self.mirror, state)
     }
 
     pub(super) const fn is_stopping(&self) -> bool {
@@ -63,6 +72,7 @@ impl Watch {
         self.restarts.master_restarted();
         self.delays = Delays::default();
         self.kills.master_restarted(now, state);
+        self.volumes.master_restarted(state);
         self.healthy.clear();
         self.ready.clear();
         self.is_stopping = false;
@@ -75,19 +85,33 @@ impl Watch {
         self.n_steps += 1;
         answers(note, effects);
         self.take_note(*now, note, effects);
+        let launches: BTreeMap<&TaskId, &LaunchTask> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Launch(_, launch) => Some((&launch.task_id, &**launch)),
+                _ => None,
+            })
+            .collect();
         for effect in effects {
             match effect {
                 Effect::Publish(event) => {
                     assert!(event.timestamp >= self.last_event, "an event of the past");
                     self.last_event = event.timestamp;
-                    self.event(*now, &event.kind, after);
+                    self.event(*now, &event.kind, &launches, after);
                 }
                 Effect::Launch(..) => {
                     assert!(!self.is_stopping, "a launch while the cluster stops");
                 }
+                Effect::DestroyVolumes {
+                    agent_id,
+                    volume_ids,
+                } => self
+                    .volumes
+                    .destroys(agent_id, volume_ids, &self.mirror, after),
                 _ => {}
             }
         }
+        self.volumes.end_of_step(after);
         health_order(effects);
         self.kills.step(*now, effects, after, &self.mirror);
         self.choices.end_of_step(after);
@@ -121,6 +145,7 @@ impl Watch {
                 self.kills.stops(now);
             }
             Note::ResetDelay(_, app_id) if is_done => self.delays.reset(app_id),
+            Note::Wipe(_, app_id, tasks) => self.volumes.wiped(tasks, app_id.as_ref()),
             Note::Drained(edge_id, task_id) => self.kills.let_go(edge_id, task_id),
             Note::EdgeHere(edge_id) => self.kills.edge_here(edge_id),
             Note::EdgeGone(edge_id) => self.kills.edge_gone(edge_id),
@@ -140,7 +165,13 @@ impl Watch {
         }
     }
 
-    fn event(&mut self, now: i64, kind: &EventKind, after: &State) {
+    fn event(
+        &mut self,
+        now: i64,
+        kind: &EventKind,
+        launches: &BTreeMap<&TaskId, &LaunchTask>,
+        after: &State,
+    ) {
         match kind {
             EventKind::StatusUpdate {
                 task_id,
@@ -152,7 +183,9 @@ impl Watch {
                 let known = self.mirror.tasks.get(task_id);
                 match task_status {
                     TaskState::Staging if known.is_none() => {
-                        self.launch(kind, after);
+                        let launch = launches.get(task_id);
+                        let launch = launch.expect("what is staged is launched");
+                        self.launch(kind, launch, after);
                         plans::launched(&self.mirror, app_id, *version, &after.root);
                         self.mirror.fold(kind, after);
                         let task = &self.mirror.tasks[task_id];
@@ -229,7 +262,7 @@ impl Watch {
     }
 
     /// A launch takes only what is free, and breaks no constraint.
-    fn launch(&self, kind: &EventKind, after: &State) {
+    fn launch(&mut self, kind: &EventKind, order: &LaunchTask, after: &State) {
         let EventKind::StatusUpdate {
             slave_id,
             task_id,
@@ -248,7 +281,8 @@ impl Watch {
         let app = self.mirror.definition(app_id, *version, after);
         let held = self.mirror.held();
         let agents = |id: &_| after.agents.get(id).map(|agent| &**agent);
-        let refusal = fair::refusal(agent, agents, &app, &held, &self.mirror.lost());
+        let kept = self.volumes.kept(&self.mirror, after);
+        let refusal = fair::refusal(agent, agents, &app, &held, &self.mirror.lost(), &kept);
         assert_eq!(refusal, None, "{task_id} is launched on {slave_id}");
         let wanted = fair::wanted_ports(&app);
         assert_eq!(wanted.len(), ports.len(), "{task_id}: number of ports");
@@ -268,6 +302,7 @@ impl Watch {
                 "{task_id}: port {port} is taken"
             );
         }
+        self.volumes.launched(order, &app, &self.mirror);
     }
 
     /// What waits in the queue waits for a reason: its delay, or that no agent can take it.
@@ -276,6 +311,7 @@ impl Watch {
             return;
         }
         let held = self.mirror.held();
+        let kept = self.volumes.kept(&self.mirror, after);
         for entry in after.queue.values() {
             let app: &App = &entry.app;
             if entry
@@ -288,7 +324,7 @@ impl Watch {
             let agents = |id: &_| after.agents.get(id).map(|agent| &**agent);
             for agent in after.agents.values() {
                 assert!(
-                    fair::refusal(agent, agents, app, &held, &self.mirror.lost()).is_some(),
+                    fair::refusal(agent, agents, app, &held, &self.mirror.lost(), &kept).is_some(),
                     "{}: {} instances wait, and {} would take one",
                     app.id,
                     entry.count,
@@ -316,6 +352,7 @@ fn answers(note: &Note, effects: &[Effect]) {
         | Note::ResetDelay(ticket, _)
         | Note::StopTasks(ticket)
         | Note::Abdicate(ticket)
+        | Note::Wipe(ticket, ..)
         | Note::Registration(ticket) => Some(*ticket),
         _ => None,
     };

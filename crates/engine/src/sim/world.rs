@@ -16,7 +16,7 @@ use super::faults::Crash;
 use super::users::Users;
 use super::watch::Watch;
 use crate::effect::Effect;
-use crate::input::{CheckVerdict, Command, Input, Ticket};
+use crate::input::{CheckVerdict, Command, Input, Selection, Ticket};
 use crate::{Config, Engine, State};
 
 /// 2016-10-12T11:38:55.934Z, when the lab's first app was created.
@@ -87,6 +87,8 @@ pub(super) enum Note {
     ResetDelay(Ticket, AppId),
     StopTasks(Ticket),
     Abdicate(Ticket),
+    /// A kill with `wipe` of these tasks, and of all that the app keeps on agents.
+    Wipe(Ticket, Option<AppId>, BTreeSet<TaskId>),
     Registration(Ticket),
     Status(AgentId, TaskId, TaskState),
     Healthy(TaskId),
@@ -105,6 +107,19 @@ impl Note {
                 Command::ResetDelay { app_id } => Self::ResetDelay(*ticket, app_id.clone()),
                 Command::StopTasks => Self::StopTasks(*ticket),
                 Command::Abdicate => Self::Abdicate(*ticket),
+                Command::KillTasks {
+                    selection,
+                    wipe: true,
+                    ..
+                } => match selection {
+                    Selection::Ids(ids) => Self::Wipe(*ticket, None, ids.iter().cloned().collect()),
+                    Selection::App { app_id, .. } => {
+                        Self::Wipe(*ticket, Some(app_id.clone()), BTreeSet::new())
+                    }
+                    Selection::One { task_id, .. } => {
+                        Self::Wipe(*ticket, None, BTreeSet::from([task_id.clone()]))
+                    }
+                },
                 _ => Self::Command(*ticket),
             },
             Input::AgentRegistered { ticket, .. } => Self::Registration(*ticket),
@@ -469,6 +484,7 @@ impl World {
             Effect::Drain(..) => 5,
             Effect::Check(_) => 6,
             Effect::Download(_) | Effect::StopDownload(_) => 7,
+            Effect::DestroyVolumes { volume_ids, .. } => 8 + volume_ids.len() as u64,
         };
         let mixed = self.digest.rotate_left(7) ^ kind ^ (self.now as u64);
         self.digest = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -477,6 +493,10 @@ impl World {
     fn carry_out(&mut self, order: Effect) {
         match order {
             Effect::Launch(ref agent_id, _) => {
+                let agent_id = agent_id.clone();
+                self.send(&agent_id, order);
+            }
+            Effect::DestroyVolumes { ref agent_id, .. } => {
                 let agent_id = agent_id.clone();
                 self.send(&agent_id, order);
             }

@@ -75,9 +75,11 @@ pub(super) async fn kill(
     selection: Selection,
     render: impl FnOnce(&[Arc<Task>]) -> Value,
 ) -> Outcome {
+    let KillFlags { scale, wipe } = kill_flags(call)?;
     let command = Command::KillTasks {
         selection,
-        scale: kill_flags(call)?,
+        scale,
+        wipe,
         force: force(call),
     };
     match shared.submit(command).await? {
@@ -86,14 +88,24 @@ pub(super) async fn kill(
     }
 }
 
-/// `scale`, after a look at `wipe`, which cannot go with it.
-fn kill_flags(call: &Call) -> Result<bool, ApiError> {
-    let scale = call.query.flag("scale").unwrap_or(false);
-    if scale && call.query.flag("wipe").unwrap_or(false) {
+/// How tasks are killed.
+struct KillFlags {
+    scale: bool,
+    wipe: bool,
+}
+
+/// The flags of a kill; `scale` and `wipe` cannot go together.
+fn kill_flags(call: &Call) -> Result<KillFlags, ApiError> {
+    let flag = |name| call.query.flag(name).unwrap_or(false);
+    let flags = KillFlags {
+        scale: flag("scale"),
+        wipe: flag("wipe"),
+    };
+    if flags.scale && flags.wipe {
         let message = "You cannot use scale and wipe at the same time.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
     }
-    Ok(scale)
+    Ok(flags)
 }
 
 fn read_ids(body: &[u8]) -> Result<Vec<TaskId>, ApiError> {

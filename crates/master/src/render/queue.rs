@@ -66,9 +66,13 @@ pub(crate) fn waiting_json(state: &State, entry: &QueueEntry, now: Timestamp) ->
     })
 }
 
-/// A reason with its parts; `reason` is Marathon's name, `AgentAway` where it has none.
+/// A reason with its parts; `reason` is Marathon's name, or one of ours where it has none.
 fn reason_json(reason: &Reason) -> Value {
-    let name = reason.of_offer().map_or("AgentAway", OfferReason::as_str);
+    let own = match reason {
+        Reason::ExternalVolume { .. } => "ExternalVolume",
+        _ => "AgentAway",
+    };
+    let name = reason.of_offer().map_or(own, OfferReason::as_str);
     let mut json = json!({ "reason": name, "text": reason.to_string() });
     let parts = match reason {
         Reason::Away => json!({}),
@@ -90,6 +94,8 @@ fn reason_json(reason: &Reason) -> Value {
             json!({ "resource": "ports", "wanted": wanted, "free": free })
         }
         Reason::Tasks { most } => json!({ "most": most }),
+        Reason::Volume { hosts } => json!({ "hosts": hosts }),
+        Reason::ExternalVolume { name } => json!({ "volume": name }),
     };
     if let (Value::Object(json), Value::Object(parts)) = (&mut json, parts) {
         json.extend(parts);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use zddcluster_engine::state::Task;
-use zddcluster_model::task::{HealthResult, IpAddress};
+use zddcluster_model::task::{HealthResult, IpAddress, LocalVolume};
 use zddcluster_model::{AgentId, AppId, TaskId, TaskState, Timestamp};
 
 /// Which of the optional keys a task shows.
@@ -30,6 +30,8 @@ struct TaskJson<'a> {
     version: Timestamp,
     #[serde(skip_serializing_if = "is_empty")]
     ip_addresses: &'a [IpAddress],
+    #[serde(skip_serializing_if = "is_empty")]
+    local_volumes: &'a [LocalVolume],
     #[serde(skip_serializing_if = "Option::is_none")]
     app_id: Option<&'a AppId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,8 +40,8 @@ struct TaskJson<'a> {
     health_check_results: Vec<&'a HealthResult>,
 }
 
-const fn is_empty(addresses: &&[IpAddress]) -> bool {
-    addresses.is_empty()
+const fn is_empty<T>(list: &&[T]) -> bool {
+    list.is_empty()
 }
 
 /// One task.
@@ -59,6 +61,7 @@ pub(crate) fn task_json(task: &Task, view: TaskView<'_>) -> Value {
         ports: &task.ports,
         version: task.version,
         ip_addresses: &task.ip_addresses,
+        local_volumes: &task.local_volumes,
         app_id,
         service_ports,
         health_check_results: task.health.iter().flatten().collect(),

@@ -269,6 +269,7 @@ impl FakeAgent {
                 self.report(task.task_id, TaskState::Running)
             }
             Command::Kill { task_id, .. } => self.report(task_id, TaskState::Killed),
+            Command::DestroyVolumes { .. } => return Ok(None),
         };
         self.last_seq += 1;
         let seq = self.last_seq;
@@ -308,6 +309,7 @@ pub(super) fn registration(hostname: &str, port: u16) -> Registration {
             dynamic_ports: vec![(20000, 31999)],
         },
         tasks: Vec::new(),
+        volumes: Vec::new(),
     }
 }
 

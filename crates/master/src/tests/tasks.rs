@@ -227,3 +227,57 @@ async fn killing() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn volumes_of_resident_tasks_and_their_end() {
+    // contract: task-json-local-volumes, kill-wipe
+    let cluster = Cluster::with_agent().await;
+    let volume = r#"{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}"#;
+    cluster
+        .deploy(&format!(
+            r#"{{"id": "/db", "cmd": "x", "container": {{"type": "MESOS", "volumes": [{volume}]}}}}"#
+        ))
+        .await;
+    cluster.deploy(r#"{"id": "/a", "cmd": "x"}"#).await;
+    let of = async |path: &str| cluster.get(path).await.body["tasks"][0].clone();
+    let plain = of("/v2/apps/a/tasks").await;
+    assert!(plain.get("localVolumes").is_none(), "{plain}");
+    let task = of("/v2/apps/db/tasks").await;
+    let position = |key: &str| keys(&task).iter().position(|other| *other == key);
+    assert_eq!(
+        position("localVolumes"),
+        position("ipAddresses").map(|at| at + 1)
+    );
+    let volumes = &task["localVolumes"];
+    assert_eq!(volumes.as_array().map(Vec::len), Some(1));
+    assert_eq!(keys(&volumes[0]), ["containerPath", "persistenceId"]);
+    let id = volumes[0]["persistenceId"].as_str().unwrap().to_owned();
+    let uuid = id.strip_prefix("db#data#").unwrap();
+    assert!(uuid.parse::<uuid::Uuid>().is_ok(), "{id}");
+    // Killed, its successor has the same; with wipe another.
+    let mut last = id;
+    for (query, is_same) in [("", true), ("?wipe=false", true), ("?wipe=true", false)] {
+        let task_id = of("/v2/apps/db/tasks").await["id"].clone();
+        let ids = json!({ "ids": [task_id] }).to_string();
+        let path = format!("/v2/tasks/delete{query}");
+        let killed = cluster.call(Method::POST, &path, &ids).await;
+        assert_eq!(
+            killed.body["tasks"][0]["localVolumes"][0]["persistenceId"],
+            last
+        );
+        cluster
+            .until("its successor runs", |state| {
+                let mut tasks = state.tasks.values();
+                tasks.any(|task| {
+                    task.app_id.as_str() == "/db"
+                        && *task.id.as_str() != task_id
+                        && task.is_serving()
+                })
+            })
+            .await;
+        let next = of("/v2/apps/db/tasks").await["localVolumes"][0]["persistenceId"].clone();
+        assert_eq!(next == last, is_same, "{query}");
+        last = next.as_str().unwrap().to_owned();
+    }
+    cluster.stop().await;
+}

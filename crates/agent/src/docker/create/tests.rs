@@ -1,5 +1,5 @@
-use zddcluster_model::agent::LaunchTask;
-use zddcluster_model::app::{Container, ContainerKind, Parameter};
+use zddcluster_model::agent::{LaunchTask, MountVolume};
+use zddcluster_model::app::{Container, ContainerKind, Parameter, PersistentVolume};
 use zddcluster_model::{AgentId, AppId, TaskId, Timestamp};
 
 use super::*;
@@ -38,6 +38,7 @@ fn order(change: impl FnOnce(&mut LaunchTask, &mut DockerEngine)) -> Order {
         disk: 0.0,
         ports: vec![1765, 1766],
         fetch: Vec::new(),
+        volumes: Vec::new(),
         grace_millis: 20_000,
     };
     change(&mut launch, &mut engine);
@@ -51,6 +52,7 @@ fn order(change: impl FnOnce(&mut LaunchTask, &mut DockerEngine)) -> Order {
         launch,
         sandbox: "/agent/runs/76d75960".into(),
         task_dir: "/agent/meta/x".into(),
+        volumes: "/agent/volumes".into(),
         container_name: "mesos-145f052d-S1.76d75960".to_owned(),
         ip: "127.0.0.11".to_owned(),
         boot_id: None,
@@ -210,8 +212,37 @@ fn volumes_parameters_and_refusals() {
     );
     let refused = with_volumes(vec![volume("data", None, VolumeMode::Rw)]).unwrap_err();
     assert!(
-        refused.contains("persistent volumes are not supported"),
+        refused.contains("external volumes are not supported"),
         "{refused}"
+    );
+    // A persistent one, and the same again where the image wants it.
+    let persistent = Volume {
+        persistent: Some(PersistentVolume { size: 10.0 }),
+        ..volume("data", None, VolumeMode::Rw)
+    };
+    let again = volume("/var/lib/mysql", Some("data"), VolumeMode::Rw);
+    let plan = planned(
+        move |launch, engine| {
+            launch.volumes = vec![MountVolume {
+                container_path: "data".to_owned(),
+                persistence_id: "db#data#1".to_owned(),
+                is_new: true,
+            }];
+            launch.container = Some(Container {
+                kind: ContainerKind::Docker,
+                volumes: vec![persistent, again],
+                docker: Some(Docker::Engine(engine.clone())),
+                appc: None,
+            });
+        },
+        false,
+    );
+    assert_eq!(
+        plan.unwrap().body.host_config.unwrap().binds.unwrap(),
+        [
+            "/agent/volumes/db#data#1:/mnt/mesos/sandbox/data:rw",
+            "/agent/volumes/db#data#1:/var/lib/mysql:rw"
+        ]
     );
 
     let parameter = |key: &str, value: &str| Parameter {

@@ -61,6 +61,7 @@ fn what_we_kill_delays_nothing() {
     let kill = Command::KillTasks {
         selection: all,
         scale: false,
+        wipe: false,
         force: false,
     };
     script.command(kill).unwrap();

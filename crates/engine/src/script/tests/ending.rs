@@ -17,6 +17,7 @@ fn kill(script: &mut Script, selection: Selection, scale: bool) {
     let kill = Command::KillTasks {
         selection,
         scale,
+        wipe: false,
         force: false,
     };
     script.command(kill).unwrap();

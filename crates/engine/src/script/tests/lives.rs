@@ -21,6 +21,7 @@ fn a_kill_through_the_api_brings_a_replacement_at_once() {
         .command(Command::KillTasks {
             selection,
             scale: false,
+            wipe: false,
             force: false,
         })
         .unwrap();
@@ -213,6 +214,7 @@ fn a_kill_with_scale_takes_the_named_task() {
     let answer = script.command(Command::KillTasks {
         selection,
         scale: true,
+        wipe: false,
         force: false,
     });
     assert!(matches!(answer, Ok(Answer::Deployment { .. })));

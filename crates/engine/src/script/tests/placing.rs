@@ -32,6 +32,7 @@ impl Script {
                 dynamic_ports: vec![(20_000, 31_999)],
             },
             tasks: Vec::new(),
+            volumes: Vec::new(),
         };
         change(&mut registration);
         let ticket = self.ticket();

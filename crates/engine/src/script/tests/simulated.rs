@@ -49,6 +49,7 @@ fn a_kill_that_names_no_task_is_a_change_of_the_tree() {
     let answer = script.command(Command::KillTasks {
         selection: Selection::Ids(Vec::new()),
         scale: true,
+        wipe: false,
         force: false,
     });
     let Ok(Answer::Deployment { version, .. }) = answer else {
@@ -104,6 +105,7 @@ fn a_task_killed_while_an_app_is_scaled_counts_until_it_has_ended() {
         .command(Command::KillTasks {
             selection: Selection::Ids(running),
             scale: false,
+            wipe: false,
             force: false,
         })
         .unwrap();
@@ -156,6 +158,7 @@ fn a_port_belongs_to_the_host_not_to_one_of_its_agents() {
         attributes: first.attributes.clone(),
         resources: first.resources.clone(),
         tasks: Vec::new(),
+        volumes: Vec::new(),
     };
     script.step(Input::AgentRegistered {
         ticket: Ticket(0),

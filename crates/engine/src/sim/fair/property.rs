@@ -130,6 +130,8 @@ fn launch(state: &mut State, app: &App, agent: &Agent, ports: Vec<u16>, number: 
         container_id: String::new(),
         health: Vec::new(),
         killing: None,
+        reservation: None,
+        local_volumes: Vec::new(),
     };
     index_task(state, Arc::new(task));
     Held {
@@ -171,7 +173,7 @@ proptest! {
             let agents = state.agents.clone();
             let known = |id: &AgentId| agents.get(id).map(|agent| &**agent);
             let launched: Vec<&Held> = held.iter().collect();
-            let refuses = |agent: &Agent| refusal(agent, known, app, &launched, &[]);
+            let refuses = |agent: &Agent| refusal(agent, known, app, &launched, &[], &[]);
             if let Some(placed) = placed {
                 prop_assert_eq!(refuses(&placed.agent), None);
                 let wanted = wanted_ports(app);

@@ -28,6 +28,9 @@ pub(super) const fn hint(kind: Hindrance) -> Option<&'static str> {
         }
         Hindrance::Role => "name a role that agents have in acceptedResourceRoles",
         Hindrance::Agent => "start agents, or bring those back that are away",
+        Hindrance::Volume => {
+            "bring back the agent that has the volume, or give the data up with DELETE /v2/apps/ID/tasks?wipe=true; external volumes are never attached"
+        }
         Hindrance::Health => {
             "look at path, port and timeoutSeconds of the check; a running update is undone with: dcos marathon deployment rollback ID"
         }
