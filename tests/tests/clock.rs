@@ -1,10 +1,12 @@
-//! A clock that is set back: versions still grow, deployments still end, tasks stay.
+//! A clock that is set back, and a machine that stands still: versions still grow, deployments still end, tasks stay.
 
 use std::fs;
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use zddcluster_tests::{Bystander, ClusterSandbox, Options, WallClock, eventually};
 
@@ -147,4 +149,72 @@ async fn an_hour_back_while_it_runs_harms_nothing() -> anyhow::Result<()> {
     cluster.up().await?;
     check_update(&cluster, 3).await?;
     bystander.is_unharmed(&cluster).await
+}
+
+/// Longer than master, agents and edges wait for a word of each other, 30 s, before they take the other for gone.
+const ASLEEP: Duration = Duration::from_secs(33);
+
+/// Sends a signal to every process of the cluster.
+fn signal_all(cluster: &ClusterSandbox, signal: Signal) {
+    for pid in cluster.processes().into_keys() {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // One that ended meanwhile is fine.
+        let _ = pid.map(|pid| kill_process(pid, signal));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_stood_still_goes_on() -> anyhow::Result<()> {
+    let cluster = ClusterSandbox::start_with(Options::args(&["--with", "marathon-lb"])).await?;
+    let bystander = Bystander::start(&cluster).await?;
+    // One bad answer is enough to be killed.
+    let checked = json!({
+        "id": "/checked", "instances": 2, "cpus": 0.1, "mem": 32,
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": "mhausenblas/simpleservice:0.4.0", "network": "HOST"},
+        },
+        "healthChecks": [{
+            "protocol": "HTTP", "path": "/health", "gracePeriodSeconds": 3, "intervalSeconds": 1,
+            "timeoutSeconds": 20, "maxConsecutiveFailures": 1,
+        }],
+    });
+    cluster.post_app(&checked).await?;
+    let healthy = || async {
+        let app = cluster.get("/v2/apps/checked").await;
+        let mut app = app.map_err(|error| format!("{error:?}"))?;
+        match app["app"]["tasksHealthy"] == 2 {
+            true => Ok(app["app"].take()),
+            false => Err(app.to_string()),
+        }
+    };
+    let ids = |app: &Value| -> Vec<String> {
+        let tasks = app["tasks"].as_array().cloned().unwrap_or_default();
+        let mut ids: Vec<_> = tasks.iter().map(|task| task["id"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let before = eventually("two healthy tasks", healthy).await;
+
+    // As a machine that sleeps, but for timers: these run on, so that every patience is over when it wakes up.
+    signal_all(&cluster, Signal::STOP);
+    tokio::time::sleep(ASLEEP).await;
+    signal_all(&cluster, Signal::CONT);
+    let woke = Instant::now();
+    let after = eventually("two healthy tasks again", healthy).await;
+    assert_eq!(ids(&before), ids(&after));
+    assert_eq!(after["lastTaskFailure"], Value::Null, "{after}");
+    bystander.is_unharmed(&cluster).await?;
+    // Not only at once: what the end of a patience brings comes with the next rounds.
+    eventually("some rounds of checks", || async {
+        match woke.elapsed() >= Duration::from_secs(5) {
+            true => Ok(()),
+            false => Err("not yet"),
+        }
+    })
+    .await;
+    let later = eventually("two healthy tasks still", healthy).await;
+    assert_eq!(ids(&before), ids(&later));
+    assert_eq!(later["lastTaskFailure"], Value::Null, "{later}");
+    Ok(())
 }

@@ -102,9 +102,10 @@ impl Turn<'_> {
                 let grace = i64::try_from(check.grace_period_seconds)
                     .unwrap_or(i64::MAX / 1000)
                     .saturating_mul(1000);
+                // A task that slept with the machine came no further meanwhile.
                 let age = task
                     .started_at
-                    .map_or(0, |started| self.now.millis_since(started));
+                    .map_or(0, |started| self.state.awake_since(started, self.now));
                 let is_in_grace = result.first_success.is_none() && age < self.scaled(grace);
                 if !is_in_grace {
                     self.publish(EventKind::FailedHealthCheck {

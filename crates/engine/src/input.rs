@@ -86,6 +86,11 @@ pub enum Input {
         /// The task.
         task_id: TaskId,
     },
+    /// The machine has just woken up: of the time that passed, so much passed without anything running on it.
+    Slept {
+        /// How long it slept.
+        millis: i64,
+    },
     /// The time asked for by [`crate::Engine::next_wake`] has come, or the engine has just been started. Harmless at any time.
     Wake,
 }

@@ -80,6 +80,7 @@ impl Turn<'_> {
             Input::EdgeConnected(edge_id) => self.edge_connected(edge_id),
             Input::EdgeDisconnected(edge_id) => self.edge_disconnected(&edge_id),
             Input::Drained { edge_id, task_id } => self.drained(&edge_id, &task_id),
+            Input::Slept { millis } => self.state.note_sleep(self.now, millis),
             Input::Wake => {}
         }
     }

@@ -22,6 +22,9 @@ use crate::reason::{OfferCounts, Refused};
 use crate::regroup::GroupChange;
 use crate::volume::Reservation;
 
+/// Sleeps of the machine that are kept in mind: more than a laptop has in the longest grace of a health check.
+const KEPT_SLEEPS: usize = 16;
+
 /// The whole state.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -77,6 +80,8 @@ pub struct State {
     /// Edges known from before a restart that have not come back yet, and until when they count as connected.
     pub(crate) edges_awaited: BTreeSet<EdgeId>,
     pub(crate) edges_awaited_until: Timestamp,
+    /// When the machine woke up, and how many milliseconds it had slept: the last [`KEPT_SLEEPS`] times.
+    pub(crate) sleeps: Vec<(Timestamp, i64)>,
     /// Number of the next agent.
     pub(crate) next_agent: u64,
     /// Latest 100-ns tick used in a task id.
@@ -303,6 +308,7 @@ impl State {
             checks: RedBlackTreeMapSync::default(),
             edges_awaited: BTreeSet::new(),
             edges_awaited_until: Timestamp::NEVER,
+            sleeps: Vec::new(),
             next_agent: 0,
             last_tick: 0,
             last_attempt: 0,
@@ -314,6 +320,21 @@ impl State {
             next_sweep: now,
             queue_is_stale: false,
         }
+    }
+
+    /// Keeps in mind that the machine slept until now.
+    pub(crate) fn note_sleep(&mut self, now: Timestamp, millis: i64) {
+        if self.sleeps.len() >= KEPT_SLEEPS {
+            self.sleeps.remove(0);
+        }
+        self.sleeps.push((now, millis.max(0)));
+    }
+
+    /// Milliseconds since then in which the machine was awake: what a task has had to come up in.
+    pub(crate) fn awake_since(&self, since: Timestamp, now: Timestamp) -> i64 {
+        let slept = self.sleeps.iter().filter(|(woke, _)| *woke > since);
+        let slept: i64 = slept.map(|(_, millis)| millis).sum();
+        (now.millis_since(since) - slept).max(0)
     }
 
     /// The framework that all tasks belong to.

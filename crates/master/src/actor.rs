@@ -55,6 +55,8 @@ pub(crate) struct Actor {
     pub(crate) checks: mpsc::Sender<CheckOrder>,
     pub(crate) last_ticket: u64,
     pub(crate) broken: Option<Broken>,
+    /// Seconds that the machine slept, as far as the engine has heard of it.
+    pub(crate) slept: u64,
 }
 
 /// What one batch has decided so far.
@@ -139,8 +141,17 @@ impl Actor {
             }
             return Box::pin(self.try_repair()).await;
         }
-        let before = self.engine.state().clone();
         let mut turn = Turn::default();
+        // Before anything that is judged by the time, and kept whatever becomes of the rest.
+        let slept = self.shared.clock.slept();
+        if slept > self.slept {
+            let seconds = i64::try_from(slept - self.slept).unwrap_or(i64::MAX / 1000);
+            tracing::info!(seconds, "the machine was asleep");
+            self.slept = slept;
+            let millis = seconds.saturating_mul(1000);
+            self.step(Input::Slept { millis }, &mut turn);
+        }
+        let before = self.engine.state().clone();
         for message in messages {
             self.decide(message, &mut turn);
         }

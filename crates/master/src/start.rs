@@ -234,6 +234,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         checks,
         last_ticket: 0,
         broken: None,
+        slept: 0,
     };
     tasks.spawn(
         "callbacks",

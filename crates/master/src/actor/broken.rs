@@ -93,6 +93,7 @@ pub(super) const fn is_unrepeated(input: &Input) -> bool {
         | Input::EdgeDisconnected(_)
         | Input::Drained { .. }
         | Input::Downloaded { .. }
+        | Input::Slept { .. }
         | Input::Readiness { is_ready: true, .. } => true,
         Input::Command { .. }
         | Input::AgentRegistered { .. }

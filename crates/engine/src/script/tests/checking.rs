@@ -121,6 +121,30 @@ fn one_result_says_failed_killed_changed() {
 }
 
 #[test]
+fn grace_does_not_run_while_the_machine_sleeps() {
+    let mut script = Script::new();
+    let check = json!([{"gracePeriodSeconds": 100, "maxConsecutiveFailures": 1}]);
+    script
+        .post(app(json!({"instances": 1, "healthChecks": check})))
+        .unwrap();
+    script.run_staged();
+    let task = script.tasks("/a")[0].clone();
+    script.tick(10_000);
+    let night = 8 * 3_600_000;
+    script.tick(night);
+    script.step(Input::Slept { millis: night });
+    script.events();
+    health(&mut script, &task, 0, false);
+    script.tick(89_000);
+    health(&mut script, &task, 0, false);
+    assert_eq!(script.events(), [""; 0]);
+    script.tick(2_000);
+    health(&mut script, &task, 0, false);
+    let counted = ["failed_health_check_event"];
+    assert_eq!(script.events(), counted);
+}
+
+#[test]
 fn what_a_result_keeps() {
     // contract: health-alive, health-result
     let mut script = Script::new();
