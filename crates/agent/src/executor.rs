@@ -27,25 +27,23 @@ pub(crate) mod cgroup;
 pub(crate) mod procfs;
 pub(crate) mod pump;
 mod stage;
+mod start;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use self::cgroup::{Cgroup, Limits};
 use self::procfs::ProcessRecord;
-use self::pump::RotatingLog;
+use self::start::Running;
 use crate::containerizer::Exit;
 use crate::{durable, headroom};
 
@@ -165,8 +163,8 @@ fn run(directory: &Path) -> Result<(), ExecutorError> {
         ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
     durable::note(&directory.join(EXECUTOR), &me)
         .map_err(ExecutorError::io("executor.json cannot be written"))?;
-    let exit = match start(directory, &spec) {
-        Ok(started) => supervise(&spec, started),
+    let exit = match start::start(directory, &spec) {
+        Ok(running) => supervise(&spec, running),
         Err(message) => Exit::NotStarted { message },
     };
     if let Some(cgroup) = &spec.cgroup {
@@ -234,98 +232,6 @@ pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// A task whose command runs.
-struct Running {
-    child: Pid,
-    record: ProcessRecord,
-    stdout: (OwnedFd, RotatingLog),
-    stderr: (OwnedFd, RotatingLog),
-}
-
-/// Brings the task to life; the error is what the user should read.
-fn start(directory: &Path, spec: &Spec) -> Result<Running, String> {
-    let log = |name: &str| {
-        RotatingLog::open(&spec.sandbox, name, spec.log_limit)
-            .map_err(|error| format!("the sandbox's {name} cannot be written: {error}"))
-    };
-    let (stdout, mut stderr) = (log("stdout")?, log("stderr")?);
-    stderr.write(format!("{}\n", glog_line(&spec.banner)).as_bytes());
-
-    let starting = |error: io::Error| format!("Failed to start the task's process: {error}");
-    let (mut ours, theirs) = UnixStream::pair().map_err(starting)?;
-    let pipe =
-        || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| starting(error.into()));
-    let ((out, task_out), (err, task_err)) = (pipe()?, pipe()?);
-    let child = match fork().map_err(starting)? {
-        Fork::Executor(child) => child,
-        Fork::Task => {
-            // Held by both, it would not tell the task's process of the executor's end.
-            drop(ours);
-            stage::become_task(spec, theirs, &task_out, &task_err);
-        }
-    };
-    drop((theirs, task_out, task_err));
-    let record = ProcessRecord::of(child.as_raw_nonzero().get().unsigned_abs())
-        .and_then(|record| durable::note(&directory.join(PROCESS), &record).map(|()| record))
-        .and_then(|record| ours.write_all(stage::GO).map(|()| record));
-    // The other end closes when the command is executed, or tells why it is not.
-    let mut complaint = String::new();
-    let told = match &record {
-        Ok(_) => ours.read_to_string(&mut complaint).map(|_| ()),
-        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-    };
-    drop(ours);
-    match (record, told) {
-        (Ok(record), Ok(())) if complaint.is_empty() => {
-            // Nobody listens if the agent died meanwhile; it will find `process.json`.
-            let mut to_agent = io::stdout();
-            let _ = to_agent
-                .write_all(RUNNING.as_bytes())
-                .and_then(|()| to_agent.flush());
-            let null = File::options()
-                .write(true)
-                .open("/dev/null")
-                .map_err(starting)?;
-            let _ = rustix::stdio::dup2_stdout(null);
-            Ok(Running {
-                child,
-                record,
-                stdout: (out, stdout),
-                stderr: (err, stderr),
-            })
-        }
-        (_, told) => {
-            let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
-            let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
-            Err(match told {
-                Ok(()) => complaint,
-                Err(error) => starting(error),
-            })
-        }
-    }
-}
-
-/// Who goes on after a fork.
-enum Fork {
-    /// The executor, with the task's process.
-    Executor(Pid),
-    /// The task's process.
-    Task,
-}
-
-/// To execute this program once more, as a process of its own, would take longer than all else that an executor does.
-fn fork() -> io::Result<Fork> {
-    #[expect(unsafe_code, reason = "there is no safe way to fork")]
-    // SAFETY: an executor has this one thread, so nothing another one held (a lock, the allocator) is left as it was.
-    let forked = unsafe { nix::unistd::fork() }?;
-    match forked {
-        nix::unistd::ForkResult::Child => Ok(Fork::Task),
-        nix::unistd::ForkResult::Parent { child } => Pid::from_raw(child.as_raw())
-            .map(Fork::Executor)
-            .ok_or_else(|| io::Error::other("a process without a number")),
     }
 }
 
