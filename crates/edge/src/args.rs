@@ -15,6 +15,12 @@ use zddcluster_runtime::Token;
 /// The edge's own host names: an edge on the same machine reaches the master by environment instead.
 const CLUSTER_NAMES: [&str; 3] = ["master.mesos", "leader.mesos", "marathon.mesos"];
 
+/// In the environment: the original sets these parameters of the kernel. The package always has some.
+const SYSCTL: &str = "HAPROXY_SYSCTL_PARAMS";
+
+/// In the environment: what the original serves TLS with.
+const CERTIFICATE: &str = "HAPROXY_SSL_CERT";
+
 /// Everything an edge needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -46,6 +52,8 @@ pub struct Config {
     pub framework_name: Option<String>,
     /// What was skipped, for the log.
     pub warnings: Vec<String>,
+    /// What is skipped in any cluster, for the log.
+    pub notes: Vec<String>,
 }
 
 /// The ports of the fixed listeners; 0 takes any free one.
@@ -97,7 +105,7 @@ pub enum ArgsError {
 
 impl Config {
     /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
-    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`) through `env`.
+    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`; of marathon-lb's own what is skipped) through `env`.
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
@@ -138,7 +146,17 @@ impl Config {
             resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
             framework_name: env("FRAMEWORK_NAME"),
             warnings: Vec::new(),
+            notes: Vec::new(),
         };
+        let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+        if is_set(SYSCTL) {
+            let note = format!("{SYSCTL} is ignored: the kernel's settings stay as they are");
+            config.notes.push(note);
+        }
+        if is_set(CERTIFICATE) {
+            let warning = format!("{CERTIFICATE} is ignored: TLS is not available yet");
+            config.warnings.push(warning);
+        }
         config.read_args(args)?;
         let override_url = env("ZDD_MARATHON_URL").filter(|url| !url.is_empty());
         if let Some(url) = override_url {
@@ -248,6 +266,7 @@ mod tests {
                 ("ZDD_MARATHON_URL", "http://127.0.0.1:8080"),
                 ("HOST", "127.0.0.2"),
                 ("MESOS_TASK_ID", "marathon-lb.1"),
+                ("HAPROXY_SYSCTL_PARAMS", "net.core.somaxconn=10000"),
             ],
         )
         .unwrap();
@@ -257,6 +276,17 @@ mod tests {
         assert_eq!(config.bind.to_string(), "127.0.0.2");
         assert_eq!(config.edge_id.as_str(), "marathon-lb.1");
         assert_eq!(config.warnings, Vec::<String>::new());
+        let note = "HAPROXY_SYSCTL_PARAMS is ignored: the kernel's settings stay as they are";
+        assert_eq!(config.notes, [note]);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_uses_is_warned_about() {
+        let config = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "PEM")]).unwrap();
+        let warning = "HAPROXY_SSL_CERT is ignored: TLS is not available yet";
+        assert_eq!(config.warnings, [warning]);
+        let unset = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "")]).unwrap();
+        assert_eq!(unset.warnings, Vec::<String>::new());
     }
 
     #[test]

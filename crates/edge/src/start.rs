@@ -90,6 +90,9 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
     tracing::info!("TLS is not available yet: nothing listens on port {HTTPS}");
     let at = |port| SocketAddr::new(config.bind, port);
     let ports = config.ports;
