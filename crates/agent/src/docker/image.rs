@@ -23,7 +23,7 @@ use tokio::sync::{OnceCell, mpsc};
 use super::bundle::{self, Bundle};
 use super::engine::{Engine, EngineError};
 use crate::containerizer::LaunchError;
-use crate::process::command::Image;
+use crate::process::command::{Image, not_yet};
 
 /// On images we made: what they were made of.
 const DIGEST_LABEL: &str = "zddcluster.digest";
@@ -142,9 +142,7 @@ impl Images {
     async fn real_one_of(&self, image: &str) -> Result<Present, LaunchError> {
         match self.engine.image(image).await {
             Ok(_) => Ok(as_it_is(image)),
-            Err(error) if error.is_not_found() => Err(LaunchError::new(format!(
-                "the built-in image {image} is not available yet"
-            ))),
+            Err(error) if error.is_not_found() => Err(not_yet(image)),
             Err(error) => Err(failed(image, "look for", &error)),
         }
     }

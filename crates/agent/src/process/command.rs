@@ -49,6 +49,13 @@ impl Image {
     }
 }
 
+/// Why there is no task of an image that is meant to be built in.
+pub(crate) fn not_yet(image: &str) -> LaunchError {
+    LaunchError::new(format!(
+        "the image {image} is to be built in and is not yet; it is not pulled"
+    ))
+}
+
 /// What is to be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandLine {
@@ -102,9 +109,7 @@ pub(crate) fn command_line(order: &Order, executable: &Path) -> Result<CommandLi
     let role = match Image::of(image) {
         Image::BuiltIn(role) => role,
         Image::NotYet => {
-            return Err(LaunchError::new(format!(
-                "the built-in image {image} is not available yet"
-            )));
+            return Err(not_yet(image));
         }
         Image::Foreign => {
             return Err(LaunchError::new(format!(
@@ -206,6 +211,13 @@ mod tests {
                 Image::BuiltIn("edge"),
             ),
             ("magneticio/vamp:0.9.1", Image::NotYet),
+            ("magneticio/vamp-gateway-agent", Image::NotYet),
+            (
+                "docker.io/mesos/elasticsearch-scheduler:1.0.1",
+                Image::NotYet,
+            ),
+            ("mesos/elasticsearch-executor", Image::Foreign),
+            ("magneticio", Image::Foreign),
             ("registry:5000/mhausenblas/simpleservice", Image::Foreign),
             ("nginx", Image::Foreign),
             ("nginx@sha256:00ff", Image::Foreign),
