@@ -7,6 +7,7 @@ mod common;
 mod dcos;
 mod examples;
 mod file;
+mod package;
 mod plan;
 mod role;
 mod tools;
@@ -26,10 +27,11 @@ pub use self::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 pub(crate) use self::dcos::{
     AppVerb, AuthVerb, ClusterVerb, ConfigVerb, DcosArgs, DcosVerb, DebugVerb, DeploymentVerb,
     GroupVerb, InTaskArgs, LeaderVerb, LocalVerb, LoginArgs, MarathonTaskVerb, MarathonVerb,
-    MetricsVerb, NodeArgs, NodeVerb, PackageVerb, PluginVerb, RemoteVerb, ServiceArgs, ServiceVerb,
-    TailArgs, TaskArgs, TaskLogArgs, TaskLsArgs, TaskVerb, VersionVerb,
+    MetricsVerb, NodeArgs, NodeVerb, PluginVerb, RemoteVerb, ServiceArgs, ServiceVerb, TailArgs,
+    TaskArgs, TaskLogArgs, TaskLsArgs, TaskVerb, VersionVerb,
 };
 use self::file::Read;
+pub(crate) use self::package::{DescribeArgs, InstallArgs, PackageVerb, RepoVerb, UninstallArgs};
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};
 pub(crate) use self::tools::{

@@ -80,6 +80,15 @@ impl Body {
     }
 }
 
+/// What the package API answered.
+#[derive(Debug)]
+pub(crate) struct PackageAnswer {
+    pub(crate) url: String,
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: String,
+    pub(crate) body: Bytes,
+}
+
 /// The front door of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
@@ -217,6 +226,39 @@ impl Front {
             return Err(Failure::from_marathon(&method, &url, status, &answer));
         }
         decode(&url, &answer)
+    }
+
+    /// Asks the package API; `path` comes after `/package/`. Status, media type and body come back, whatever they are.
+    pub(crate) async fn package(
+        &self,
+        path: &str,
+        accept: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<PackageAnswer, Failure> {
+        let url = format!("{}/package/{path}", self.origin);
+        let request = Request::post(&url)
+            .header(ACCEPT, accept)
+            .header(CONTENT_TYPE, content_type);
+        let request = match &self.token {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        };
+        let request = request.body(Bytes::from(body.to_string()));
+        let request = request.map_err(|error| Failure::Unreachable {
+            url: url.clone(),
+            reason: error.to_string(),
+        })?;
+        let answer = self.http.send(request, TIMEOUT).await;
+        let answer = answer.map_err(|error| Failure::from_http(&url, error))?;
+        let content_type = answer.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        Ok(PackageAnswer {
+            url,
+            status: answer.status(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: answer.into_body(),
+        })
     }
 
     /// Reads a document of a Mesos master or agent; `path` begins with `/` and is encoded.

@@ -5,6 +5,7 @@
 //! | `/v2/…`, `/ping`, `/metrics`, `/logging`, `/help`, also below `/service/marathon` and `/marathon` | [`crate::api`] |
 //! | `/mesos/…` | [`crate::mesos`] |
 //! | `/slave/{id}/…`, `/agent/{id}/…` | that agent |
+//! | `/capabilities`, `/package/…` | [`crate::cosmos`] |
 //! | `/zdd/v1/…` | agents, edges, what is ours alone |
 //! | `/dcos-metadata/…`, `/metadata`, `/pkgpanda/…`, `/acs/…`, `/exhibitor/` | this module: a cluster without authentication |
 //! | `/` | a small page |
@@ -31,7 +32,7 @@ use crate::error::ApiError;
 use crate::http::{Call, ok, text};
 use crate::render::waiting_json;
 use crate::shared::Shared;
-use crate::{agents, api, edges, explain, mesos, plan};
+use crate::{agents, api, cosmos, edges, explain, mesos, plan};
 
 /// The release that clients of DC/OS are told.
 const DCOS_VERSION: &str = "1.8.4";
@@ -46,6 +47,8 @@ async fn handle(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) -
     let response = if let Some(path) = api::artifacts::upload_path(&request) {
         let outcome = Box::pin(api::artifacts::upload(&shared, request, path)).await;
         api::with_headers(&shared, outcome.unwrap_or_else(ApiError::into_response))
+    } else if cosmos::is_asked(&request) {
+        cosmos::answer(&shared, request).await
     } else {
         match Call::read(request).await {
             Ok(call) => answer(&shared, call).await,

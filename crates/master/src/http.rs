@@ -21,6 +21,17 @@ pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// What an `Accept` header calls JSON.
 pub(crate) const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
 
+/// Why a request cannot be read whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// Its body goes over the limit.
+    #[error("the request body is too large")]
+    TooLarge,
+    /// The caller went away, or sent what is no HTTP.
+    #[error("the request body cannot be read: {0}")]
+    BrokenOff(Box<dyn std::error::Error + Send + Sync>),
+}
+
 /// A request, read whole.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -41,16 +52,26 @@ pub(crate) struct Call {
 impl Call {
     /// Reads a request to its end; `Err` if its body is too large or breaks off.
     pub(crate) async fn read(request: Request<Body>) -> Result<Self, ApiError> {
+        Self::read_at_most(request, BODY_LIMIT)
+            .await
+            .map_err(|error| match error {
+                BodyError::TooLarge => ApiError::too_large(BODY_LIMIT),
+                BodyError::BrokenOff(_) => {
+                    ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
+                }
+            })
+    }
+
+    /// The same with another limit for the body, in bytes.
+    pub(crate) async fn read_at_most(
+        request: Request<Body>,
+        limit: usize,
+    ) -> Result<Self, BodyError> {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        let body = match Limited::new(body, limit).collect().await {
             Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(ApiError::too_large(BODY_LIMIT));
-            }
-            Err(error) => {
-                let message = format!("the request body cannot be read: {error}");
-                return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
-            }
+            Err(error) if error.is::<LengthLimitError>() => return Err(BodyError::TooLarge),
+            Err(error) => return Err(BodyError::BrokenOff(error)),
         };
         let client_ip = parts
             .extensions

@@ -9,8 +9,8 @@
 //! One writer decides (`actor`); everybody else reads snapshots. Listeners come in bound; nothing here chooses addresses.
 //!
 //! Reading order: `actor` is the heart, `shared` what handlers hold, `links` and `events` the ways out;
-//! `api` is Marathon's API, `mesos` the Mesos master's, `admin` the front door around both, `agents` and `edges`
-//! our own protocols, `health` the prober, `artifacts` keeps files, `downloads` brings
+//! `api` is Marathon's API, `mesos` the Mesos master's, `cosmos` the packages', `admin` the front door around them, `agents`
+//! and `edges` our own protocols, `health` the prober, `artifacts` keeps files, `downloads` brings
 //! them there, `callbacks` posts events to subscribers, `metrics` counts, `render` the JSON.
 
 mod actor;
@@ -20,6 +20,7 @@ mod api;
 mod artifacts;
 mod callbacks;
 mod clock;
+mod cosmos;
 mod downloads;
 mod edges;
 mod error;

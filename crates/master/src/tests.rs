@@ -7,6 +7,7 @@ mod asking;
 mod callbacks;
 mod checks;
 mod cluster;
+mod cosmos;
 mod deployments;
 mod downloads;
 mod errors;

@@ -1,17 +1,20 @@
 //! The built-in packages: what `dcos package install` turns into an app.
 //!
-//! A package is a fixed description, a schema of its options with their defaults, and a way to make an app of them. There is
-//! no repository: what is built in is all there is. Source: contract dcos-cli §8, contract marathon-lb §6.
+//! A package is a fixed description, a schema of its options with their defaults, and a template that makes an app of them.
+//! There is no repository: what is built in is all there is. Source: contract dcos-cli §8, contract marathon-lb §6.
 
 mod marathon_lb;
 mod options;
+mod template;
 
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::id::AppId;
+
+pub use self::options::{FaultKind, OptionFault};
 
 /// One version of a built-in package, with the texts its users see.
 #[derive(Clone, Copy, Debug)]
@@ -38,47 +41,23 @@ pub struct Package {
     pub post_uninstall_notes: &'static str,
     /// The image of its app.
     pub image: &'static str,
-    /// The app as a mustache template, for readers: [`Package::render`] does not use it.
+    /// The app as a mustache template.
     pub template: &'static str,
     schema: fn() -> Value,
-    app: fn(&Value) -> Result<Value, PackageError>,
+    /// Options that cannot be set here, and why not.
+    refused: &'static [(&'static str, &'static str)],
 }
 
-/// Why options cannot be used. `option` is a path such as `marathon-lb.cpus`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why options cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PackageError {
-    /// No such option.
-    #[error("unknown option '{option}'; known are: {}", known.join(", "))]
-    UnknownOption {
-        /// What was given.
-        option: String,
-        /// What could have been given.
-        known: Vec<String>,
-    },
-    /// A value of the wrong type.
-    #[error("option '{option}' must be {expected}, got {got}")]
-    WrongType {
-        /// The option.
-        option: String,
-        /// `a number`.
-        expected: &'static str,
-        /// The value, as JSON.
-        got: String,
-    },
-    /// A number below the option's minimum.
-    #[error("option '{option}' must be {minimum} or more, got {got}")]
-    TooSmall {
-        /// The option.
-        option: String,
-        /// The least value.
-        minimum: String,
-        /// The value.
-        got: String,
-    },
+    /// They break the package's schema.
+    #[error("{}", .0.iter().map(OptionFault::to_string).collect::<Vec<_>>().join("; "))]
+    Schema(Vec<OptionFault>),
     /// A value this cluster cannot honour.
     #[error("option '{option}' is not supported here: {reason}")]
     NotSupported {
-        /// The option.
+        /// `marathon-lb.ssl-cert`.
         option: String,
         /// Why.
         reason: &'static str,
@@ -95,24 +74,62 @@ pub fn find(name: &str) -> Option<Package> {
     all().into_iter().find(|package| package.name == name)
 }
 
+/// The catalogue's entry of the package that an app with these labels is; `None` if it is none.
+///
+/// Name and version are the labels'; everything else is what the app was installed with, so it outlives the version that is
+/// built in. Clients rely on `name`, `version` and `description`, whatever somebody wrote into a label; `command` would make
+/// them look for a program on their machine.
+pub fn installed(labels: &BTreeMap<String, String>) -> Option<Map<String, Value>> {
+    let name = labels.get(NAME_LABEL)?;
+    let read = |label: &String| {
+        let entry = BASE64.decode(label.as_bytes()).ok()?;
+        serde_json::from_slice::<Map<String, Value>>(&entry).ok()
+    };
+    let mut entry = labels
+        .get(METADATA_LABEL)
+        .and_then(read)
+        .unwrap_or_default();
+    entry.remove("command");
+    entry.insert("name".to_owned(), name.as_str().into());
+    let known = entry.get("version").and_then(Value::as_str);
+    let version = labels.get(VERSION_LABEL).map(String::as_str).or(known);
+    let version = Value::from(version.unwrap_or_default());
+    entry.insert("version".to_owned(), version);
+    if !entry.get("description").is_some_and(Value::is_string) {
+        entry.insert("description".to_owned(), "".into());
+    }
+    Some(entry)
+}
+
 impl Package {
     /// The app's JSON with these options over the defaults, labelled as an installation of this package.
     ///
-    /// `options` is `{"<package>": {"<option>": value}}`, `{}` or `null`.
-    pub fn render(&self, options: &Value) -> Result<Value, PackageError> {
-        let options = options::settle(&self.config(), options)?;
-        let mut app = (self.app)(&options[self.name])?;
-        let mut labels = json!(app.get("labels").cloned().unwrap_or_else(|| json!({})));
-        for (key, value) in self.labels() {
-            labels[key] = Value::String(value);
+    /// `options` is `{"<package>": {"<option>": value}}`, `{}` or `null`; `app_id` goes before the id that the options give.
+    ///
+    /// # Errors
+    /// When the options break the schema, or ask for what this cluster cannot do.
+    pub fn render(&self, options: &Value, app_id: Option<&AppId>) -> Result<Value, PackageError> {
+        let mut view = options::settle(&self.config(), options).map_err(PackageError::Schema)?;
+        for (key, reason) in self.refused {
+            if template::is_set(&view[self.name][key]) {
+                let option = format!("{}.{key}", self.name);
+                return Err(PackageError::NotSupported { option, reason });
+            }
         }
-        app["labels"] = labels;
+        view["resource"] = self.resource();
+        let filled = template::fill(self.template, &view).expect("a test fills the template");
+        let mut app: Value = serde_json::from_str(&filled).expect("values are escaped as JSON");
+        app["id"] = match app_id {
+            Some(app_id) => app_id.as_str().into(),
+            // Options may spell it in any way.
+            None => AppId::absolute(app["id"].as_str().unwrap_or_default())
+                .as_str()
+                .into(),
+        };
+        for (key, value) in self.labels() {
+            app["labels"][key] = Value::String(value);
+        }
         Ok(app)
-    }
-
-    /// The app's id when nothing else is asked for.
-    pub fn default_app_id(&self) -> AppId {
-        AppId::absolute(self.name)
     }
 
     /// The options as a JSON schema, with defaults.
@@ -152,8 +169,8 @@ impl Package {
     /// The labels by which an installation is recognised on its app.
     pub fn labels(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
-            ("DCOS_PACKAGE_NAME", self.name.to_owned()),
-            ("DCOS_PACKAGE_VERSION", self.version.to_owned()),
+            (NAME_LABEL, self.name.to_owned()),
+            (VERSION_LABEL, self.version.to_owned()),
             ("DCOS_PACKAGE_SOURCE", SOURCE.to_owned()),
             ("DCOS_PACKAGE_RELEASE", self.release.to_string()),
             (
@@ -162,7 +179,7 @@ impl Package {
             ),
             ("DCOS_PACKAGE_IS_FRAMEWORK", "false".to_owned()),
             (
-                "DCOS_PACKAGE_METADATA",
+                METADATA_LABEL,
                 BASE64.encode(self.definition().to_string().as_bytes()),
             ),
         ])
@@ -171,5 +188,11 @@ impl Package {
 
 /// The format of the catalogue's entries.
 const PACKAGING_VERSION: &str = "2.0";
-/// Where packages come from: from this program.
-const SOURCE: &str = "built-in";
+/// Where packages come from: from this program. Stands where the original has the address of a repository.
+pub const SOURCE: &str = "built-in";
+/// The label that says which package an app is.
+pub const NAME_LABEL: &str = "DCOS_PACKAGE_NAME";
+/// The label that says which version of it.
+pub const VERSION_LABEL: &str = "DCOS_PACKAGE_VERSION";
+/// The label with the catalogue's entry, JSON in base64.
+pub const METADATA_LABEL: &str = "DCOS_PACKAGE_METADATA";

@@ -6,8 +6,6 @@ mod local;
 mod marathon;
 mod mesos;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueEnum};
 
 pub(crate) use self::local::{AuthVerb, ClusterVerb, ConfigVerb, LocalVerb, LoginArgs};
@@ -15,7 +13,7 @@ pub(crate) use self::marathon::{AbsentArgs, DebugVerb, LeaderVerb, PluginVerb};
 pub(crate) use self::mesos::{
     InTaskArgs, MetricsVerb, NodeArgs, NodeVerb, ServiceArgs, ServiceVerb, TailArgs, TaskLsArgs,
 };
-use super::{DataDirArgs, examples};
+use super::{DataDirArgs, PackageVerb, examples};
 
 /// A `dcos` command line.
 #[derive(Clone, Debug, Args)]
@@ -400,45 +398,4 @@ pub(crate) struct TaskLogArgs {
     /// Which file of the sandbox
     #[arg(default_value = "stdout")]
     pub(crate) file: String,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum PackageVerb {
-    /// Install a package
-    #[command(after_help = examples::PACKAGE_INSTALL)]
-    Install {
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-        /// File with the package's options, JSON
-        #[arg(long, value_name = "FILE")]
-        options: Option<PathBuf>,
-        /// Id of the application, instead of the package's own
-        #[arg(long)]
-        app_id: Option<String>,
-        /// The package's name
-        package_name: String,
-    },
-    /// List the installed packages
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Only this application's
-        #[arg(long)]
-        app_id: Option<String>,
-        /// Only this package
-        package_name: Option<String>,
-    },
-    /// Remove a package and its application
-    Uninstall {
-        /// All applications of the package
-        #[arg(long)]
-        all: bool,
-        /// Which application, if there are several
-        #[arg(long)]
-        app_id: Option<String>,
-        /// The package's name
-        package_name: String,
-    },
 }

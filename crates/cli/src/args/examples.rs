@@ -153,9 +153,16 @@ Examples:
 
 pub(super) const PACKAGE: &str = "\
 Examples:
+  dcos package search lb
   dcos package install marathon-lb --yes
   dcos package list
   dcos package uninstall marathon-lb";
+
+pub(super) const PACKAGE_DESCRIBE: &str = "\
+Examples:
+  dcos package describe marathon-lb
+  dcos package describe --config marathon-lb
+  dcos package describe --app --render --options options.json marathon-lb";
 
 pub(super) const PACKAGE_INSTALL: &str = "\
 Examples:

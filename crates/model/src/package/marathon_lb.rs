@@ -1,14 +1,13 @@
 //! The package marathon-lb 1.4.1: the edge on the public agent.
 //!
+//! The original's schema takes options it does not know and forgets them; this one refuses them, as it does what the edge
+//! cannot do.
+//!
 //! Source: contract marathon-lb §6, contract dcos-cli §8; the lab prints its defaults.
 
 use serde_json::{Value, json};
 
-use super::{Package, PackageError};
-use crate::id::AppId;
-
-/// The service ports the edge may be asked to listen on.
-const SERVICE_PORTS: std::ops::RangeInclusive<u16> = 10000..=10100;
+use super::Package;
 
 pub(super) const PACKAGE: Package = Package {
     name: "marathon-lb",
@@ -30,7 +29,15 @@ pub(super) const PACKAGE: Package = Package {
     image: "mesosphere/marathon-lb:v1.4.1",
     template: include_str!("marathon_lb.mustache"),
     schema,
-    app,
+    refused: &[
+        (
+            "auto-assign-service-ports",
+            "the built-in edge gives no service ports to apps without any",
+        ),
+        ("secret_name", "there are no service accounts"),
+        ("ssl-cert", "the built-in edge does not serve TLS yet"),
+        ("template-url", "the built-in edge has no HAProxy templates"),
+    ],
 };
 
 fn schema() -> Value {
@@ -41,7 +48,7 @@ fn schema() -> Value {
             "type": "object",
             "properties": {
                 "auto-assign-service-ports": {"type": "boolean", "default": false,
-                    "description": "Auto assign service ports for tasks which use IP-per-task."},
+                    "description": "Service ports for apps with an address per task that name none; not supported."},
                 "bind-http-https": {"type": "boolean", "default": true,
                     "description": "Reserve ports 80 and 443 for HTTP and HTTPS virtual hosts."},
                 "cpus": {"type": "number", "default": 2, "minimum": 1,
@@ -65,84 +72,17 @@ fn schema() -> Value {
                 "secret_name": {"type": "string", "default": "",
                     "description": "Service account secret; not supported."},
                 "ssl-cert": {"type": "string",
-                    "description": "TLS certificate and private key, PEM."},
+                    "description": "TLS certificate and private key, PEM; not supported yet."},
                 "sysctl-params": {"type": "string", "default": sysctl,
-                    "description": "Kernel parameters of the original; not needed here."},
+                    "description": "Kernel parameters of the original; the built-in edge leaves them alone and says so in its log."},
                 "template-url": {"type": "string", "default": "",
                     "description": "Archive of HAProxy templates; not supported."},
                 "marathon-uri": {"type": "string", "default": "http://master.mesos:8080",
                     "description": "Where Marathon is."}
             },
-            "required": ["cpus", "mem", "haproxy-group", "instances", "name"]
-        }}
+            "required": ["cpus", "mem", "haproxy-group", "instances", "name"],
+            "additionalProperties": false
+        }},
+        "additionalProperties": false
     })
-}
-
-/// The app for settled options.
-fn app(options: &Value) -> Result<Value, PackageError> {
-    let text = |key: &str| options[key].as_str().unwrap_or_default();
-    let is_set = |key: &str| options[key].as_bool().unwrap_or_default();
-    for (key, reason) in [
-        ("template-url", "the built-in edge has no HAProxy templates"),
-        ("secret_name", "there are no service accounts"),
-    ] {
-        if !text(key).is_empty() {
-            let option = format!("{}.{key}", PACKAGE.name);
-            return Err(PackageError::NotSupported { option, reason });
-        }
-    }
-    let mut args = vec!["sse", "-m", text("marathon-uri"), "--health-check"];
-    if is_set("haproxy-map") {
-        args.push("--haproxy-map");
-    }
-    if is_set("auto-assign-service-ports") {
-        args.push("--auto-assign-service-ports");
-    }
-    let mut ports = Vec::new();
-    if is_set("bind-http-https") {
-        ports.extend([80, 443]);
-    } else {
-        args.push("--dont-bind-http-https");
-    }
-    args.extend(["--group", text("haproxy-group")]);
-    // The health check asks the statistics port, the first after those of the virtual hosts.
-    let stats_idx = ports.len();
-    ports.extend([9090, 9091]);
-    ports.extend(SERVICE_PORTS);
-    let mut env = json!({"HAPROXY_SYSCTL_PARAMS": text("sysctl-params")});
-    if !text("ssl-cert").is_empty() {
-        env["HAPROXY_SSL_CERT"] = text("ssl-cert").into();
-    }
-    let mut app = json!({
-        "id": AppId::absolute(text("name")),
-        "instances": options["instances"],
-        "cpus": options["cpus"],
-        "mem": options["mem"],
-        "args": args,
-        "env": env,
-        "container": {
-            "type": "DOCKER",
-            "docker": {"image": PACKAGE.image, "network": "HOST", "privileged": true}
-        },
-        "ports": ports,
-        "requirePorts": true,
-        "healthChecks": [{
-            "path": "/_haproxy_health_check",
-            "protocol": "HTTP",
-            "portIndex": stats_idx,
-            "gracePeriodSeconds": 60,
-            "intervalSeconds": 5,
-            "timeoutSeconds": 2,
-            "maxConsecutiveFailures": 2
-        }],
-        "upgradeStrategy": {
-            "minimumHealthCapacity": options["minimumHealthCapacity"],
-            "maximumOverCapacity": options["maximumOverCapacity"]
-        },
-        "labels": {}
-    });
-    if !text("role").is_empty() {
-        app["acceptedResourceRoles"] = json!([text("role")]);
-    }
-    Ok(app)
 }

@@ -1,14 +1,13 @@
-//! `--with`: installs built-in packages, exactly as `dcos package install` would, unless their apps exist.
+//! `--with`: installs built-in packages as `dcos package install` does, unless they are installed.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use serde_json::Value;
+use http::{Method, Request, header};
+use serde_json::{Value, json};
 use tracing::{info, warn};
 use zddcluster_cli::Package;
 use zddcluster_client::HttpClient;
-use zddcluster_model::package;
 
 use crate::plan::Plan;
 
@@ -47,27 +46,31 @@ pub(crate) async fn install(plan: &Plan, packages: &[Package]) -> Vec<Installed>
     outcomes
 }
 
-/// Posts the package's app; `false` if there is one with its id.
+/// Asks the package API for it; `false` if it is installed.
 async fn post(http: &HttpClient, plan: &Plan, name: &str) -> Result<bool, String> {
-    let package = package::find(name).ok_or("no such package")?;
-    let app = package
-        .render(&Value::Null)
-        .map_err(|error| error.to_string())?;
+    let media_type = |name: &str, version: &str| {
+        format!("application/vnd.dcos.package.{name}+json;charset=utf-8;version={version}")
+    };
     let request = Request::builder()
         .method(Method::POST)
-        .uri(format!("http://{}/v2/apps", plan.front))
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Bytes::from(app.to_string()))
+        .uri(format!("http://{}/package/install", plan.front))
+        .header(header::ACCEPT, media_type("install-response", "v2"))
+        .header(header::CONTENT_TYPE, media_type("install-request", "v1"))
+        .body(Bytes::from(json!({ "packageName": name }).to_string()))
         .map_err(|error| error.to_string())?;
     let response = http
         .send(request, LIMIT)
         .await
         .map_err(|error| error.to_string())?;
-    match response.status() {
-        StatusCode::CREATED => Ok(true),
-        StatusCode::CONFLICT => Ok(false),
-        status => Err(format!(
-            "{status}: {}",
+    if response.status().is_success() {
+        return Ok(true);
+    }
+    let refusal: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    match refusal["type"].as_str() {
+        Some("PackageAlreadyInstalled") => Ok(false),
+        Some(_) | None => Err(format!(
+            "{}: {}",
+            response.status(),
             String::from_utf8_lossy(response.body())
         )),
     }
