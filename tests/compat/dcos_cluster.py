@@ -113,7 +113,6 @@ class ClusterSections:
         assert TRACEBACK not in answer.out + answer.err, answer
 
     def section_6_packages(self):
-        self.cluster.skip_without("/capabilities", "packages are")
         nothing = "There are currently no installed packages"
         self.dcos("package search", says="marathon-lb")
         (row,) = self.rows("package search marathon-lb", says="HAProxy configured using Marathon state")

@@ -246,7 +246,6 @@ class Chapters:
             self.cluster.settle()
 
     def test_6_blue_green_deployment(self):
-        self.cluster.skip_without("/capabilities", "packages are")
         self.type("dcos package install marathon-lb", INSTALL, stdin="yes\n")
         self.cluster.settle()
         edge = f"{self.cluster.net}.2:10080"
