@@ -4,16 +4,22 @@
 //! - [`Guard`]: no web page may drive or read the cluster: `Host` is checked on every request, `Origin` on writes.
 //! - [`Token`]: what agents and edges join with, and what everybody needs where others than this machine can connect.
 //! - [`serve()`]: an HTTP/1 server on a listener that is already bound, with limits and a graceful end.
+//! - [`Exposition`]: measurements as Prometheus reads them.
+//! - [`LogTail`]: the end of the process' log, for those who ask.
 //! - [`Backoff`]: the pauses between attempts, growing, capped and jittered.
 
 mod backoff;
+mod exposition;
 mod guard;
+mod log_tail;
 mod serve;
 mod supervise;
 mod token;
 
 pub use backoff::Backoff;
+pub use exposition::{Exposition, Form, Kind, Seen};
 pub use guard::Guard;
+pub use log_tail::{LogTail, whole_characters};
 pub use serve::{Hangup, serve};
 pub use supervise::{Cause, Error, Failure, OnFailure, StillRunning, Tasks};
-pub use token::{InvalidToken, Token, Unauthorized};
+pub use token::{InvalidToken, Token, Unauthorized, challenge};

@@ -97,9 +97,19 @@ impl Token {
         }
     }
 
+    /// Whether a text is this token; white space around it does not count.
+    pub fn is(&self, text: &str) -> bool {
+        is_same(self.0.as_bytes(), text.trim().as_bytes())
+    }
+
     /// Lets only requests with this token through to `router` and its fallback; others get 401 and `{"message": "…"}`.
     pub fn wrap(self, router: axum::Router) -> axum::Router {
-        router.layer(middleware::from_fn_with_state(self, admit))
+        self.wrap_but(router, |_| false)
+    }
+
+    /// The same, but requests that `is_open` need none.
+    pub fn wrap_but(self, router: axum::Router, is_open: fn(&Request) -> bool) -> axum::Router {
+        router.layer(middleware::from_fn_with_state((self, is_open), admit))
     }
 }
 
@@ -122,13 +132,29 @@ impl Unauthorized {
     pub fn response(self) -> Response {
         let body = Json(serde_json::json!({ "message": self.to_string() }));
         let mut response = (StatusCode::UNAUTHORIZED, body).into_response();
-        let challenge = HeaderValue::from_static("Bearer realm=\"zddcluster\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        challenge(response.headers_mut());
         response
     }
 }
 
-async fn admit(State(token): State<Token>, request: Request, next: Next) -> Response {
+/// Says in a 401 how a token is shown. The dcos client reads the first challenge only, and knows but those of DC/OS: at `oauthjwt` it
+/// asks its user for a token.
+pub fn challenge(headers: &mut HeaderMap) {
+    let challenges = HeaderValue::from_static("oauthjwt, Bearer realm=\"zddcluster\"");
+    headers.insert(WWW_AUTHENTICATE, challenges);
+}
+
+/// Requests that need no token.
+type Open = fn(&Request) -> bool;
+
+async fn admit(
+    State((token, is_open)): State<(Token, Open)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_open(&request) {
+        return next.run(request).await;
+    }
     match token.check(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
@@ -172,7 +198,8 @@ mod tests {
         let request = request.body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         if response.status() != StatusCode::OK {
-            assert!(response.headers().contains_key(WWW_AUTHENTICATE));
+            let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+            assert!(challenge.starts_with("oauthjwt,"), "{challenge}");
         }
         response.status().as_u16()
     }

@@ -1,7 +1,5 @@
 //! `/metrics`: JSON as Marathon's, Prometheus text when asked for (contract marathon §2.7, Z22).
 
-mod text;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -9,8 +7,8 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use zddcluster_engine::State;
 use zddcluster_model::{Group, TaskState};
+use zddcluster_runtime::{Exposition, Form, Kind, Seen};
 
-use self::text::{Form, Kind, Writer};
 use super::Outcome;
 use crate::error::ApiError;
 use crate::http::{Call, JSON, ok};
@@ -162,7 +160,7 @@ fn as_json(now: &Now) -> Response {
 }
 
 fn as_text(now: &Now, form: Form) -> Response {
-    let mut out = Writer::new(form);
+    let mut out = Exposition::new(form);
     let gauges = [
         ("marathon_app_count", "Apps.", now.n_apps),
         (
@@ -188,14 +186,17 @@ fn as_text(now: &Now, form: Form) -> Response {
         ),
     ];
     for (name, help, value) in gauges {
-        out.family(name, Kind::Gauge, help);
-        out.sample("", value);
+        out.single(name, Kind::Gauge, help, value);
     }
-    out.family("marathon_uptime_seconds", Kind::Gauge, "Age of the master.");
-    out.sample("", now.uptime_millis as f64 / 1000.0);
+    out.single(
+        "marathon_uptime_seconds",
+        Kind::Gauge,
+        "Age of the master.",
+        now.uptime_millis as f64 / 1000.0,
+    );
     out.family("marathon_tasks", Kind::Gauge, "Known tasks by state.");
     for (state, n) in &now.tasks {
-        out.sample(&format!("state=\"{state}\""), *n);
+        out.sample(&[("state", state)], *n);
     }
     let counters = [
         (
@@ -215,8 +216,7 @@ fn as_text(now: &Now, form: Form) -> Response {
         ),
     ];
     for (name, help, value) in counters {
-        out.family(name, Kind::Counter, help);
-        out.sample("", value);
+        out.single(name, Kind::Counter, help, value);
     }
     out.family(
         "marathon_http_requests",
@@ -224,19 +224,25 @@ fn as_text(now: &Now, form: Form) -> Response {
         "Answers of the front door by status.",
     );
     for (status, n) in &now.requests {
-        out.sample(&format!("status=\"{status}\""), *n);
+        out.sample(&[("status", &status.to_string())], *n);
     }
     out.histogram(
         "marathon_http_request_seconds",
         "Time to the head of an answer of the front door.",
-        &BOUNDS,
-        &now.request_time,
+        seen(&now.request_time),
     );
     out.histogram(
         "marathon_store_flush_seconds",
         "Time until a batch of decisions was durable.",
-        &BOUNDS,
-        &now.flush_time,
+        seen(&now.flush_time),
     );
     out.finish()
+}
+
+fn seen(observed: &Observed) -> Seen<'_> {
+    Seen {
+        bounds: &BOUNDS,
+        up_to: &observed.up_to,
+        sum: observed.total_seconds,
+    }
 }
