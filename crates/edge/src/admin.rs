@@ -1,5 +1,7 @@
 //! The admin port (`stats`): health, statistics, maps, signals.
 //!
+//! `/metrics` is ours: the same counters for Prometheus.
+//!
 //! Everything is a GET without a password, as in the original, so the guard checks the host of every request.
 //!
 //! Source: contract marathon-lb §3, §5.6.
@@ -13,9 +15,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use zddcluster_runtime::Guard;
+use zddcluster_runtime::{Form, Guard};
 
 use crate::csv;
+use crate::metrics;
 use crate::proxy::pages;
 use crate::state::Shared;
 
@@ -55,6 +58,7 @@ fn respond(shared: &Shared, request: &Request) -> Response {
                 text("text/html", html(shared))
             }
         }
+        "/metrics" => metrics::render(shared, Form::wanted(request.headers())),
         "/_haproxy_getpids" => {
             let pid = std::process::id();
             let mut pids = pid.to_string();

@@ -24,6 +24,7 @@ mod follow;
 mod labels;
 mod listeners;
 mod live;
+mod metrics;
 mod proxy;
 mod source;
 mod start;

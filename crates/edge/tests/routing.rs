@@ -434,6 +434,18 @@ async fn the_admin_port_answers() {
         .find(|row| row[0] == "tcp_10001" && row[32] == "2")
         .unwrap();
     assert_eq!(unchecked[17], "no check");
+
+    let metrics = world.stats("/metrics").await.text();
+    let name = server_name(&server);
+    for line in [
+        "zddcluster_edge_attached 1".to_owned(),
+        format!("haproxy_server_sessions_total{{proxy=\"zdd_blue_10080\",server=\"{name}\"}} 1"),
+        format!("haproxy_server_up{{proxy=\"zdd_blue_10080\",server=\"{name}\"}} 1"),
+        "haproxy_backend_http_responses_total{proxy=\"zdd_blue_10080\",code=\"2xx\"} 1".to_owned(),
+        "haproxy_backend_active_servers{proxy=\"zdd_blue_10080\"} 1".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} in {metrics}");
+    }
 }
 
 /// Which fields are filled is as in rows recorded from the original; only the edge's own checks are missing (fields 36-38, 56).

@@ -1,0 +1,167 @@
+//! `/metrics` for Prometheus: the statistics' counters under the names that HAProxy's own exporter gives them, so that its dashboards fit.
+//!
+//! A proxy is a label; of a server the name is too. Only what is counted is here: see `csv` for all fields.
+//!
+//! Source: HAProxy 2.x `addons/promex`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::response::Response;
+use zddcluster_runtime::{Exposition, Form, Kind};
+
+use crate::counters::Counters;
+use crate::live::LiveServer;
+use crate::state::Shared;
+
+/// One set of counters and whose it is.
+type Labelled<'a> = (Vec<(&'static str, &'a str)>, &'a Counters);
+
+/// Classes of answers in the order that they are counted in.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Writes everything.
+pub(crate) fn render(shared: &Shared, form: Form) -> Response {
+    let routes = shared.routes.load();
+    let mut frontends: Vec<Labelled<'_>> = vec![
+        (vec![("proxy", "stats")], &shared.fixed.stats),
+        (vec![("proxy", "marathon_http_in")], &shared.fixed.http),
+        (
+            vec![("proxy", "marathon_http_appid_in")],
+            &shared.fixed.app_id,
+        ),
+    ];
+    let mut backends: Vec<Labelled<'_>> = Vec::new();
+    let mut servers: Vec<(Labelled<'_>, &Arc<LiveServer>)> = Vec::new();
+    for backend in &routes.backends {
+        let name = backend.spec.name.as_str();
+        frontends.push((vec![("proxy", name)], &backend.kept.frontend));
+        backends.push((vec![("proxy", name)], &backend.kept.backend));
+        for server in &backend.servers {
+            let labels = vec![("proxy", name), ("server", server.spec.name.as_str())];
+            servers.push(((labels, &*server.counters), server));
+        }
+    }
+    let mut out = Exposition::new(form);
+    out.single(
+        "zddcluster_edge_uptime_seconds",
+        Kind::Gauge,
+        "Age of the edge.",
+        shared.started.elapsed().as_secs(),
+    );
+    out.single(
+        "zddcluster_edge_attached",
+        Kind::Gauge,
+        "1 once Marathon has been heard.",
+        u8::from(*shared.attached().borrow()),
+    );
+    common(&mut out, "haproxy_frontend", &frontends);
+    family(
+        &mut out,
+        ("haproxy_frontend_http_requests", "HTTP requests."),
+        &frontends,
+        |counters| &counters.requests,
+    );
+    family(
+        &mut out,
+        (
+            "haproxy_frontend_request_errors",
+            "Requests that could not be read.",
+        ),
+        &frontends,
+        |counters| &counters.request_errors,
+    );
+    common(&mut out, "haproxy_backend", &backends);
+    upstream(&mut out, "haproxy_backend", &backends);
+    out.family(
+        "haproxy_backend_active_servers",
+        Kind::Gauge,
+        "Servers of a backend.",
+    );
+    for backend in &routes.backends {
+        let labels = [("proxy", backend.spec.name.as_str())];
+        out.sample(&labels, backend.servers.len());
+    }
+    let counted: Vec<Labelled<'_>> = servers.iter().map(|(it, _)| it.clone()).collect();
+    common(&mut out, "haproxy_server", &counted);
+    upstream(&mut out, "haproxy_server", &counted);
+    out.family("haproxy_server_weight", Kind::Gauge, "A server's weight.");
+    for ((labels, _), server) in &servers {
+        out.sample(labels, server.spec.weight);
+    }
+    out.family(
+        "haproxy_server_up",
+        Kind::Gauge,
+        "1 while a server takes new requests, 0 while it drains.",
+    );
+    for ((labels, _), server) in &servers {
+        out.sample(labels, u8::from(server.is_open()));
+    }
+    out.finish()
+}
+
+/// Sessions, bytes and answers.
+fn common(out: &mut Exposition, prefix: &str, all: &[Labelled<'_>]) {
+    let name = |what: &str| format!("{prefix}_{what}");
+    out.family(&name("current_sessions"), Kind::Gauge, "Open sessions.");
+    for (labels, counters) in all {
+        out.sample(labels, counters.sessions.now.load(Relaxed));
+    }
+    family(out, (&name("sessions"), "Sessions."), all, |counters| {
+        &counters.sessions.total
+    });
+    family(
+        out,
+        (&name("bytes_in"), "Bytes from clients."),
+        all,
+        |counters| &counters.bytes_in,
+    );
+    family(
+        out,
+        (&name("bytes_out"), "Bytes to clients."),
+        all,
+        |counters| &counters.bytes_out,
+    );
+    out.family(
+        &name("http_responses"),
+        Kind::Counter,
+        "Answers by class of their status.",
+    );
+    for (labels, counters) in all {
+        for (class, count) in CLASSES.into_iter().zip(&counters.responses) {
+            let mut labels = labels.clone();
+            labels.push(("code", class));
+            out.sample(&labels, count.load(Relaxed));
+        }
+    }
+}
+
+/// What goes wrong towards servers.
+fn upstream(out: &mut Exposition, prefix: &str, all: &[Labelled<'_>]) {
+    let name = |what: &str| format!("{prefix}_{what}");
+    let connect = name("connection_errors");
+    let help = "Connections that failed.";
+    family(out, (&connect, help), all, |it| &it.connect_errors);
+    let response = name("response_errors");
+    let help = "Answers that failed.";
+    family(out, (&response, help), all, |it| &it.response_errors);
+    let retries = name("retry_warnings");
+    let help = "Connects tried again.";
+    family(out, (&retries, help), all, |it| &it.retries);
+    let redispatches = name("redispatch_warnings");
+    let help = "Requests moved to another server.";
+    family(out, (&redispatches, help), all, |it| &it.redispatches);
+}
+
+/// A family of counters.
+fn family(
+    out: &mut Exposition,
+    (name, help): (&str, &str),
+    all: &[Labelled<'_>],
+    pick: impl Fn(&Counters) -> &AtomicU64,
+) {
+    out.family(name, Kind::Counter, help);
+    for (labels, counters) in all {
+        out.sample(labels, pick(counters).load(Relaxed));
+    }
+}
