@@ -14,6 +14,7 @@ use zddcluster_model::TaskState;
 use zddcluster_model::agent::{CheckEnd, LaunchTask};
 
 use crate::executor::procfs::boot_id;
+use crate::usage::Usage;
 
 /// One task as it was ordered; written to disk before anything is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -200,6 +201,11 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// `Err` means that nothing is known of the task's health now: whoever would run it is away.
     async fn check(&self, order: &Order, command: &str, limit: Duration) -> io::Result<CheckEnd>;
+
+    /// Measures a running task.
+    ///
+    /// `Err` means that nobody can tell: it has ended, or whoever would measure it is away.
+    async fn usage(&self, order: &Order) -> io::Result<Usage>;
 
     /// Takes away what is left beside sandbox and task directory (control groups, a stopped container).
     async fn clean(&self, order: &Order);

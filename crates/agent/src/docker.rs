@@ -21,6 +21,7 @@ mod image;
 mod leftovers;
 mod logs;
 mod parameters;
+mod stats;
 mod watcher;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use crate::containerizer::{
 };
 use crate::executor::{self, glog_line};
 use crate::process::user;
+use crate::usage::Usage;
 use crate::{ProcessContainerizer, durable};
 
 pub(crate) use self::leftovers::{finish, is_container, is_running, signal};
@@ -492,6 +494,13 @@ impl Containerizer for DockerContainerizer {
             return self.processes.check(order, command, limit).await;
         }
         check::run(&self.engine, &self.owner, order, command, limit).await
+    }
+
+    async fn usage(&self, order: &Order) -> io::Result<Usage> {
+        if self.is_process(order) {
+            return self.processes.usage(order).await;
+        }
+        stats::usage(&self.engine, order).await
     }
 
     async fn clean(&self, order: &Order) {

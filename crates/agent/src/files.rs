@@ -11,11 +11,12 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use serde::Serialize;
+use zddcluster_runtime::whole_characters;
 
 use crate::process::user::{User, users};
 
 /// The most bytes of one answer: Mesos reads 16 pages.
-const MAX_READ: u64 = 64 << 10;
+pub(crate) const MAX_READ: u64 = 64 << 10;
 
 /// Directories from `slaves` to the container: `slaves/A/frameworks/F/executors/T/runs/C`.
 const SANDBOX_DEPTH: usize = 8;
@@ -73,6 +74,24 @@ pub(crate) struct Entry {
     uid: String,
 }
 
+impl Entry {
+    /// A log that is no file.
+    pub(crate) fn of_log(path: &str, size: u64) -> Self {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            gid: "root".to_owned(),
+            mode: mode(0o100_644),
+            mtime: now.as_secs() as f64,
+            nlink: 1,
+            path: path.to_owned(),
+            size,
+            uid: "root".to_owned(),
+        }
+    }
+}
+
 /// The sandboxes under one work directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Sandboxes {
@@ -84,6 +103,10 @@ impl Sandboxes {
         Self {
             work_dir: work_dir.to_owned(),
         }
+    }
+
+    pub(crate) fn work_dir(&self) -> &Path {
+        &self.work_dir
     }
 
     /// Reads at most `length` bytes from `offset` on; without an offset tells the size.
@@ -111,7 +134,7 @@ impl Sandboxes {
         }
         bytes.truncate(filled);
         Ok(Piece {
-            data: text(bytes),
+            data: whole_characters(bytes),
             offset,
         })
     }
@@ -166,6 +189,9 @@ impl Sandboxes {
     }
 
     fn resolve(&self, path: &str, flags: OFlags) -> Result<File, FileError> {
+        if path.contains('\0') {
+            return Err(FileError::Outside);
+        }
         let path = Path::new(path);
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(FileError::Outside);
@@ -212,31 +238,6 @@ impl Sandboxes {
             beneath,
         )?;
         Ok(File::from(opened))
-    }
-}
-
-/// Bytes as text; a character cut off at the end is held back, for the next read to bring it whole.
-fn text(mut bytes: Vec<u8>) -> String {
-    if let Err(error) = std::str::from_utf8(&bytes)
-        && error.error_len().is_none()
-        && error.valid_up_to() > 0
-    {
-        bytes.truncate(error.valid_up_to());
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            // Something else is broken before; still never half of a character at the end.
-            let bytes = error.as_bytes();
-            let tail = (1..=3.min(bytes.len()))
-                .find(|&n| {
-                    std::str::from_utf8(&bytes[bytes.len() - n..])
-                        .is_err_and(|e| e.error_len().is_none() && e.valid_up_to() == 0)
-                })
-                .filter(|&n| n < bytes.len())
-                .unwrap_or(0);
-            String::from_utf8_lossy(&bytes[..bytes.len() - tail]).into_owned()
-        }
     }
 }
 

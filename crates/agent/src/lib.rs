@@ -28,6 +28,7 @@ mod leftovers;
 mod link;
 mod outbox;
 mod process;
+mod usage;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -41,13 +42,14 @@ use tokio::sync::watch;
 use zddcluster_client::HttpClient;
 use zddcluster_model::agent::{Resources, TaskReport};
 use zddcluster_model::task::IpAddress;
-use zddcluster_runtime::{Guard, OnFailure, Tasks, Token};
+use zddcluster_runtime::{Guard, LogTail, OnFailure, Tasks, Token};
 
 pub use containerizer::Containerizer;
 pub use docker::{DockerConfig, DockerContainerizer, NewImages};
 pub use enter::{Enter, EnterError, enter};
 pub use leftovers::{Leftover, leftovers, stop_leftovers};
 pub use process::{ProcessContainerizer, limits_of_processes};
+pub use usage::Usage;
 
 use crate::actor::{Actor, Inbox, Message, Parts};
 use crate::api::Api;
@@ -84,6 +86,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Who runs tasks; [`ProcessContainerizer`] if none.
     pub containerizer: Option<Arc<dyn Containerizer>>,
+    /// The end of the process' log, shown by the API.
+    pub log_tail: LogTail,
 }
 
 /// Why an agent cannot start.
@@ -161,6 +165,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         allowed_hosts,
         token,
         containerizer,
+        log_tail,
     } = config;
     let local = listener.local_addr().map_err(StartError::Listener)?;
     let opened = {
@@ -232,6 +237,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         sandboxes,
         containerizer,
         token: token.clone(),
+        log_tail,
+        started_at: tokio::time::Instant::now(),
     });
     if let Some(token) = token.filter(|_| !local.ip().is_loopback()) {
         router = token.wrap(router);

@@ -33,6 +33,7 @@ use crate::durable;
 use crate::executor::cgroup::Limits;
 use crate::executor::procfs::ProcessRecord;
 use crate::executor::{self, Spec};
+use crate::usage::Usage;
 
 /// Bytes after which a task's log is moved to `<name>.1`: Mesos' own logrotate module keeps 10 MB by default.
 const LOG_LIMIT: u64 = 10 << 20;
@@ -300,6 +301,19 @@ impl Containerizer for ProcessContainerizer {
 
     async fn check(&self, order: &Order, command: &str, limit: Duration) -> io::Result<CheckEnd> {
         Ok(check::run(&self.executable, order, command, limit).await)
+    }
+
+    async fn usage(&self, order: &Order) -> io::Result<Usage> {
+        let order = order.clone();
+        let measure = move || {
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "the task does not run");
+            let spec = spec(&order)?.ok_or_else(gone)?;
+            let main = record(&order, executor::PROCESS)?.ok_or_else(gone)?;
+            Usage::of_process(&spec, &main)
+        };
+        tokio::task::spawn_blocking(measure)
+            .await
+            .map_err(io::Error::other)?
     }
 
     async fn clean(&self, order: &Order) {

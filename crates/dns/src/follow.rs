@@ -10,6 +10,7 @@
 //! missed or not understood. While the master is away, the last zone stays. Source: contract mesos-dns §9.1, §6.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
@@ -21,6 +22,7 @@ use zddcluster_client::mesos::{Event, MesosError, MesosMaster, State};
 use zddcluster_runtime::{Backoff, Error};
 
 use crate::config::ZoneConfig;
+use crate::http::Counts;
 use crate::records::{Records, Skipped};
 use crate::state::{Applied, apply};
 use crate::zone::Zone;
@@ -29,7 +31,7 @@ use crate::zone::Zone;
 /// a hundredth of a second cannot tell.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 /// How often the whole state is read: Mesos-DNS' own period, so that a fault here is never seen longer than there.
-const REREAD: Duration = Duration::from_secs(60);
+pub(crate) const REREAD: Duration = Duration::from_secs(60);
 /// The least time between two readings that events ask for, so that a storm of them does not become one of requests.
 const MIN_REREAD: Duration = Duration::from_millis(200);
 /// The first and the longest pause between attempts. A master that restarts is back within a second or so.
@@ -50,6 +52,7 @@ pub(crate) struct Follower {
     /// Set to true with the first zone.
     pub(crate) is_ready: watch::Sender<bool>,
     pub(crate) link: Link,
+    pub(crate) counts: Arc<Counts>,
     /// What the last zone left out, to log it once.
     pub(crate) skipped: Vec<Skipped>,
 }
@@ -174,6 +177,7 @@ impl Follower {
         );
         self.current
             .store(Some(Arc::new(Zone::new(records, &self.config, serial))));
+        self.counts.zones.fetch_add(1, Relaxed);
         self.is_ready.send_replace(true);
     }
 
@@ -182,6 +186,7 @@ impl Follower {
             info!(master = self.master.base(), "following the master");
         }
         self.link = Link::Up;
+        self.counts.is_following.store(1, Relaxed);
     }
 
     fn note_lost(&mut self, lost: &Lost) {
@@ -196,6 +201,7 @@ impl Follower {
             Link::Down => debug!(master, error, "the master is still away"),
         }
         self.link = Link::Down;
+        self.counts.is_following.store(0, Relaxed);
     }
 }
 

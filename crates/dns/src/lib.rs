@@ -6,6 +6,8 @@
 //!   client ──UDP, TCP──▶ hickory-server ──▶ Query ──▶ answer() ──▶ cut to the transport's size ──▶ hickory-server
 //! ```
 //!
+//! The same records are told over HTTP, as Mesos-DNS tells them (`http`).
+//!
 //! Everything between a state and an answer is pure: [`Records::of`], [`Zone::new`], [`answer`]. The shell follows the
 //! master and serves sockets through hickory-server, whose types stay inside this crate. Nothing is answered before the first state was read,
 //! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
@@ -25,9 +27,12 @@ mod name;
 mod query;
 mod reply;
 mod server;
+// The same over HTTP.
+mod http;
 
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
 pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
+pub use self::http::HttpConfig;
 pub use self::label::LabelRule;
 pub use self::name::Name;
 pub use self::query::Query;

@@ -6,6 +6,7 @@
 //! queries are answered in order. It logs each request at level `info` of target `hickory_server`.
 //! Source: contract mesos-dns §5.4 (limits of TCP), §5.6, §6 (nothing before the first load).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ use tracing::debug;
 use zddcluster_runtime::Error;
 
 use crate::follow::Current;
+use crate::http::Counts;
 use crate::reply::{Reply, TCP_LIMIT, UDP_LIMIT, reply};
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
@@ -34,6 +36,7 @@ const TCP_ANSWERS: usize = 16;
 pub(crate) struct Served {
     pub(crate) current: Current,
     pub(crate) is_ready: watch::Receiver<bool>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 /// Why serving ended.
@@ -49,6 +52,7 @@ impl Served {
         token.run_until_cancelled(ready).await?.ok()?;
         Some(Server::new(Front {
             current: self.current,
+            counts: self.counts,
         }))
     }
 }
@@ -96,6 +100,7 @@ async fn run(mut server: Server<Front>, token: &CancellationToken) -> Result<(),
 /// Answers from the latest zone.
 struct Front {
     current: Current,
+    counts: Arc<Counts>,
 }
 
 impl Front {
@@ -119,6 +124,8 @@ impl RequestHandler for Front {
         mut sender: R,
     ) -> ResponseInfo {
         let reply = self.reply(request);
+        self.counts
+            .answered(request.protocol(), reply.metadata().response_code);
         match sender.send_response(reply.response()).await {
             Ok(sent) => sent,
             Err(error) => {

@@ -9,10 +9,11 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use zddcluster_client::HttpClient;
 use zddcluster_client::mesos::MesosMaster;
-use zddcluster_runtime::{OnFailure, Tasks, Token};
+use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 
 use crate::config::{ConfigError, ZoneConfig};
 use crate::follow::{Current, Follower, Link};
+use crate::http::{self, Counts, HttpConfig, Shown};
 use crate::server::{Served, serve_tcp, serve_udp};
 use crate::zone::Zone;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub udp: UdpSocket,
     /// Bound; served once the first state was read.
     pub tcp: TcpListener,
+    /// The HTTP API; none without.
+    pub http: Option<HttpConfig>,
     /// How records are made and answers given.
     pub zone: ZoneConfig,
 }
@@ -47,6 +50,7 @@ pub enum StartError {
 pub struct Handle {
     udp: SocketAddr,
     tcp: SocketAddr,
+    http: Option<SocketAddr>,
     current: Current,
     is_ready: watch::Receiver<bool>,
 }
@@ -60,6 +64,11 @@ impl Handle {
     /// Where queries are answered over TCP.
     pub fn tcp_address(&self) -> SocketAddr {
         self.tcp
+    }
+
+    /// Where the HTTP API is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Waits until the first state was read and queries are answered. Returns at once ever after, and never when the
@@ -90,22 +99,47 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         token,
         udp,
         tcp,
+        http,
         zone,
     } = config;
     zone.validate()?;
     let tasks = tasks.child("dns");
     let current: Current = Arc::new(ArcSwapOption::empty());
+    let counts = Arc::new(Counts::default());
     let (ready_sender, is_ready) = watch::channel(false);
     let handle = Handle {
         udp: udp.local_addr()?,
         tcp: tcp.local_addr()?,
+        http: http
+            .as_ref()
+            .map(|http| http.listener.local_addr())
+            .transpose()?,
         current: Arc::clone(&current),
         is_ready: is_ready.clone(),
     };
     let served = Served {
         current: Arc::clone(&current),
         is_ready,
+        counts: Arc::clone(&counts),
     };
+    if let (Some(http), Some(address)) = (http, handle.http) {
+        let HttpConfig {
+            listener,
+            allowed_hosts,
+            enumeration_on,
+        } = http;
+        let shown = Shown {
+            current: Arc::clone(&current),
+            config: zone.clone(),
+            dns: handle.tcp,
+            http: address,
+            enumeration_on,
+            counts: Arc::clone(&counts),
+        };
+        let router = http::router(shown, allowed_hosts);
+        let token = tasks.token().clone();
+        tasks.spawn("http", OnFailure::Shutdown, serve(listener, router, token));
+    }
     let follower = Follower {
         master: MesosMaster::new(
             HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
@@ -115,6 +149,7 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         current,
         is_ready: ready_sender,
         link: Link::Starting,
+        counts,
         skipped: Vec::new(),
     };
     let token = tasks.token().clone();

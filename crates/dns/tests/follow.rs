@@ -21,6 +21,7 @@ async fn dns(master: &str, tasks: &Tasks) -> Handle {
         token: None,
         udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
         tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        http: None,
         zone: support::config("lab"),
     };
     start(config, tasks).expect("a good configuration")

@@ -180,6 +180,7 @@ async fn every_recorded_query_is_answered_as_the_original_does() {
             token: None,
             udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
             tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            http: None,
             zone: support::config(profile),
         };
         let dns = start(config, &tasks).expect("a good configuration");
@@ -278,6 +279,7 @@ async fn odd_packets_get_an_error_or_nothing() {
         token: None,
         udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
         tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        http: None,
         zone: support::config("lab"),
     };
     let dns = start(config, &tasks).expect("a good configuration");

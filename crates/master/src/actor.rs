@@ -362,6 +362,11 @@ impl Actor {
         for (last, caller) in acknowledgements {
             let _ = caller.send(Ok(last));
         }
+        for event in &events {
+            if let EventKind::StatusUpdate { task_status, .. } = &event.kind {
+                self.shared.metrics.status(*task_status);
+            }
+        }
         let mut n_published = 0;
         for n_before in elections {
             // What the new leader does is for those who come back.

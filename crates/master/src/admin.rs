@@ -6,14 +6,19 @@
 //! | `/mesos/…` | [`crate::mesos`] |
 //! | `/slave/{id}/…`, `/agent/{id}/…` | that agent |
 //! | `/capabilities`, `/package/…` | [`crate::cosmos`] |
+//! | `/mesos_dns/…` | the HTTP API of the DNS role |
 //! | `/zdd/v1/…` | agents, edges, what is ours alone |
-//! | `/dcos-metadata/…`, `/metadata`, `/pkgpanda/…`, `/acs/…`, `/exhibitor/` | this module: a cluster without authentication |
+//! | `/system/v1/…` | `logs`: log files of tasks and parts |
+//! | `/acs/…`, `/login`, `/pkgpanda/…`, `/exhibitor/` | `auth`: who has to log in, and how |
+//! | `/dcos-metadata/…`, `/metadata` | this module |
 //! | `/` | a small page |
 //!
 //! With a token set, agents and edges need it; on a listener that others than this machine reach, everybody does.
 //!
 //! Anything else is 404: a catch-all that answers 200 breaks the dcos command line (contract dcos-cli §3).
 
+mod auth;
+mod logs;
 mod page;
 mod proxy;
 
@@ -23,16 +28,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse as _, Response};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::Outcome;
 use crate::error::ApiError;
-use crate::http::{Call, ok, text};
+use crate::http::{Call, ok};
 use crate::render::waiting_json;
 use crate::shared::Shared;
 use crate::{agents, api, cosmos, edges, explain, mesos, plan};
+
+pub(crate) use self::auth::is_open;
 
 /// The release that clients of DC/OS are told.
 const DCOS_VERSION: &str = "1.8.4";
@@ -72,6 +79,15 @@ async fn answer(shared: &Arc<Shared>, call: Call) -> Response {
         ["marathon", ..] => return api::answer(shared, call.below(1)).await,
         ["mesos", ..] => mesos::answer(shared, &call.below(1)),
         ["slave" | "agent", id, ..] => proxy::to_agent(shared, &call, id).await,
+        ["mesos_dns", ..] => proxy::to_dns(shared, &call).await,
+        ["system", "v1", ..] => {
+            let segments: Vec<&str> = call.segments.iter().skip(2).map(String::as_str).collect();
+            logs::route(shared, &call, &segments).await
+        }
+        ["pkgpanda" | "acs" | "login" | "exhibitor", ..] => {
+            let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+            auth::route(shared, &call, &segments)
+        }
         ["zdd", "v1", ..] => ours(shared, &call).await,
         _ => fixed(shared, &call),
     };
@@ -125,10 +141,6 @@ fn fixed(shared: &Shared, call: &Call) -> Outcome {
             "PUBLIC_IPV4": shared.identity.front.ip().to_string(),
             "CLUSTER_ID": shared.identity.uuid,
         }),
-        ["pkgpanda", "active.buildinfo.full.json"] | ["acs", "api", "v1", "auth", "providers"] => {
-            json!({})
-        }
-        ["exhibitor", ..] => return read_only(call, || text(StatusCode::OK, "")),
         _ => return Err(ApiError::unknown_route(&call.path)),
     };
     read_only(call, || ok(&document))

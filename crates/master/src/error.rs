@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zddcluster_engine::Refusal;
 use zddcluster_model::AppId;
 use zddcluster_model::app::{Fault, ReadError};
-use zddcluster_runtime::Unauthorized;
+use zddcluster_runtime::{Unauthorized, challenge};
 
 use crate::http::json_response;
 
@@ -100,7 +100,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        json_response(self.status, &self.body)
+        let mut response = json_response(self.status, &self.body);
+        if self.status == StatusCode::UNAUTHORIZED {
+            challenge(response.headers_mut());
+        }
+        response
     }
 }
 

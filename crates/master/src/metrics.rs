@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use zddcluster_model::TaskState;
 
 /// Upper ends of the buckets, seconds: from a read of the snapshot (some 100 µs) to a flush on a busy disk.
 pub(crate) const BOUNDS: [f64; 12] = [
@@ -22,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) request_time: Histogram,
     /// Time that a batch took to become durable.
     pub(crate) flush_time: Histogram,
+    /// Ends of tasks, by state.
+    ended_tasks: Mutex<BTreeMap<TaskState, u64>>,
     /// Batches that could not be made durable.
     pub(crate) failed_flushes: AtomicU64,
 }
@@ -29,9 +33,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Notes an answer.
     pub(crate) fn answered(&self, status: u16, took: Duration) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry(status).or_default() += 1;
-        drop(requests);
+        *lock(&self.requests).entry(status).or_default() += 1;
         self.request_time.observe(took);
     }
 
@@ -44,13 +46,36 @@ impl Metrics {
         }
     }
 
+    /// Notes a task's state if it is an end.
+    pub(crate) fn status(&self, state: TaskState) {
+        if state.is_terminal() {
+            *lock(&self.ended_tasks).entry(state).or_default() += 1;
+        }
+    }
+
+    /// How many tasks came to each end since the start.
+    pub(crate) fn ended_tasks(&self) -> Vec<(TaskState, u64)> {
+        let ended = lock(&self.ended_tasks);
+        let ends = [
+            TaskState::Finished,
+            TaskState::Failed,
+            TaskState::Killed,
+            TaskState::Lost,
+            TaskState::Error,
+        ];
+        let n = |state| ended.get(&state).copied().unwrap_or_default();
+        ends.map(|state| (state, n(state))).to_vec()
+    }
+
     /// Answers by status.
     pub(crate) fn requests(&self) -> BTreeMap<u16, u64> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.requests).clone()
     }
+}
+
+/// Counters are whole after every step, so that a panic elsewhere does not matter.
+fn lock<T>(counters: &Mutex<T>) -> MutexGuard<'_, T> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long something took, in buckets.

@@ -12,7 +12,7 @@ use zddcluster_engine::{Answer, Command, Input, State};
 use zddcluster_model::agent::{Registered, Registration, StatusUpdate};
 use zddcluster_model::event::Event;
 use zddcluster_model::{AgentId, EdgeId};
-use zddcluster_runtime::{Tasks, Token, Unauthorized};
+use zddcluster_runtime::{LogTail, Tasks, Token, Unauthorized};
 
 use crate::actor::own::Subscription;
 use crate::artifacts::Artifacts;
@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) speed: f64,
     /// The engine's own, for predictions.
     pub(crate) engine_config: zddcluster_engine::Config,
+    /// The DNS role's HTTP API.
+    pub(crate) mesos_dns: Option<SocketAddr>,
     snapshot: ArcSwap<State>,
     published: watch::Sender<u64>,
     inbox: mpsc::Sender<Message>,
@@ -96,8 +98,12 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Option<Artifacts>,
     /// None if the process does not let it be changed.
     pub(crate) log: Option<LogFilter>,
+    /// The end of the process' log.
+    pub(crate) log_tail: LogTail,
     /// What agents and edges have to bring.
     token: Option<Token>,
+    /// Everybody has to bring it who comes to the front door.
+    pub(crate) wants_login: bool,
     /// For the agents' own APIs.
     pub(crate) http: HttpClient,
     pub(crate) tasks: Tasks,
@@ -108,10 +114,13 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
     pub(crate) engine_config: zddcluster_engine::Config,
+    pub(crate) mesos_dns: Option<SocketAddr>,
     pub(crate) inbox: mpsc::Sender<Message>,
     pub(crate) token: Option<Token>,
+    pub(crate) wants_login: bool,
     pub(crate) artifacts: Option<Artifacts>,
     pub(crate) log: Option<LogFilter>,
+    pub(crate) log_tail: LogTail,
     pub(crate) tasks: Tasks,
 }
 
@@ -121,10 +130,13 @@ impl Shared {
             identity,
             clock,
             engine_config,
+            mesos_dns,
             inbox,
             token,
+            wants_login,
             artifacts,
             log,
+            log_tail,
             tasks,
         } = parts;
         let authorization = token.as_ref().map(Token::authorization);
@@ -133,6 +145,7 @@ impl Shared {
             clock,
             speed: engine_config.speed,
             engine_config,
+            mesos_dns,
             snapshot: ArcSwap::from_pointee(state),
             published: watch::Sender::new(0),
             inbox,
@@ -143,7 +156,9 @@ impl Shared {
             metrics: Metrics::default(),
             artifacts,
             log,
+            log_tail,
             token,
+            wants_login,
             http: HttpClient::new().with_authorization(authorization),
             tasks,
         }
@@ -155,6 +170,11 @@ impl Shared {
             Some(token) => token.check(headers),
             None => Ok(()),
         }
+    }
+
+    /// Whether a text is the cluster's token.
+    pub(crate) fn is_token(&self, text: &str) -> bool {
+        self.token.as_ref().is_some_and(|token| token.is(text))
     }
 
     /// The latest durable state.

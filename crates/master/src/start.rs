@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use http::Request;
 use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -12,7 +14,7 @@ use tokio::time::Instant;
 use zddcluster_engine::state::ReplayError;
 use zddcluster_engine::{Answer, CheckOrder, Command, Engine, State};
 use zddcluster_model::event::EventKind;
-use zddcluster_runtime::{Guard, OnFailure, Tasks, Token, serve};
+use zddcluster_runtime::{Guard, LogTail, OnFailure, Tasks, Token, serve};
 use zddcluster_store::{Change, Record, Store, StoreError};
 
 use crate::actor::Actor;
@@ -63,6 +65,8 @@ pub struct Config {
     pub shown_front: Option<SocketAddr>,
     /// Shown in place of the Mesos listener's own address.
     pub shown_mesos: Option<SocketAddr>,
+    /// The DNS role's HTTP API, shown below `/mesos_dns`; none without.
+    pub mesos_dns: Option<SocketAddr>,
     /// Name of the cluster.
     pub cluster: String,
     /// Most apps, if limited.
@@ -75,6 +79,8 @@ pub struct Config {
     pub artifacts_limit: u64,
     /// Lets `/logging` change the process' log.
     pub log: Option<LogFilter>,
+    /// The end of the process' log, shown by the Mesos API.
+    pub log_tail: LogTail,
     /// Moves the master's clock, milliseconds; for tests.
     pub clock_offset_millis: i64,
 }
@@ -92,12 +98,14 @@ impl Config {
             token: None,
             shown_front: None,
             shown_mesos: None,
+            mesos_dns: None,
             cluster: "zddcluster".to_owned(),
             max_apps: None,
             artifacts: None,
             artifact_limit: ARTIFACT_LIMIT,
             artifacts_limit: ARTIFACTS_LIMIT,
             log: None,
+            log_tail: LogTail::default(),
             clock_offset_millis: 0,
         }
     }
@@ -158,12 +166,14 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         token,
         shown_front,
         shown_mesos,
+        mesos_dns,
         cluster,
         max_apps,
         artifacts,
         artifact_limit,
         artifacts_limit,
         log,
+        log_tail,
         clock_offset_millis,
     } = config;
     let front_bound = front.local_addr().map_err(StartError::Listener)?;
@@ -217,10 +227,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         identity,
         clock,
         engine_config: engine.config().clone(),
+        mesos_dns,
         inbox: inbox_sender,
         token: token.clone(),
+        wants_login: token.is_some() && !front_bound.ip().is_loopback(),
         artifacts,
         log,
+        log_tail,
         tasks: tasks.clone(),
     };
     let shared = Arc::new(Shared::new(parts, state));
@@ -264,15 +277,21 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     );
     let own_hosts = [front_address, mesos_address].map(|address| address.ip().to_string());
     let guard = Guard::new(allowed_hosts.into_iter().chain(own_hosts));
-    let wrap = |router, listens_at: SocketAddr| {
+    let wrap = |router, listens_at: SocketAddr, is_open: fn(&Request<Body>) -> bool| {
         let router = match &token {
-            Some(token) if !listens_at.ip().is_loopback() => token.clone().wrap(router),
+            Some(token) if !listens_at.ip().is_loopback() => {
+                token.clone().wrap_but(router, is_open)
+            }
             _ => router,
         };
         guard.clone().wrap(router)
     };
-    let front_router = wrap(admin::router(Arc::clone(&shared)), front_bound);
-    let mesos_router = wrap(mesos::router(Arc::clone(&shared)), mesos_bound);
+    let front_router = wrap(
+        admin::router(Arc::clone(&shared)),
+        front_bound,
+        admin::is_open,
+    );
+    let mesos_router = wrap(mesos::router(Arc::clone(&shared)), mesos_bound, |_| false);
     let token = tasks.token();
     tasks.spawn(
         "front-door",

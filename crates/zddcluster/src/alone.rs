@@ -2,6 +2,7 @@
 //!
 //! Each is the same shell around a role's start: bind, start, then wait for a signal or for a part that failed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use zddcluster_store::SledStore;
 use crate::cluster::{self, AgentParts, DnsParts, MasterParts};
 use crate::fault::Fault;
 use crate::lock::DataDirLock;
-use crate::plan::AgentPlan;
+use crate::plan::{AgentPlan, DNS_HTTP_PORT};
 use crate::signals::Signals;
 use crate::{big_runtime, containerizer, listeners, logging, members, settings, token};
 
@@ -52,8 +53,18 @@ pub(crate) fn master(args: MasterArgs, dump: Option<&str>) -> Result<ExitCode, F
         allowed_hosts: args.hosts.allowed,
         token,
         shown: (args.shown_front, args.shown_mesos),
+        mesos_dns: Some(args.mesos_dns.unwrap_or_else(|| beside(args.mesos))),
     };
     run(|tasks| async move { cluster::master(parts, &tasks).await })
+}
+
+/// Where the HTTP API of DNS is if nobody says it: on the master's own machine, as in DC/OS.
+fn beside(mesos: SocketAddr) -> SocketAddr {
+    let ip = match mesos.ip() {
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (ip, DNS_HTTP_PORT).into()
 }
 
 /// Runs `zddcluster agent`.
@@ -117,12 +128,19 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
     }
     logging::init(&args.log.filter)?;
     let (udp, tcp) = listeners::dns(args.listen).map_err(Fault::settings)?;
+    let http = match args.http {
+        Some(http) => listeners::tcp(http),
+        None => listeners::dns_http((args.listen.ip(), DNS_HTTP_PORT).into()),
+    };
+    let http = http.map_err(Fault::settings)?;
     // Where it listens in truth: `--listen` may leave the port open.
     let at = tcp.local_addr()?;
     let _lock = members::join(&args.member, members::DNS, &at.to_string())?;
     let parts = DnsParts {
         udp,
         tcp,
+        http,
+        allowed_hosts: args.hosts.allowed,
         mesos_url: args.master,
         domain: args.domain,
         ttl: args.ttl,

@@ -66,6 +66,7 @@ impl Cluster {
             mesos,
             dns_udp,
             dns_tcp,
+            dns_http,
             agents,
             dns_note: _,
         } = listeners;
@@ -83,6 +84,7 @@ impl Cluster {
                 allowed_hosts: allowed_hosts.clone(),
                 token: None,
                 shown: (None, None),
+                mesos_dns: Some(dns_http.local_addr()?),
             },
             tasks,
         )
@@ -115,6 +117,8 @@ impl Cluster {
             DnsParts {
                 udp: dns_udp,
                 tcp: dns_tcp,
+                http: dns_http,
+                allowed_hosts,
                 mesos_url: format!("http://{}", plan.mesos),
                 domain: "mesos".to_owned(),
                 ttl: DNS_TTL,
@@ -173,6 +177,8 @@ pub(crate) struct MasterParts {
     pub(crate) token: Option<Token>,
     /// Where front door and Mesos API are reached, if not where they listen.
     pub(crate) shown: (Option<SocketAddr>, Option<SocketAddr>),
+    /// The DNS role's HTTP API.
+    pub(crate) mesos_dns: Option<SocketAddr>,
 }
 
 /// Starts a master.
@@ -191,6 +197,7 @@ pub(crate) async fn master(
         allowed_hosts,
         token,
         shown,
+        mesos_dns,
     } = parts;
     let front = tokio::net::TcpListener::from_std(front)?;
     let mesos = tokio::net::TcpListener::from_std(mesos)?;
@@ -200,8 +207,10 @@ pub(crate) async fn master(
     config.allowed_hosts = allowed_hosts;
     config.token = token;
     (config.shown_front, config.shown_mesos) = shown;
+    config.mesos_dns = mesos_dns;
     config.artifacts = Some(artifacts);
     config.log = logging::in_use();
+    config.log_tail = logging::tail();
     config.clock_offset_millis = clock_offset_seconds.saturating_mul(1000);
     zddcluster_master::start(config, tasks)
         .await
@@ -283,6 +292,7 @@ pub(crate) async fn agent(
         allowed_hosts,
         token,
         containerizer: Some(containerizer),
+        log_tail: logging::tail(),
     };
     zddcluster_agent::start(config, tasks)
         .await
@@ -293,6 +303,9 @@ pub(crate) async fn agent(
 pub(crate) struct DnsParts {
     pub(crate) udp: UdpSocket,
     pub(crate) tcp: TcpListener,
+    pub(crate) http: TcpListener,
+    /// Names by which the HTTP API may be asked.
+    pub(crate) allowed_hosts: Vec<String>,
     pub(crate) mesos_url: String,
     pub(crate) domain: String,
     /// Seconds.
@@ -305,6 +318,8 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
     let DnsParts {
         udp,
         tcp,
+        http,
+        allowed_hosts,
         mesos_url,
         domain,
         ttl,
@@ -328,6 +343,11 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         token,
         udp: tokio::net::UdpSocket::from_std(udp)?,
         tcp: tokio::net::TcpListener::from_std(tcp)?,
+        http: Some(zddcluster_dns::HttpConfig {
+            listener: tokio::net::TcpListener::from_std(http)?,
+            allowed_hosts,
+            enumeration_on: true,
+        }),
         zone,
     };
     zddcluster_dns::start(config, tasks).map_err(Fault::settings)

@@ -15,6 +15,7 @@ pub(crate) struct Listeners {
     pub(crate) mesos: TcpListener,
     pub(crate) dns_udp: UdpSocket,
     pub(crate) dns_tcp: TcpListener,
+    pub(crate) dns_http: TcpListener,
     /// In the order of the plan's agents.
     pub(crate) agents: Vec<TcpListener>,
     /// Why DNS is not on its well-known port; none if it is.
@@ -90,11 +91,13 @@ impl Listeners {
                 (udp, tcp, Some(reason))
             }
         };
+        let dns_http = dns_http(plan.dns_http)?;
         Ok(Self {
             front,
             mesos,
             dns_udp,
             dns_tcp,
+            dns_http,
             agents,
             dns_note,
         })
@@ -123,6 +126,14 @@ pub(crate) fn dns(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindE
             source,
         })?;
     Ok((udp, tcp))
+}
+
+/// Binds the DNS role's HTTP API. Its clients come through the front door, so that any port will do where its own is taken.
+pub(crate) fn dns_http(wanted: SocketAddr) -> Result<TcpListener, BindError> {
+    tcp(wanted).or_else(|error| {
+        warn!(%error, "the HTTP API of DNS is on another port than its own");
+        tcp(SocketAddr::new(wanted.ip(), 0))
+    })
 }
 
 fn bind_error(address: SocketAddr, source: io::Error) -> BindError {

@@ -1,11 +1,13 @@
-//! The log: `tracing` to stderr, filtered by `--log` or `ZDD_LOG`, coloured only on a terminal.
+//! The log: `tracing` to stderr, filtered by `--log` or `ZDD_LOG`, coloured only on a terminal. Its end is also kept in memory, for
+//! `dcos node log`.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 use zddcluster_master::LogFilter;
+use zddcluster_runtime::LogTail;
 
 use crate::fault::Fault;
 
@@ -38,7 +40,7 @@ pub(crate) fn init(text: &str) -> Result<(), Fault> {
     let has_colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Tee)
         .with_ansi(has_colour)
         .with_filter_reloading();
     let reload = subscriber.reload_handle();
@@ -58,6 +60,30 @@ pub(crate) fn init(text: &str) -> Result<(), Fault> {
     // A process has one log; it is set up once.
     let _ = IN_USE.set(LogFilter::new(show, change));
     Ok(())
+}
+
+/// The end of the log.
+static TAIL: LazyLock<LogTail> = LazyLock::new(LogTail::default);
+
+/// The end of the log, to be shown while the process runs.
+pub(crate) fn tail() -> LogTail {
+    TAIL.clone()
+}
+
+/// Writes to stderr and keeps the same without colours.
+struct Tee;
+
+impl io::Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        TAIL.append(&anstream::adapter::strip_bytes(bytes).into_vec());
+        // A line is written as one; whoever cannot be told on stderr may still ask for it.
+        io::stderr().write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// The log's filter, to be shown and changed while the process runs.

@@ -1,7 +1,7 @@
 //! Who lives where: the addresses, roles and resources of a cluster's parts. Pure.
 //!
 //! ```text
-//!   .1         master: front door 8080, Mesos API 5050, DNS 53 or 8053
+//!   .1         master: front door 8080, Mesos API 5050, DNS 53 or 8053, its HTTP API 8123
 //!   .2 - .10   public agents, API 5051; the edge binds 80/443, 9090, 9091 and service ports on the first of them
 //!   .11 - .254 private agents, API 5051
 //! ```
@@ -27,6 +27,9 @@ const AGENT_PORT: u16 = 5051;
 
 /// DNS, where it may be bound, and where not.
 pub(crate) const DNS_PORTS: [u16; 2] = [53, 8053];
+
+/// Mesos-DNS' HTTP API.
+pub(crate) const DNS_HTTP_PORT: u16 = 8123;
 
 /// Dynamic ports: above what the lab's apps declare, below the kernel's ephemeral range (32768 and up). Inclusive.
 const DYNAMIC: (u16, u16) = (20_000, 31_999);
@@ -62,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) mesos: SocketAddr,
     /// DNS, in order of preference.
     pub(crate) dns: [SocketAddr; 2],
+    /// The DNS role's HTTP API, if the port is free.
+    pub(crate) dns_http: SocketAddr,
     /// Public agents first.
     pub(crate) agents: Vec<AgentPlan>,
 }
@@ -178,6 +183,7 @@ impl Plan {
             front: (master, FRONT_PORT).into(),
             mesos: (master, MESOS_PORT).into(),
             dns: DNS_PORTS.map(|port| (master, port).into()),
+            dns_http: (master, DNS_HTTP_PORT).into(),
             agents: public.chain(private).collect(),
         }
     }

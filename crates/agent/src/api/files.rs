@@ -1,4 +1,6 @@
-//! `/files/read`, `/files/browse`, `/files/download`: sandboxes, and nothing else of the machine.
+//! `/files/read`, `/files/browse`, `/files/download`, `/files/debug`: sandboxes and the log, and nothing else of the machine.
+//!
+//! The log is `/slave/log`, a name as Mesos has it and no path: its end is in memory, offsets count from the start of the process.
 
 use std::io;
 
@@ -8,11 +10,11 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Api, plain};
-use crate::files::{FileError, Piece};
+use super::{Api, LOG, plain};
+use crate::files::{Entry, FileError, MAX_READ, Piece};
 
 /// The query of all three; which ones are needed differs.
 #[derive(Debug, Deserialize)]
@@ -36,15 +38,10 @@ impl FileQuery {
         self.path
             .clone()
             .filter(|path| !path.is_empty())
-            .ok_or_else(|| {
-                BadQuery(
-                    "Expecting 'path=value' in query.
-"
-                    .to_owned(),
-                )
-            })
+            .ok_or_else(|| BadQuery("Expecting 'path=value' in query.\n".to_owned()))
     }
 }
+
 fn number(text: Option<&str>, name: &str, absent: i64) -> Result<i64, BadQuery> {
     let Some(text) = text else {
         return Ok(absent);
@@ -52,12 +49,7 @@ fn number(text: Option<&str>, name: &str, absent: i64) -> Result<i64, BadQuery> 
     text.parse::<i64>()
         .ok()
         .filter(|&number| number >= -1)
-        .ok_or_else(|| {
-            BadQuery(format!(
-                "Failed to parse {name}: '{text}'.
-"
-            ))
-        })
+        .ok_or_else(|| BadQuery(format!("Failed to parse {name}: '{text}'.\n")))
 }
 
 /// `{"data": …, "offset": …}`.
@@ -75,12 +67,36 @@ pub(super) async fn read(State(api): State<Api>, Query(query): Query<FileQuery>)
         Ok(asked) => asked,
         Err(bad) => return bad.into_response(),
     };
-    match on_disk(move || api.sandboxes.read(&path, offset, length)).await {
+    match piece(&api, path, offset, length).await {
         Ok(Piece { data, offset }) => {
             Json(json!({ "data": data, "offset": offset })).into_response()
         }
-        Err(error) => refusal(&error),
+        Err(refusal) => refusal,
     }
+}
+
+/// A piece of a file; without an offset its size.
+pub(super) async fn piece(
+    api: &Api,
+    path: String,
+    offset: Option<u64>,
+    length: Option<u64>,
+) -> Result<Piece, Response> {
+    if path == LOG {
+        let size = api.log_tail.size();
+        let (offset, data) = match offset {
+            Some(offset) => {
+                let length = length.unwrap_or(MAX_READ).min(MAX_READ);
+                api.log_tail.read(offset, length)
+            }
+            None => (size, String::new()),
+        };
+        return Ok(Piece { data, offset });
+    }
+    let sandboxes = api.sandboxes.clone();
+    on_disk(move || sandboxes.read(&path, offset, length))
+        .await
+        .map_err(|error| refusal(&error))
 }
 
 /// An array of the entries of a directory.
@@ -89,10 +105,33 @@ pub(super) async fn browse(State(api): State<Api>, Query(query): Query<FileQuery
         Ok(path) => path,
         Err(bad) => return bad.into_response(),
     };
-    match on_disk(move || api.sandboxes.browse(&path)).await {
+    match list(&api, path).await {
         Ok(entries) => Json(entries).into_response(),
-        Err(error) => refusal(&error),
+        Err(refusal) => refusal,
     }
+}
+
+/// What a directory holds.
+pub(super) async fn list(api: &Api, path: String) -> Result<Vec<Entry>, Response> {
+    if path.trim_end_matches('/') == "/slave" {
+        return Ok(vec![Entry::of_log(LOG, api.log_tail.size())]);
+    }
+    let sandboxes = api.sandboxes.clone();
+    on_disk(move || sandboxes.browse(&path))
+        .await
+        .map_err(|error| refusal(&error))
+}
+
+/// Which names there are, and what they stand for.
+pub(super) async fn debug(State(api): State<Api>) -> Response {
+    let work_dir = api.sandboxes.work_dir().display().to_string();
+    let mut names = serde_json::Map::new();
+    names.insert(
+        LOG.to_owned(),
+        Value::from("the end of this process' log, in memory"),
+    );
+    names.insert(work_dir.clone(), work_dir.into());
+    Json(names).into_response()
 }
 
 /// The file itself, as long as it was when it was opened.
@@ -114,6 +153,14 @@ pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQue
             }
         })
         .collect();
+    if path == LOG {
+        let (_, data) = api.log_tail.read(0, u64::MAX);
+        let headers = [
+            (header::CONTENT_TYPE, "application/octet-stream"),
+            (header::CONTENT_DISPOSITION, "attachment; filename=\"log\""),
+        ];
+        return (headers, data).into_response();
+    }
     match on_disk(move || api.sandboxes.open(&path)).await {
         Ok((file, size)) => {
             use tokio::io::AsyncReadExt;

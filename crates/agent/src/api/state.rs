@@ -1,31 +1,81 @@
-//! `/state.json`: who the agent is, and an executor entry for every task with its sandbox.
+//! `/state`: who the agent is, and an executor entry for every task with its sandbox; `/version`, `/flags`.
 
 use std::time::UNIX_EPOCH;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Api, plain};
-use crate::actor::{Message, TaskView, View};
-use crate::link::About;
-
-/// The Mesos version of DC/OS 1.8.
-const VERSION: &str = "1.0.1";
+use super::{Api, VERSION};
+use crate::actor::{TaskView, View};
 
 pub(super) async fn state(State(api): State<Api>) -> Response {
-    match api.inbox.ask(Message::View).await {
-        Some(view) => Json(render(&api.about, &view)).into_response(),
-        None => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the agent is shutting down",
-        ),
+    match api.view().await {
+        Ok(view) => Json(render(&api, &view)).into_response(),
+        Err(refusal) => refusal,
     }
 }
 
-fn render(about: &About, view: &View) -> Value {
+pub(super) async fn version() -> Response {
+    Json(json!({ "version": VERSION })).into_response()
+}
+
+pub(super) async fn flags(State(api): State<Api>) -> Response {
+    Json(json!({ "flags": flags_of(&api) })).into_response()
+}
+
+/// The flags of Mesos that mean something here.
+pub(super) fn flags_of(api: &Api) -> Map<String, Value> {
+    let about = &api.about;
+    let attributes: Vec<String> = about
+        .attributes
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}"))
+        .collect();
+    let flags = [
+        ("attributes", attributes.join(";")),
+        ("containerizers", api.containerizer.name().to_owned()),
+        ("default_role", about.role.clone()),
+        ("hostname", about.hostname.clone()),
+        ("port", about.port.to_string()),
+        ("work_dir", api.sandboxes.work_dir().display().to_string()),
+    ];
+    let flags = flags.map(|(name, value)| (name.to_owned(), value.into()));
+    flags.into_iter().collect()
+}
+
+/// One framework; an id from before the first registration can only come from a task.
+pub(super) fn framework_id(view: &View) -> Option<&str> {
+    view.identity.framework_id.as_deref().or_else(|| {
+        let first = view.tasks.first()?;
+        Some(first.order.launch.framework_id.as_str())
+    })
+}
+
+/// When a task came into its state, seconds since 1970.
+pub(super) fn since(task: &TaskView) -> f64 {
+    task.since
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+/// A task's container and addresses.
+pub(super) fn container_status(task: &TaskView) -> Value {
+    let addresses: Vec<Value> = task
+        .ip_addresses
+        .iter()
+        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
+        .collect();
+    json!({
+        "container_id": { "value": task.order.launch.container_id },
+        "network_infos": [{ "ip_addresses": addresses }],
+    })
+}
+
+fn render(api: &Api, view: &View) -> Value {
+    let about = &api.about;
     let agent_id = view.identity.agent_id.as_ref().map_or("", |id| id.as_str());
     let (executors, completed): (Vec<&TaskView>, Vec<&TaskView>) = view
         .tasks
@@ -37,13 +87,7 @@ fn render(about: &About, view: &View) -> Value {
             .map(|task| executor(task, key))
             .collect::<Vec<_>>()
     };
-    // One framework; an id from before the first registration can only come from a task.
-    let framework_id = view.identity.framework_id.as_deref().or_else(|| {
-        view.tasks
-            .first()
-            .map(|task| task.order.launch.framework_id.as_str())
-    });
-    let framework = framework_id.map(|id| {
+    let framework = framework_id(view).map(|id| {
         json!({
             "id": id,
             "name": "marathon",
@@ -58,6 +102,7 @@ fn render(about: &About, view: &View) -> Value {
         "hostname": about.hostname,
         "pid": format!("slave(1)@{}:{}", about.hostname, about.port),
         "version": VERSION,
+        "flags": flags_of(api),
         "attributes": about.attributes,
         "resources": {
             "cpus": resources.cpus,
@@ -74,22 +119,12 @@ fn render(about: &About, view: &View) -> Value {
 /// One task as its executor; `key` is the list it stands in, the others are there and empty.
 fn executor(view: &TaskView, key: &str) -> Value {
     let launch = &view.order.launch;
-    let timestamp = view
-        .since
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64();
     let resources = json!({
         "cpus": launch.cpus,
         "mem": launch.mem,
         "disk": launch.disk,
         "ports": ranges(launch.ports.iter().map(|&port| (port, port))),
     });
-    let addresses: Vec<Value> = view
-        .ip_addresses
-        .iter()
-        .map(|address| json!({ "ip_address": address.ip_address, "protocol": address.protocol }))
-        .collect();
     let task = json!({
         "id": launch.task_id,
         "name": launch.app_id.mesos_name(),
@@ -100,12 +135,9 @@ fn executor(view: &TaskView, key: &str) -> Value {
         "resources": resources,
         "statuses": [{
             "state": view.state.as_str(),
-            "timestamp": timestamp,
+            "timestamp": since(view),
             "message": view.message,
-            "container_status": {
-                "container_id": { "value": launch.container_id },
-                "network_infos": [{ "ip_addresses": addresses }],
-            },
+            "container_status": container_status(view),
         }],
     });
     let mut entry = json!({

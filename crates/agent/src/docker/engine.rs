@@ -9,12 +9,13 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EventMessage, ImageInspect, SystemVersion,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStatsResponse, EventMessage,
+    ImageInspect, SystemVersion,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
     ImportImageOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptions,
-    RemoveContainerOptionsBuilder, RemoveImageOptions,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, StatsOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -128,6 +129,20 @@ impl Engine {
         let name = name.to_owned();
         self.call("describe the container", ASK_LIMIT, |docker| async move {
             docker.inspect_container(&name, None).await
+        })
+        .await
+    }
+
+    /// What a container uses now.
+    pub(crate) async fn stats(&self, name: &str) -> Result<ContainerStatsResponse, EngineError> {
+        let name = name.to_owned();
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true);
+        self.call("measure the container", ASK_LIMIT, |docker| async move {
+            let mut stats = docker.stats(&name, Some(options.build())).boxed();
+            match stats.next().await {
+                Some(stats) => stats,
+                None => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            }
         })
         .await
     }

@@ -6,6 +6,7 @@ use zddcluster_model::{AgentId, AppId, Timestamp};
 
 use super::*;
 use crate::containerizer::Owner;
+use crate::usage::Usage;
 
 /// A launch that never comes to an end, as one that pulls from a registry that answers nothing.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ impl Containerizer for Stuck {
 
     async fn check(&self, _: &Order, _: &str, _: Duration) -> io::Result<CheckEnd> {
         Ok(CheckEnd::TimedOut)
+    }
+
+    async fn usage(&self, _: &Order) -> io::Result<Usage> {
+        Ok(Usage::default())
     }
 
     async fn clean(&self, _: &Order) {}

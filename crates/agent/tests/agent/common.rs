@@ -270,6 +270,7 @@ impl World {
             allowed_hosts: Vec::new(),
             token: self.token.clone(),
             containerizer: Some(containerizer),
+            log_tail: Default::default(),
         };
         let handle = zddcluster_agent::start(config, &tasks).await.unwrap();
         handle.registered().await;

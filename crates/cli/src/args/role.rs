@@ -26,6 +26,9 @@ pub struct MasterArgs {
     /// Where the Mesos master API is reached, if not where it listens
     #[arg(long, env = "ZDD_SHOWN_MESOS", value_name = "ADDRESS:PORT")]
     pub shown_mesos: Option<SocketAddr>,
+    /// Where the HTTP API of DNS is, which the front door shows below /mesos_dns [default: port 8123 beside the Mesos master API]
+    #[arg(long, env = "ZDD_MESOS_DNS", value_name = "ADDRESS:PORT")]
+    pub mesos_dns: Option<SocketAddr>,
     #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]
@@ -112,6 +115,9 @@ pub struct DnsArgs {
     /// Where queries are answered, UDP and TCP
     #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053))]
     pub listen: SocketAddr,
+    /// Where Mesos-DNS' HTTP API and /metrics are [default: port 8123 where queries are answered, or another one if it is taken]
+    #[arg(long, env = "ZDD_DNS_HTTP", value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
     /// The domain of all names
     #[arg(long, env = "ZDD_DNS_DOMAIN", default_value = "mesos")]
     pub domain: String,
@@ -123,6 +129,8 @@ pub struct DnsArgs {
         default_value_t = 60
     )]
     pub ttl: u32,
+    #[command(flatten)]
+    pub hosts: HostArgs,
     #[command(flatten)]
     pub member: MemberArgs,
     #[command(flatten)]

@@ -1,9 +1,12 @@
-//! The parts of a task that Mesos shows, shared by the v0 documents and the v1 stream.
+//! The parts of tasks and agents that Mesos shows, shared by the v0 documents and the v1 stream.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use zddcluster_engine::State;
 use zddcluster_engine::state::{Agent, Task};
 use zddcluster_model::task::IpAddress;
-use zddcluster_model::{TaskState, Timestamp};
+use zddcluster_model::{AgentId, TaskState, Timestamp};
 
 /// How an agent is reached by libprocess.
 pub(super) fn agent_pid(agent: &Agent) -> String {
@@ -96,7 +99,7 @@ fn discovery_ports(task: &Task) -> Vec<Port> {
 }
 
 /// Host ports as inclusive ranges, neighbours joined.
-pub(super) fn ranges(ports: &[u16]) -> Vec<(u16, u16)> {
+fn ranges(ports: &[u16]) -> Vec<(u16, u16)> {
     let mut sorted = ports.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
@@ -140,15 +143,93 @@ pub(super) fn statuses(task: &Task) -> Vec<(TaskState, Timestamp)> {
     statuses
 }
 
-/// Cores, memory and disk (MiB) that a task holds.
-pub(super) fn scalars(task: &Task) -> (f64, f64, f64) {
-    /// The engine counts in millionths.
-    const MILLION: f64 = 1_000_000.0;
-    (
-        task.cpus as f64 / MILLION,
-        task.mem as f64 / MILLION,
-        task.disk as f64 / MILLION,
-    )
+/// What is offered or used: cores, memory and disk in MiB, devices, and ports as inclusive ranges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Amounts {
+    pub(super) cpus: f64,
+    pub(super) mem: f64,
+    pub(super) disk: f64,
+    pub(super) gpus: f64,
+    pub(super) ports: Vec<(u16, u16)>,
+}
+
+impl Amounts {
+    /// All that an agent offers.
+    pub(super) fn of_agent(agent: &Agent) -> Self {
+        let all = &agent.resources;
+        Self {
+            cpus: all.cpus,
+            mem: all.mem,
+            disk: all.disk,
+            gpus: all.gpus.into(),
+            ports: all.ports.clone(),
+        }
+    }
+
+    /// What a task holds.
+    pub(super) fn of_task(task: &Task) -> Self {
+        Self::of_tasks([task])
+    }
+
+    /// What tasks hold together. The engine counts in millionths, so that the sum is exact.
+    pub(super) fn of_tasks<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Self {
+        const MILLION: f64 = 1_000_000.0;
+        let (mut cpus, mut mem, mut disk, mut ports) = (0, 0, 0, Vec::new());
+        for task in tasks {
+            cpus += task.cpus;
+            mem += task.mem;
+            disk += task.disk;
+            ports.extend_from_slice(&task.ports);
+        }
+        let amount = |millionths: i64| millionths as f64 / MILLION;
+        Self {
+            cpus: amount(cpus),
+            mem: amount(mem),
+            disk: amount(disk),
+            gpus: 0.0,
+            ports: ranges(&ports),
+        }
+    }
+
+    /// The same without ports, as a framework's sums have it.
+    pub(super) fn without_ports(self) -> Self {
+        Self {
+            ports: Vec::new(),
+            ..self
+        }
+    }
+}
+
+/// The tasks of each agent that have not ended.
+pub(super) fn live_by_agent(state: &State) -> BTreeMap<&AgentId, Vec<&Task>> {
+    let mut by_agent: BTreeMap<&AgentId, Vec<&Task>> = BTreeMap::new();
+    for task in live(state) {
+        by_agent.entry(&task.agent_id).or_default().push(task);
+    }
+    by_agent
+}
+
+/// All tasks that have not ended.
+pub(super) fn live(state: &State) -> impl Iterator<Item = &Task> {
+    let tasks = state.tasks.values().map(|task| &**task);
+    tasks.filter(|task| !task.state.is_terminal())
+}
+
+/// How many tasks there are in each state that a task may be in before its end.
+pub(super) fn counts<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> [(TaskState, u64); 4] {
+    let mut counts = [
+        TaskState::Staging,
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Killing,
+    ]
+    .map(|state| (state, 0));
+    for task in tasks {
+        if let Some((_, n)) = counts.iter_mut().find(|(state, _)| *state == task.state) {
+            *n += 1;
+        }
+    }
+    counts
 }
 
 #[cfg(test)]

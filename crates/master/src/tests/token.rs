@@ -61,6 +61,84 @@ async fn check(address: &str, is_answered: &[&str], is_refused: &[&str]) {
     tasks.shut_down(PATIENCE).await.unwrap();
 }
 
+/// A master for all: status, challenge and body of a request at its front door.
+async fn ask(token: Option<&str>, what: &str, body: &str) -> (u16, String, serde_json::Value) {
+    let tasks = Tasks::new();
+    let mut config = config("0.0.0.0").await;
+    let port = config.front.local_addr().unwrap().port();
+    config.token = Some(Token::parse(SECRET).unwrap());
+    start(config, &tasks).await.unwrap().wait_ready().await;
+    let (method, path) = what.split_once(' ').unwrap();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("http://127.0.0.1:{port}{path}"))
+        .header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("token={token}"));
+    }
+    let request = request.body(body.to_owned().into()).unwrap();
+    let answer = HttpClient::new().send(request, PATIENCE).await.unwrap();
+    let challenge = answer.headers().get("www-authenticate");
+    let challenge = challenge.map(|it| it.to_str().unwrap().to_owned());
+    let body = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let status = answer.status().as_u16();
+    tasks.shut_down(PATIENCE).await.unwrap();
+    (status, challenge.unwrap_or_default(), body)
+}
+
+#[tokio::test]
+async fn clients_of_dcos_find_out_how_to_log_in() {
+    const BUILD_INFO: &str = "HEAD /pkgpanda/active.buildinfo.full.json";
+    const LOGIN: &str = "POST /acs/api/v1/auth/login";
+    let right = format!(r#"{{"uid": "anybody", "password": "{SECRET}"}}"#);
+    let pasted = format!(r#"{{"token": "{SECRET}\n"}}"#);
+    for (token, what, body, status) in [
+        (None, BUILD_INFO, "", 401),
+        (Some("0123456789abcdeX"), BUILD_INFO, "", 401),
+        (Some(SECRET), BUILD_INFO, "", 200),
+        (None, "GET /exhibitor/", "", 401),
+        (None, "GET /v2/apps", "", 401),
+        (None, "GET /acs/api/v1/users", "", 401),
+        (None, "GET /metadata/", "", 401),
+        (None, "GET /%6detadata", "", 401),
+        (None, "GET /metadata", "", 200),
+        (None, "GET /dcos-metadata/dcos-version.json", "", 200),
+        (None, "GET /acs/api/v1/auth/providers", "", 200),
+        (
+            None,
+            "GET /login?redirect_uri=urn:ietf:wg:oauth:2.0:oob",
+            "",
+            200,
+        ),
+        (None, LOGIN, &right, 200),
+        (None, LOGIN, &pasted, 200),
+        (
+            None,
+            LOGIN,
+            r#"{"uid": "a", "password": "0123456789abcdeX"}"#,
+            401,
+        ),
+        (None, LOGIN, "{}", 401),
+        (None, LOGIN, "", 400),
+        (None, "GET /acs/api/v1/auth/login", "", 405),
+    ] {
+        let (is, challenge, answer) = ask(token, what, body).await;
+        assert_eq!(is, status, "{what} {body}: {answer}");
+        assert_eq!(
+            challenge.starts_with("oauthjwt,"),
+            status == 401,
+            "{what}: {challenge}"
+        );
+        if what == LOGIN && status == 200 {
+            assert_eq!(answer, serde_json::json!({ "token": SECRET }));
+        }
+        if what.ends_with("providers") {
+            let method = &answer["dcos-users"]["client-method"];
+            assert_eq!(method, "dcos-usercredential-post-receive-authtoken");
+        }
+    }
+}
+
 #[tokio::test]
 async fn for_all_everything_wants_the_token() {
     let refused = [

@@ -1,0 +1,93 @@
+//! What the role counts, as Prometheus reads it: answers by transport and code, and the zone's size and age.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::response::Response;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::ResponseCode;
+use zddcluster_runtime::{Exposition, Form, Kind};
+
+use crate::zone::Zone;
+
+/// The codes that are ever answered, by number; all others are the last.
+const CODES: [&str; 7] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other",
+];
+
+/// The role's counters.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    udp: [AtomicU64; CODES.len()],
+    tcp: [AtomicU64; CODES.len()],
+    /// Zones made and put into service.
+    pub(crate) zones: AtomicU64,
+    /// 1 while the master is heard.
+    pub(crate) is_following: AtomicU64,
+}
+
+impl Counts {
+    /// Notes an answer.
+    pub(crate) fn answered(&self, protocol: Protocol, code: ResponseCode) {
+        let counts = match protocol {
+            Protocol::Udp => &self.udp,
+            _ => &self.tcp,
+        };
+        let at = usize::from(u16::from(code)).min(CODES.len() - 1);
+        counts[at].fetch_add(1, Relaxed);
+    }
+}
+
+/// `/metrics`.
+pub(super) fn render(counts: &Counts, zone: Option<&Zone>, form: Form) -> Response {
+    let Counts {
+        udp,
+        tcp,
+        zones,
+        is_following,
+    } = counts;
+    let mut out = Exposition::new(form);
+    out.family(
+        "zddcluster_dns_responses",
+        Kind::Counter,
+        "Answers by transport and response code.",
+    );
+    for (protocol, counts) in [("udp", udp), ("tcp", tcp)] {
+        for (code, count) in CODES.into_iter().zip(counts) {
+            out.sample(
+                &[("protocol", protocol), ("rcode", code)],
+                count.load(Relaxed),
+            );
+        }
+    }
+    out.single(
+        "zddcluster_dns_zones",
+        Kind::Counter,
+        "Zones put into service: one for each change of the records.",
+        zones.load(Relaxed),
+    );
+    out.single(
+        "zddcluster_dns_master_up",
+        Kind::Gauge,
+        "1 while the master is heard.",
+        is_following.load(Relaxed),
+    );
+    out.family(
+        "zddcluster_dns_names",
+        Kind::Gauge,
+        "Names by type of record.",
+    );
+    let (n_a, n_aaaa, n_srv) = zone.map_or((0, 0, 0), |zone| {
+        let records = zone.records();
+        (records.a.len(), records.aaaa.len(), records.srv.len())
+    });
+    for (kind, n) in [("A", n_a), ("AAAA", n_aaaa), ("SRV", n_srv)] {
+        out.sample(&[("type", kind)], n);
+    }
+    out.single(
+        "zddcluster_dns_zone_serial",
+        Kind::Gauge,
+        "Serial of the zone in service; 0 before the first one.",
+        zone.map_or(0, Zone::serial),
+    );
+    out.finish()
+}

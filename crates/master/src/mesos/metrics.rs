@@ -1,0 +1,113 @@
+//! `/metrics/snapshot`: one flat object of numbers under Mesos' names, as far as there is something to measure here.
+//!
+//! What Mesos has and we do not (messages by kind, the allocator, the registry's log) is left out rather than shown as zero.
+
+use rustix::system::sysinfo;
+use serde_json::{Map, Value};
+use zddcluster_engine::State;
+use zddcluster_model::TaskState;
+
+use super::record::{Amounts, counts, live};
+use crate::shared::Shared;
+
+/// The kernel's fixed point of load averages: `SI_LOAD_SHIFT`.
+const LOAD_ONE: f64 = 65_536.0;
+
+/// The whole snapshot.
+pub(super) fn snapshot(shared: &Shared) -> Map<String, Value> {
+    let state: &State = &shared.state();
+    let mut numbers = Map::new();
+    let mut put = |name: &str, value: f64| {
+        numbers.insert(name.to_owned(), value.into());
+    };
+    let uptime = shared.clock.now().millis_since(shared.clock.started_at());
+    put("master/elected", 1.0);
+    put("master/uptime_secs", uptime as f64 / 1000.0);
+    agents(state, &mut put);
+    for (name, n) in [
+        ("master/frameworks_active", 1.0),
+        ("master/frameworks_connected", 1.0),
+        ("master/frameworks_disconnected", 0.0),
+        ("master/frameworks_inactive", 0.0),
+        ("master/outstanding_offers", 0.0),
+    ] {
+        put(name, n);
+    }
+    let task_metric = |state: TaskState| {
+        let word = state.as_str().trim_start_matches("TASK_").to_lowercase();
+        format!("master/tasks_{word}")
+    };
+    for (state, n) in counts(live(state)) {
+        put(&task_metric(state), n as f64);
+    }
+    for (state, n) in shared.metrics.ended_tasks() {
+        put(&task_metric(state), n as f64);
+    }
+    used(state, &mut put);
+    let flushes = shared.metrics.flush_time.look();
+    put("registrar/state_store_ms/count", flushes.count() as f64);
+    put("registrar/queued_operations", 0.0);
+    system(&mut put);
+    numbers
+}
+
+fn agents(state: &State, put: &mut impl FnMut(&str, f64)) {
+    let n_agents = state.agents.values().count();
+    let n_active = state
+        .agents
+        .values()
+        .filter(|agent| agent.is_connected)
+        .count();
+    let n_inactive = n_agents - n_active;
+    for (name, n) in [
+        ("master/slaves_active", n_active),
+        ("master/slaves_connected", n_active),
+        ("master/slaves_disconnected", n_inactive),
+        ("master/slaves_inactive", n_inactive),
+    ] {
+        put(name, n as f64);
+    }
+}
+
+/// Of all connected agents together.
+fn used(state: &State, put: &mut impl FnMut(&str, f64)) {
+    let mut total = Amounts::default();
+    for agent in state.agents.values().filter(|agent| agent.is_connected) {
+        let all = Amounts::of_agent(agent);
+        total.cpus += all.cpus;
+        total.mem += all.mem;
+        total.disk += all.disk;
+        total.gpus += all.gpus;
+    }
+    let used = Amounts::of_tasks(live(state));
+    for (name, total, used) in [
+        ("cpus", total.cpus, used.cpus),
+        ("mem", total.mem, used.mem),
+        ("disk", total.disk, used.disk),
+        ("gpus", total.gpus, used.gpus),
+    ] {
+        put(&format!("master/{name}_total"), total);
+        put(&format!("master/{name}_used"), used);
+        let share = if total > 0.0 { used / total } else { 0.0 };
+        put(&format!("master/{name}_percent"), share);
+    }
+}
+
+/// Of the machine.
+fn system(put: &mut impl FnMut(&str, f64)) {
+    let system = sysinfo();
+    // `unsigned long` of the kernel: 32 bits on some machines.
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "the type differs between architectures"
+    )]
+    let bytes = |count: rustix::ffi::c_ulong| count as f64 * f64::from(system.mem_unit);
+    put("system/mem_total_bytes", bytes(system.totalram));
+    put("system/mem_free_bytes", bytes(system.freeram));
+    let names = ["system/load_1min", "system/load_5min", "system/load_15min"];
+    for (name, load) in names.into_iter().zip(system.loads) {
+        put(name, load as f64 / LOAD_ONE);
+    }
+    let n_cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    put("system/cpus_total", n_cpus as f64);
+}
