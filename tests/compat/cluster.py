@@ -8,7 +8,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import unittest
 import urllib.error
 import urllib.request
 
@@ -50,13 +49,6 @@ class Cluster:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
         return json.loads(text) if text else None
-
-    def skip_without(self, path, what):
-        """Ends a test that needs what is not served yet."""
-        try:
-            urllib.request.urlopen(self.master + path, timeout=PATIENCE).close()
-        except urllib.error.HTTPError as error:
-            raise unittest.SkipTest(f"{what} not served yet: GET {path} answers {error.code}")
 
     def settle(self):
         """Waits until no deployment runs."""
