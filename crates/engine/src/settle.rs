@@ -169,9 +169,6 @@ impl Turn<'_> {
                 self.enqueue(&app, wanted - launched);
             }
         }
-        if app.is_resident() {
-            self.free_surplus(&app);
-        }
         if launched > wanted {
             let preference = Preference::of(self.state, &app, &tasks);
             for task in victims(&tasks, app.instances, &BTreeSet::new(), &preference) {

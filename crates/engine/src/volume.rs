@@ -6,15 +6,15 @@
 //! ```text
 //!   (none) ──launch, while there are fewer than instances──▶ held ◀──launch── free
 //!                                                             │ └──task ends──▶ ▲
-//!      wipe ──▶ condemned ──task ends──▶ freed ◀── surplus ───┴── app is gone ──┘
+//!      wipe ──▶ condemned ──task ends──▶ freed ◀──── wipe, app is gone ─────────┘
 //!                                          └──DestroyVolumes, again at each registration──▶ the agent has it no more
 //! ```
 //!
 //! What is freed is written down by its persistence ids before any agent hears of it, and an agent is told to destroy only those: a
 //! volume that a master knows nothing of, perhaps since it lost its own memory, is left alone. Ports are not reserved.
 //!
-//! A lost task holds its reservation for ever (`WAIT_FOREVER`): its agent may come back with it. Surplus is looked for only when no
-//! plan acts on the app, so that a plan that is rolled back finds everything. Source: contract marathon §1.10, §2.4, §4.7;
+//! A lost task holds its reservation for ever (`WAIT_FOREVER`): its agent may come back with it. An app that is scaled down keeps the
+//! data of all its former instances for when it is scaled up again; only a kill with `wipe` and the end of the app free any. Source: contract marathon §1.10, §2.4, §4.7;
 //! Marathon's page on stateful applications.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -349,40 +349,6 @@ impl Turn<'_> {
             self.state.reservations_of(app_id).map(Arc::clone).collect();
         for reservation in all {
             self.condemn(&reservation);
-        }
-    }
-
-    /// Frees what a resident app keeps beyond its instances: first what no task holds, then what lost tasks do, the longest lost
-    /// first. What launched tasks hold follows when those that are too many have ended.
-    pub(crate) fn free_surplus(&mut self, app: &App) {
-        let kept: Vec<Arc<Reservation>> = self
-            .state
-            .reservations_of(&app.id)
-            .filter(|it| !it.is_condemned)
-            .map(Arc::clone)
-            .collect();
-        let mut n_surplus = kept.len().saturating_sub(app.instances as usize);
-        if n_surplus == 0 {
-            return;
-        }
-        let (held, free): (Vec<_>, Vec<_>) = kept
-            .into_iter()
-            .partition(|reservation| self.state.holder_of(reservation).is_some());
-        for reservation in free.iter().take(n_surplus) {
-            self.free(reservation);
-        }
-        n_surplus = n_surplus.saturating_sub(free.len());
-        let holders = held.iter().filter_map(|it| self.state.holder_of(it));
-        let mut lost: Vec<_> = holders
-            .filter(|task| !task.is_launched())
-            .map(|task| (task.ended_at, task.id.clone()))
-            .collect();
-        lost.sort();
-        // A launched one that is too many will give its own back.
-        let n_launched = self.state.launched_of(&app.id).count();
-        let n_excess = n_launched.saturating_sub(app.instances as usize);
-        for (_, id) in lost.into_iter().take(n_surplus.saturating_sub(n_excess)) {
-            self.wipe(&id);
         }
     }
 }

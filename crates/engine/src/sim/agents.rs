@@ -1,6 +1,7 @@
 //! The world's agents: they start, end and report tasks, lose their connection, or are gone for long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use zddcluster_model::agent::{PROTOCOL, Registration, Resources, TaskReport};
 use zddcluster_model::{AgentId, TaskId, TaskState};
@@ -9,6 +10,7 @@ use super::checks::fate;
 use super::world::{Happening, World};
 use crate::effect::Effect;
 use crate::input::{Input, Ticket};
+use crate::volume::Reservation;
 
 /// How a task at its agent goes on.
 #[derive(Clone, Copy, Debug)]
@@ -398,17 +400,21 @@ impl World {
         }
     }
 
-    /// The first agent that does not keep exactly what the master believes.
+    /// The first agent that does not keep exactly what the master believes; of volumes with which no task has run yet it may keep
+    /// any.
     pub(super) fn with_other_volumes(&self) -> Option<&str> {
         let has_others = |agent: &&FakeAgent| {
             let reservations = self.snapshot.reservations.values();
-            let believed: BTreeSet<&String> = reservations
+            let (made, begun): (Vec<_>, Vec<_>) = reservations
                 .filter(|reservation| Some(&reservation.agent_id) == agent.id.as_ref())
-                .filter(|reservation| reservation.is_made)
-                .flat_map(|reservation| reservation.volumes.iter())
-                .map(|volume| &volume.persistence_id)
-                .collect();
-            !agent.volumes.iter().eq(believed)
+                .partition(|reservation| reservation.is_made);
+            let ids = |reservations: Vec<&Arc<Reservation>>| -> BTreeSet<String> {
+                let volumes = reservations.into_iter().flat_map(|it| it.volumes.iter());
+                volumes.map(|it| it.persistence_id.clone()).collect()
+            };
+            let begun = ids(begun);
+            let kept = agent.volumes.iter().filter(|id| !begun.contains(*id));
+            !kept.eq(&ids(made))
         };
         let agent = self.agents.all.iter().find(has_others)?;
         Some(&agent.hostname)

@@ -295,7 +295,7 @@ impl World {
         }
     }
 
-    /// Apps that cannot come to their instances, or are in a plan that cannot end.
+    /// Apps that cannot come to their instances, are in a plan that cannot end, or keep more on agents than their tasks use.
     fn doomed(&self) -> Vec<AppId> {
         let state = self.engine.state();
         let is_doomed = |app: &App| {
@@ -304,6 +304,9 @@ impl World {
                 || state.queued_of(&app.id) > 0
                 || !fate(app).is_empty()
                 || tasks.any(|app| !fate(app).is_empty())
+                || state
+                    .reservations_of(&app.id)
+                    .any(|it| !state.holder_of(it).is_some_and(|task| task.is_launched()))
         };
         let apps = state.root.transitive_apps().into_iter();
         let mut doomed: Vec<AppId> = apps
