@@ -38,6 +38,9 @@ const TOKEN: &str = "ZDD_TOKEN";
 /// Names the file that holds it.
 const TOKEN_FILE: &str = "ZDD_TOKEN_FILE";
 
+/// How the package API wants its list of capabilities asked for; it refuses `application/json` (contract dcos-cli §8).
+const CAPABILITIES: &str = "application/vnd.dcos.capabilities+json;charset=utf-8;version=v1";
+
 /// What must not stand bare in a path segment; the rest of an app's id is put there as it is.
 const SEGMENT: AsciiSet = CONTROLS
     .add(b' ')
@@ -287,6 +290,23 @@ impl Front {
         decode(&url, &answer).map(Some)
     }
 
+    /// What the cluster says that it can do, by the names of DC/OS; nothing if it does not say.
+    pub(crate) async fn capabilities(&self) -> Result<Vec<String>, Failure> {
+        let url = format!("{}/capabilities", self.origin);
+        let exchange = self.exchange_as(CAPABILITIES, Method::GET, &url, None);
+        let (status, answer) = exchange.await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        if !status.is_success() {
+            return Err(Failure::from_mesos(&url, status));
+        }
+        let document: Value = decode(&url, &answer)?;
+        let capabilities = document["capabilities"].as_array().into_iter().flatten();
+        let names = capabilities.filter_map(|capability| capability["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Asks anything of the front door, whatever it answers; `path` begins with `/` and is encoded.
     pub(crate) async fn ask(
         &self,
@@ -327,10 +347,21 @@ impl Front {
         url: &str,
         body: Option<Body>,
     ) -> Result<(StatusCode, Bytes), Failure> {
+        self.exchange_as("application/json", method, url, body)
+            .await
+    }
+
+    async fn exchange_as(
+        &self,
+        accept: &str,
+        method: Method,
+        url: &str,
+        body: Option<Body>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
-            .header(ACCEPT, "application/json");
+            .header(ACCEPT, accept);
         if let Some(token) = self.token.as_ref().filter(|_| self.is_ours(url)) {
             request = request.header(AUTHORIZATION, token);
         }

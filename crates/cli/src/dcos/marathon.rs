@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Context, node};
@@ -130,16 +129,8 @@ async fn refuse_pods(context: &Context<'_>) -> Result<ExitStatus, Failure> {
 
 /// What any command on jobs comes to: without Metronome, the original's own words.
 pub(super) async fn refuse_jobs(context: &Context<'_>) -> Result<ExitStatus, Failure> {
-    let capabilities = context
-        .front
-        .mesos_if_there::<Value>("/capabilities")
-        .await?
-        .unwrap_or_default();
-    let mut names = capabilities["capabilities"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    if names.any(|capability| capability["name"] == "METRONOME") {
+    let capabilities = context.front.capabilities().await?;
+    if capabilities.iter().any(|name| name == "METRONOME") {
         return Err(Failure::with_hint(
             "This client knows no jobs, although your cluster does",
             "the original client does",
