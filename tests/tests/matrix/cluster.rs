@@ -319,14 +319,24 @@ impl Parts {
         Ok(living)
     }
 
-    /// Takes down what the engine has told of starts until now; it forgets when it ends.
+    /// Takes down what the engine has told of starts until now. It forgets when it ends: of a start just before that, the
+    /// container that runs is all there is to tell.
     pub(crate) fn note_starts(&mut self) -> anyhow::Result<()> {
         let Some(engine) = self.engine().cloned() else {
             return Ok(());
         };
-        let data = self.path("data").display().to_string();
+        let data = self.path("data");
+        // Looked at first, so that the start of each that began in this life of the engine is among what is told next.
+        let containers = engine.containers(&data)?;
         let since = std::mem::replace(&mut self.noted_at, seconds().saturating_sub(1));
-        self.starts.extend(engine.starts(since, &data)?);
+        let told = engine.starts(since, &data.display().to_string())?;
+        self.starts.extend(told);
+        for container in containers.into_iter().filter(|it| it.pid != 0) {
+            let mut noted = self.starts.keys();
+            if !noted.any(|(id, _)| *id == container.id) {
+                self.starts.insert((container.id, 0), container.task_id);
+            }
+        }
         Ok(())
     }
 
