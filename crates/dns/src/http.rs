@@ -74,9 +74,8 @@ async fn answer(State(shown): State<Arc<Shown>>, request: Request<Body>) -> Resp
         let form = Form::wanted(request.headers());
         return metrics::render(&shown.counts, zone.as_deref(), form);
     }
-    let wanted = match Wanted::of(&segments, shown.enumeration_on) {
-        Some(wanted) => wanted,
-        None => return text(StatusCode::NOT_FOUND, "404: Page Not Found"),
+    let Some(wanted) = Wanted::of(&segments, shown.enumeration_on) else {
+        return text(StatusCode::NOT_FOUND, "404: Page Not Found");
     };
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");

@@ -92,11 +92,11 @@ async fn get(api: &Api, kind: &str, arguments: &Value) -> Result<Option<Value>, 
         "GET_FRAMEWORKS" => frameworks(&api.view().await?),
         "GET_CONTAINERS" => containers(api, &api.view().await?).await,
         "LIST_FILES" => {
-            let path = text(arguments, "path")?.to_owned();
+            let path = text(arguments, "path").map_err(bad)?.to_owned();
             json!({ "file_infos": files::list(api, path).await? })
         }
         "READ_FILE" => {
-            let path = text(arguments, "path")?.to_owned();
+            let path = text(arguments, "path").map_err(bad)?.to_owned();
             let offset = arguments.get("offset").and_then(Value::as_u64);
             let offset =
                 offset.ok_or_else(|| bad("Failed to validate agent::Call: Expecting 'offset'"))?;
@@ -228,13 +228,10 @@ fn named(map: Map<String, Value>) -> Vec<Value> {
         .collect()
 }
 
-fn text<'a>(arguments: &'a Value, name: &str) -> Result<&'a str, Response> {
+/// A call's argument; `Err` says what is missing.
+fn text<'a>(arguments: &'a Value, name: &str) -> Result<&'a str, String> {
     let given = arguments.get(name).and_then(Value::as_str);
-    given.ok_or_else(|| {
-        bad(format!(
-            "Failed to validate agent::Call: Expecting '{name}' to be present"
-        ))
-    })
+    given.ok_or_else(|| format!("Failed to validate agent::Call: Expecting '{name}' to be present"))
 }
 
 /// Whether one of a header's media types is JSON or covers it.
