@@ -96,11 +96,6 @@ fn used(state: &State, put: &mut impl FnMut(&str, f64)) {
 /// Of the machine.
 fn system(put: &mut impl FnMut(&str, f64)) {
     let system = sysinfo();
-    // `unsigned long` of the kernel: 32 bits on some machines.
-    #[expect(
-        clippy::unnecessary_cast,
-        reason = "the type differs between architectures"
-    )]
     let bytes = |count: rustix::ffi::c_ulong| count as f64 * f64::from(system.mem_unit);
     put("system/mem_total_bytes", bytes(system.totalram));
     put("system/mem_free_bytes", bytes(system.freeram));
