@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 import shlex
 import subprocess
@@ -49,8 +50,14 @@ class Client:
         self.is_06 = version.startswith("0.6")
         self._binary = COMPAT_DIR / f"dcos-{version}" / "bin" / "dcos"
         self._home = tempfile.TemporaryDirectory(prefix=f"zdd-dcos-{version}-")
+        # Instead of ssh, which some commands hand over to, a program that says what it was called with.
+        programs = pathlib.Path(self._home.name) / "bin"
+        programs.mkdir()
+        (programs / "ssh").write_text('#!/bin/sh\necho "ssh was told: $*"\n')
+        (programs / "ssh").chmod(0o755)
         # Nothing of the caller's settings, above all no DCOS_URL.
-        self.env = {"HOME": self._home.name, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        self.env = {"HOME": self._home.name, "PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8",
+                    "SSH_AUTH_SOCK": "/nowhere"}
 
     def close(self):
         self._home.cleanup()

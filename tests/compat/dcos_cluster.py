@@ -90,8 +90,24 @@ class ClusterSections:
         self.dcos(f"node log --mesos-id={agent_id} --lines=100", says="task=zdd_base.")
         self.dcos("job list", says="DC/OS backend does not support metronome capabilities in this version", code=1)
         self.dcos("node diagnostics --list", says="DC/OS backend does not support diagnostics capabilities", code=1)
-        self.dcos("node list-components --leader", code=1)
+        if self.since_0417:
+            refused = f"/system/health/v1/nodes/{self.cluster.net}.1/units]: HTTP 404: "
+            self.dcos("node list-components --leader", says=refused, code=1)
+            refused = f"/system/health/v1/nodes/{addresses[1]}/units]: HTTP 404: "
+            self.dcos(f"node list-components --mesos-id={agent_id}", says=refused, code=1)
+            self.dcos(f"node metrics summary {agent_id}", says="HTTP 404: ", code=1)
+        # They look the node up, and leave the rest to ssh.
+        self.dcos("node ssh --leader", says=f"{self.cluster.net}.1")
+        answer = self.dcos(f"node ssh --option=Port=22 --user=me --mesos-id={agent_id} uptime", says="ssh was told: ")
+        assert f"{addresses[1]} " in answer.out and answer.out.rstrip().endswith("uptime"), answer
+        self.dcos("node ssh --mesos-id=nope", says="No slave found with ID [nope]", code=1)
+        answer = self.dcos("service log --lines=5 marathon", says="ssh was told: ")
+        assert f"{self.cluster.net}.1 " in answer.out and "journalctl" in answer.out, answer
+        self.dcos("service log nope", says="No marathon apps found for service", code=1)
+        self.dcos("service shutdown nope", says="Bad request", code=1)
         if self.is_06:
+            rows = self.rows("node --field=resources.cpus", says="RESOURCES.CPUS")
+            assert [row[-1] for row in rows if row[0] in addresses] == ["4.0"] * 3, rows
             self.dcos("node dns master.mesos", says=f"{self.cluster.net}.1")
             self.dcos("marathon leader show", says=f"{self.cluster.net}.1")
             self.dcos("marathon plugin list")

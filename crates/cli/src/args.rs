@@ -26,9 +26,10 @@ use crate::verbs::{ClientVerb, Verb as ClientVerbs};
 pub use self::common::{ConfigArgs, HostArgs, MemberArgs, TokenArgs};
 pub(crate) use self::dcos::{
     AppVerb, AuthVerb, ClusterVerb, ConfigVerb, DcosArgs, DcosVerb, DebugVerb, DeploymentVerb,
-    GroupVerb, InTaskArgs, LeaderVerb, LocalVerb, LoginArgs, MarathonTaskVerb, MarathonVerb,
-    MetricsVerb, NodeArgs, NodeVerb, PluginVerb, RemoteVerb, ServiceArgs, ServiceVerb, TailArgs,
-    TaskArgs, TaskLogArgs, TaskLsArgs, TaskVerb, VersionVerb,
+    FormerArgs, GroupVerb, InTaskArgs, LeaderVerb, LocalVerb, LoginArgs, MarathonTaskVerb,
+    MarathonVerb, MetricsVerb, NodeArgs, NodeLogArgs, NodeVerb, PluginVerb, RemoteVerb,
+    ServiceArgs, ServiceVerb, SshArgs, TailArgs, TaskArgs, TaskLogArgs, TaskLsArgs, TaskVerb,
+    VersionVerb,
 };
 use self::file::Read;
 pub(crate) use self::package::{DescribeArgs, InstallArgs, PackageVerb, RepoVerb, UninstallArgs};
@@ -329,7 +330,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString>,
 {
-    let argv: Vec<OsString> = argv.into_iter().map(Into::into).collect();
+    let mut argv: Vec<OsString> = argv.into_iter().map(Into::into).collect();
     let as_dcos = argv.first().is_some_and(|name| {
         Path::new(name)
             .file_stem()
@@ -341,12 +342,21 @@ where
         error,
         as_dcos: fails_as_dcos,
     };
+    let n_names = if as_dcos { 1 } else { 2 };
+    let words = argv.get(n_names..).unwrap_or_default();
+    let about = fails_as_dcos.then(|| dcos::about(words)).flatten();
+    if about.is_some() {
+        argv.truncate(n_names);
+    }
     if as_dcos {
         let matches = dcos_command().try_get_matches_from(argv).map_err(usage)?;
         let DcosCli { globals, dcos } = DcosCli::from_arg_matches(&matches).map_err(usage)?;
         return Ok(Parsed {
             globals,
-            invocation: Invocation::Client(ClientVerb(ClientVerbs::Dcos(dcos))),
+            invocation: Invocation::Client(ClientVerb(ClientVerbs::Dcos(DcosArgs {
+                about,
+                ..dcos
+            }))),
             dump: None,
         });
     }
@@ -378,7 +388,7 @@ where
         Verb::Plan(args) => client(ClientVerbs::Plan(args)),
         Verb::Env(args) => client(ClientVerbs::Env(args)),
         Verb::Probe(args) => client(ClientVerbs::Probe(args)),
-        Verb::Dcos(args) => client(ClientVerbs::Dcos(args)),
+        Verb::Dcos(args) => client(ClientVerbs::Dcos(DcosArgs { about, ..args })),
         Verb::Completions(args) => client(ClientVerbs::Completions(args)),
     };
     Ok(Parsed {

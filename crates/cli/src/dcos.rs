@@ -70,8 +70,13 @@ pub(crate) async fn run(
         log_level: _,
         debug: _,
         version,
+        about,
         verb,
     } = args;
+    if let Some(about) = about {
+        printer.data(&about)?;
+        return Ok(ExitStatus::Success);
+    }
     let home = Home::of_user();
     let locate = || match &home {
         Ok(home) => Front::locate_as_dcos(&data_dir, home),

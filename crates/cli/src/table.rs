@@ -14,21 +14,32 @@ pub(crate) enum Align {
 /// A table to be filled row by row.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
-    columns: [(&'static str, Align); N],
-    rows: Vec<[String; N]>,
+    columns: Vec<(String, Align)>,
+    /// A cell a column.
+    rows: Vec<Vec<String>>,
 }
 
 impl<const N: usize> Table<N> {
     pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
         Self {
-            columns,
+            columns: columns
+                .map(|(head, align)| (head.to_owned(), align))
+                .to_vec(),
             rows: Vec::new(),
         }
     }
 
     /// Adds a row. A cell may have several lines.
     pub(crate) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| printable(&cell)));
+        self.rows.push(cells.map(|cell| printable(&cell)).to_vec());
+    }
+
+    /// Adds a column to a table that has its rows: a cell for each of them.
+    pub(crate) fn column(&mut self, head: &str, cells: impl IntoIterator<Item = String>) {
+        self.columns.push((printable(head), Align::Center));
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            row.push(printable(&cell));
+        }
     }
 
     /// The table sorted by its rows, first column first; `None` if there are no rows.
@@ -54,14 +65,15 @@ impl<const N: usize> Table<N> {
         if self.rows.is_empty() {
             return None;
         }
-        let mut widths = self.columns.map(|(head, _)| head.chars().count());
+        let heads: Vec<&str> = self.columns.iter().map(|(head, _)| head.as_str()).collect();
+        let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 let widest = cell.lines().map(|line| line.chars().count()).max();
                 *width = (*width).max(widest.unwrap_or(0));
             }
         }
-        let mut lines = vec![self.line(self.columns.map(|(head, _)| head), &widths)];
+        let mut lines = vec![self.line(&heads, &widths)];
         for row in &self.rows {
             let height = row
                 .iter()
@@ -70,19 +82,19 @@ impl<const N: usize> Table<N> {
                 .unwrap_or(1)
                 .max(1);
             for at in 0..height {
-                let mut cells = [""; N];
-                for (cell, text) in cells.iter_mut().zip(row) {
-                    *cell = text.lines().nth(at).unwrap_or_default();
-                }
-                lines.push(self.line(cells, &widths));
+                let cells: Vec<&str> = row
+                    .iter()
+                    .map(|text| text.lines().nth(at).unwrap_or_default())
+                    .collect();
+                lines.push(self.line(&cells, &widths));
             }
         }
         Some(lines)
     }
 
-    fn line(&self, cells: [&str; N], widths: &[usize; N]) -> String {
+    fn line(&self, cells: &[&str], widths: &[usize]) -> String {
         let mut line = String::new();
-        for ((cell, width), (_, align)) in cells.into_iter().zip(widths).zip(self.columns) {
+        for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             let length = cell.chars().count();
             let excess = width - length;
             // An odd blank goes to the right of an odd text and to the left of an even one, as str.center has it.
@@ -149,6 +161,15 @@ mod tests {
         table.row(["/a\n/b".into(), "1".into()]);
         table.row(["/c".into(), "2".into()]);
         assert_eq!(table.unsorted().unwrap(), "APP  ID\n/a   1\n/b\n/c   2");
+    }
+
+    #[test]
+    fn a_column_may_come_later() {
+        let mut table = Table::new([("ID", Align::Left)]);
+        table.row(["b".into()]);
+        table.row(["a".into()]);
+        table.column("CPUS", ["4.0".into(), "16.0".into()]);
+        assert_eq!(table.sorted().unwrap(), "ID  CPUS\na   16.0\nb   4.0");
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //!
 //! Source: the usage texts of dcoscli 0.4.14, 0.4.17 and 0.6.1.
 
+mod about;
 mod local;
 mod marathon;
 mod mesos;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub(crate) use self::about::about;
 pub(crate) use self::local::{AuthVerb, ClusterVerb, ConfigVerb, LocalVerb, LoginArgs};
 pub(crate) use self::marathon::{AbsentArgs, DebugVerb, LeaderVerb, PluginVerb};
 pub(crate) use self::mesos::{
-    InTaskArgs, MetricsVerb, NodeArgs, NodeVerb, ServiceArgs, ServiceVerb, TailArgs, TaskLsArgs,
+    FormerArgs, InTaskArgs, MetricsVerb, NodeArgs, NodeLogArgs, NodeVerb, ServiceArgs, ServiceVerb,
+    SshArgs, TailArgs, TaskLsArgs,
 };
 use super::{DataDirArgs, PackageVerb, examples};
 
@@ -36,6 +39,9 @@ pub(crate) struct DcosArgs {
     /// Print the versions of the client and the cluster
     #[arg(long)]
     pub(crate) version: bool,
+    /// What a command says of itself: to be printed instead of anything done.
+    #[arg(skip)]
+    pub(crate) about: Option<String>,
     #[command(subcommand)]
     pub(crate) verb: Option<DcosVerb>,
 }

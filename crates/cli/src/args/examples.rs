@@ -172,8 +172,14 @@ Examples:
 pub(super) const NODE: &str = "\
 Examples:
   dcos node
+  dcos node --field cpus:resources.cpus --field attributes.rack
   dcos node log --leader --follow
   dcos node dns base-zdd.marathon.mesos";
+
+pub(super) const SSH: &str = "\
+Examples:
+  dcos node ssh --leader --user me
+  dcos node ssh --mesos-id 145f052d-8bcb-457f-b1e6-b1b4e2cdf787-S1 uptime";
 
 pub(super) const SERVICE: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! The grammar of `dcos package`.
 //!
-//! Source: the usage texts of dcoscli 0.4.14; of 0.6.1 `uninstall --yes` and several names for `repo remove`.
+//! Source: the usage texts of dcoscli 0.4.14; of 0.6.1 `uninstall --yes`, `install --global` and several names for `repo remove`.
 
 use std::path::PathBuf;
 
@@ -43,6 +43,9 @@ pub(crate) enum PackageVerb {
     /// The repositories, of which one is built in
     #[command(subcommand)]
     Repo(RepoVerb),
+    /// Of the first versions; repositories keep themselves up to date
+    #[command(hide = true)]
+    Update,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -80,6 +83,9 @@ pub(crate) struct InstallArgs {
     /// Only the part for the command line; there is none
     #[arg(long, conflicts_with_all = ["app", "app_id"])]
     pub(crate) cli: bool,
+    /// Accepted as by the original client
+    #[arg(long, requires = "cli", hide = true)]
+    pub(crate) global: bool,
     /// Only the application
     #[arg(long)]
     pub(crate) app: bool,

@@ -204,3 +204,31 @@ fn how_a_wrong_line_ends() {
     );
     assert_eq!(code("dcos marathon --help"), Err(ExitStatus::Success));
 }
+
+#[test]
+fn dcos_commands_tell_of_themselves() {
+    let about = |line: &str| match parse(line.split_whitespace()).unwrap().invocation {
+        Invocation::Client(ClientVerb(ClientVerbs::Dcos(args))) => args.about,
+        other => panic!("{other:?}"),
+    };
+    let version = format!("dcos-task version {}", env!("CARGO_PKG_VERSION"));
+    for (line, told) in [
+        ("dcos node --info", Some("View DC/OS node information")),
+        (
+            "zddcluster dcos marathon --info",
+            Some("Deploy and manage applications to DC/OS"),
+        ),
+        ("dcos task --version", Some(version.as_str())),
+        ("dcos --version", None),
+        ("dcos task", None),
+    ] {
+        assert_eq!(about(line).as_deref(), told, "{line}");
+    }
+    for line in [
+        "dcos nothing --info",
+        "dcos marathon app --info",
+        "zddcluster node --info",
+    ] {
+        parse(line.split_whitespace()).unwrap_err();
+    }
+}

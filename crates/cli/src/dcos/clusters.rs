@@ -23,6 +23,7 @@ pub(super) async fn run(
             login,
             insecure: _,
             no_check: _,
+            ca_certs: _,
             dcos_url,
         } => setup(&dcos_url, &login, home, printer).await,
         ClusterVerb::List { attached, json } => list(attached, json, home, printer).await,

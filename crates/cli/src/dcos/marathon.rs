@@ -129,14 +129,35 @@ async fn refuse_pods(context: &Context<'_>) -> Result<ExitStatus, Failure> {
 
 /// What any command on jobs comes to: without Metronome, the original's own words.
 pub(super) async fn refuse_jobs(context: &Context<'_>) -> Result<ExitStatus, Failure> {
+    refuse("METRONOME", "metronome", "jobs", context).await
+}
+
+/// What any command on diagnostics bundles comes to: without them, the original's own words.
+pub(super) async fn refuse_diagnostics(context: &Context<'_>) -> Result<ExitStatus, Failure> {
+    refuse(
+        "SUPPORT_CLUSTER_REPORT",
+        "diagnostics",
+        "diagnostics bundles",
+        context,
+    )
+    .await
+}
+
+/// Says whether it is the cluster or this client that does not know something.
+async fn refuse(
+    capability: &str,
+    word: &str,
+    what: &str,
+    context: &Context<'_>,
+) -> Result<ExitStatus, Failure> {
     let capabilities = context.front.capabilities().await?;
-    if capabilities.iter().any(|name| name == "METRONOME") {
+    if capabilities.iter().any(|name| name == capability) {
         return Err(Failure::with_hint(
-            "This client knows no jobs, although your cluster does",
+            format!("This client knows no {what}, although your cluster does"),
             "the original client does",
         ));
     }
-    Err(Failure::stated(
-        "DC/OS backend does not support metronome capabilities in this version. Must be DC/OS >= 1.8",
-    ))
+    Err(Failure::stated(format!(
+        "DC/OS backend does not support {word} capabilities in this version. Must be DC/OS >= 1.8"
+    )))
 }

@@ -1,24 +1,27 @@
 //! `dcos node …`: the agents, their logs, and names as Mesos-DNS has them.
 
+mod ssh;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Context, log, metrics};
-use crate::args::{MetricsVerb, NodeArgs, NodeVerb, TailArgs};
+use super::{Context, log, marathon, metrics};
+use crate::args::{FormerArgs, MetricsVerb, NodeArgs, NodeLogArgs, NodeVerb, TailArgs};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::front::{Body, path_segment};
 use crate::sandbox::Tail;
 use crate::table::{Align, Table};
+use crate::text::python;
+
+/// The columns of the list; a field of this name is there already.
+const COLUMNS: [&str; 3] = ["HOSTNAME", "IP", "ID"];
 
 pub(super) async fn run(args: NodeArgs, context: &Context<'_>) -> Result<ExitStatus, Failure> {
-    match args.verb {
-        None => list(args.json, context).await,
-        Some(NodeVerb::Log {
-            tail,
-            leader,
-            mesos_id,
-        }) => print_log(tail, leader, mesos_id.as_deref(), context).await,
+    let NodeArgs { json, field, verb } = args;
+    match verb {
+        None => list(json, &field, context).await,
+        Some(NodeVerb::Log(args)) => print_log(args, context).await,
         Some(NodeVerb::Dns { json, dns_name }) => {
             let hosts = hosts(&dns_name, context).await?;
             if context.wants_json(json) {
@@ -34,41 +37,78 @@ pub(super) async fn run(args: NodeArgs, context: &Context<'_>) -> Result<ExitSta
             metrics::print_node(&verb, points, context)
         }
         Some(NodeVerb::Decommission { mesos_id }) => decommission(&mesos_id, context).await,
-        Some(NodeVerb::Diagnostics(_)) => Err(Failure::stated(
-            "The cluster does not support generating diagnostics bundles: DC/OS has them from 1.8.8 on",
-        )),
-        Some(NodeVerb::Ssh(_)) => Err(Failure::with_hint(
-            "The nodes of a zddcluster are addresses of the machine that runs it; there is nothing to log in to",
-            "zddcluster shell opens a shell in which the cluster's names resolve",
-        )),
+        Some(NodeVerb::ListComponents {
+            leader,
+            mesos_id,
+            json,
+        }) => list_components(leader, mesos_id.as_deref(), json, context).await,
+        Some(NodeVerb::Diagnostics(_)) => marathon::refuse_diagnostics(context).await,
+        Some(NodeVerb::Ssh(args)) => ssh::run(args, context).await,
     }
 }
 
-async fn list(json: bool, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+/// What is called otherwise by now.
+trait NoLongerSo {
+    fn refuse(&self) -> Result<(), Failure>;
+}
+
+impl NoLongerSo for FormerArgs {
+    fn refuse(&self) -> Result<(), Failure> {
+        let Self { master, slave } = self;
+        let (former, present) = match (master, slave) {
+            (true, _) => ("--master", "--leader"),
+            (_, Some(_)) => ("--slave", "--mesos-id"),
+            (false, None) => return Ok(()),
+        };
+        Err(Failure::stated(format!(
+            "{former} has been deprecated. Please use {present}."
+        )))
+    }
+}
+
+async fn list(json: bool, fields: &[String], context: &Context<'_>) -> Result<ExitStatus, Failure> {
     let mut summary: Value = context.front.mesos("/mesos/master/state-summary").await?;
     let slaves = summary["slaves"].take();
     if context.wants_json(json) {
         context.printer.json(&slaves)?;
         return Ok(ExitStatus::Success);
     }
-    #[derive(Deserialize)]
-    struct Slave {
-        hostname: String,
-        pid: String,
-        id: String,
-    }
-    let slaves: Vec<Slave> = serde_json::from_value(slaves)
-        .map_err(|error| Failure::stated(format!("The list of nodes cannot be read: {error}")))?;
-    let mut table = Table::new([
-        ("HOSTNAME", Align::Center),
-        ("IP", Align::Center),
-        ("ID", Align::Center),
-    ]);
+    let slaves = slaves.as_array().map_or(&[][..], Vec::as_slice);
+    let mut table = Table::new(COLUMNS.map(|head| (head, Align::Center)));
     for slave in slaves {
-        let ip = ip_of(&slave.pid).unwrap_or("N/A").to_owned();
-        table.row([slave.hostname, ip, slave.id]);
+        let text = |key: &str| slave[key].as_str();
+        let (Some(hostname), Some(pid), Some(id)) = (text("hostname"), text("pid"), text("id"))
+        else {
+            return Err(Failure::stated("The list of nodes cannot be read"));
+        };
+        let ip = ip_of(pid).unwrap_or("N/A");
+        table.row([hostname, ip, id].map(str::to_owned));
+    }
+    for field in fields {
+        let (head, path) = field
+            .split_once(':')
+            .unwrap_or((field.as_str(), field.as_str()));
+        let head = head.to_uppercase();
+        if COLUMNS.contains(&head.as_str()) {
+            continue;
+        }
+        if slaves
+            .first()
+            .is_some_and(|slave| at(slave, path).is_none())
+        {
+            return Err(Failure::stated(format!("Field \"{path}\" is invalid.")));
+        }
+        let cells = slaves
+            .iter()
+            .map(|slave| at(slave, path).map_or_else(|| "N/A".to_owned(), python));
+        table.column(&head, cells);
     }
     context.table(table.sorted())
+}
+
+/// A value below others, with dots between the keys.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| value.get(key))
 }
 
 /// The address in `slave(1)@10.0.3.193:5051`.
@@ -104,18 +144,22 @@ pub(super) fn hosts_table(hosts: Vec<Host>) -> Option<String> {
     table.unsorted()
 }
 
-async fn print_log(
-    tail: TailArgs,
-    leader: bool,
-    agent_id: Option<&str>,
-    context: &Context<'_>,
-) -> Result<ExitStatus, Failure> {
+async fn print_log(args: NodeLogArgs, context: &Context<'_>) -> Result<ExitStatus, Failure> {
+    let NodeLogArgs {
+        tail,
+        leader,
+        mesos_id,
+        component,
+        filter,
+        former,
+    } = args;
+    former.refuse()?;
     let mut files = Vec::new();
     if leader {
         let header = "master:/master/log".to_owned();
         files.push(Tail::at(header, "/mesos", "/master/log"));
     }
-    if let Some(id) = agent_id {
+    if let Some(id) = &mesos_id {
         let service = format!("/slave/{}", path_segment(id));
         files.push(Tail::at(
             format!("slave:{id}:/slave/log"),
@@ -128,8 +172,61 @@ async fn print_log(
             "You must choose one of --leader or --mesos-id.",
         ));
     }
+    if component.is_some() || !filter.is_empty() {
+        return Err(Failure::stated(
+            "--component or --filter is not supported by files API",
+        ));
+    }
     let TailArgs { follow, lines } = tail;
     log::print(files, lines, follow, context).await
+}
+
+/// Asks DC/OS' health service, which a zddcluster has not.
+async fn list_components(
+    leader: bool,
+    agent_id: Option<&str>,
+    json: bool,
+    context: &Context<'_>,
+) -> Result<ExitStatus, Failure> {
+    let ip = match (leader, agent_id) {
+        (false, None) => {
+            return Err(Failure::stated("--leader or --mesos-id must be provided"));
+        }
+        (true, Some(_)) => {
+            return Err(Failure::stated(
+                "Unable to use leader and mesos id at the same time",
+            ));
+        }
+        (true, None) => {
+            let leaders = hosts("leader.mesos", context).await?;
+            let [leader] = leaders.as_slice() else {
+                let n_leaders = leaders.len();
+                return Err(Failure::stated(format!(
+                    "Expecting one leader. Got {n_leaders}"
+                )));
+            };
+            leader.ip.clone()
+        }
+        (false, Some(id)) => {
+            let summary: Value = context.front.mesos("/mesos/master/state-summary").await?;
+            let mut slaves = summary["slaves"].as_array().into_iter().flatten();
+            let slave = slaves.find(|slave| slave["id"] == id);
+            let hostname = slave.and_then(|slave| slave["hostname"].as_str());
+            hostname
+                .map(str::to_owned)
+                .ok_or_else(|| Failure::stated(format!("Agent `{id}` not found")))?
+        }
+    };
+    let path = format!("/system/health/v1/nodes/{}/units", path_segment(&ip));
+    let answer: Value = context.front.mesos(&path).await?;
+    let Some(units) = answer["units"].as_array() else {
+        return Err(Failure::stated("Invalid response. Missing field `units`."));
+    };
+    if context.wants_json(json) {
+        context.printer.json(units)?;
+        return Ok(ExitStatus::Success);
+    }
+    context.ids(units.iter().filter_map(|unit| unit["id"].as_str()))
 }
 
 async fn decommission(id: &str, context: &Context<'_>) -> Result<ExitStatus, Failure> {

@@ -43,6 +43,13 @@ pub(super) async fn run(verb: PackageVerb, context: &Context<'_>) -> Result<Exit
         } => installed::list(json, app_id, cli, package_name, context).await,
         PackageVerb::Uninstall(args) => installed::uninstall(args, context).await,
         PackageVerb::Repo(verb) => repo::run(verb, context).await,
+        PackageVerb::Update => {
+            context.front.capabilities().await?;
+            Err(Failure::stated(
+                "This command has been deprecated. Repositories will be automatically updated after they are added by \
+                 `dcos package repo add`",
+            ))
+        }
     }
 }
 

@@ -112,6 +112,10 @@ impl Cluster {
     }
 
     async fn dcos_with(&self, line: &str, stdin: &str) -> Said {
+        self.dcos_hooked(line, stdin, &Hooks::NONE).await
+    }
+
+    async fn dcos_hooked(&self, line: &str, stdin: &str, hooks: &Hooks) -> Said {
         let (printer, captured) = Printer::captured(format_of(line));
         let input = Input {
             reader: Box::new(Cursor::new(stdin.to_owned().into_bytes())),
@@ -120,7 +124,7 @@ impl Cluster {
         let context = Context {
             front: Front::at(self.origin.clone()),
             printer: &printer,
-            hooks: &Hooks::NONE,
+            hooks,
             input: Mutex::new(input),
         };
         let status = end_as_dcos(&printer, carry_out(verb_of(line), &context).await);

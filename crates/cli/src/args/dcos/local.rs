@@ -56,6 +56,9 @@ pub(crate) enum ClusterVerb {
         /// Accepted as by the original client; there is no TLS here
         #[arg(long, hide = true)]
         no_check: bool,
+        /// Accepted as by the original client; there is no TLS here
+        #[arg(long, hide = true)]
+        ca_certs: Option<PathBuf>,
         /// The cluster's URL
         dcos_url: String,
     },

@@ -13,6 +13,9 @@ pub(crate) struct NodeArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// One more column: a field of the agents, with dots between keys; HEAD:FIELD names the column
+    #[arg(long, value_name = "FIELD", conflicts_with = "json")]
+    pub(crate) field: Vec<String>,
     #[command(subcommand)]
     pub(crate) verb: Option<NodeVerb>,
 }
@@ -20,16 +23,7 @@ pub(crate) struct NodeArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum NodeVerb {
     /// Print the last lines of the master's log, or an agent's, or both
-    Log {
-        #[command(flatten)]
-        tail: TailArgs,
-        /// The master's
-        #[arg(long)]
-        leader: bool,
-        /// That agent's
-        #[arg(long, value_name = "ID")]
-        mesos_id: Option<String>,
-    },
+    Log(NodeLogArgs),
     /// Look up a name as Mesos-DNS has it
     Dns {
         /// Print JSON
@@ -46,12 +40,86 @@ pub(crate) enum NodeVerb {
         /// The agent's id
         mesos_id: String,
     },
-    /// Diagnostics bundles, which a DC/OS 1.8 has not
+    /// List the parts that run on a node, as far as the cluster tells of them
+    ListComponents {
+        /// On the master
+        #[arg(long)]
+        leader: bool,
+        /// On that agent
+        #[arg(long, value_name = "ID")]
+        mesos_id: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Diagnostics bundles, which this cluster has not
     #[command(hide = true)]
     Diagnostics(AbsentArgs),
-    /// Open a shell on a node by ssh
-    #[command(hide = true)]
-    Ssh(AbsentArgs),
+    /// Open a shell on a node by ssh, or run a command there
+    #[command(after_help = examples::SSH)]
+    Ssh(SshArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeLogArgs {
+    #[command(flatten)]
+    pub(crate) tail: TailArgs,
+    /// The master's
+    #[arg(long)]
+    pub(crate) leader: bool,
+    /// That agent's
+    #[arg(long, value_name = "ID")]
+    pub(crate) mesos_id: Option<String>,
+    /// Of the original; only where logs are kept by journald
+    #[arg(long, hide = true)]
+    pub(crate) component: Option<String>,
+    /// Of the original; only where logs are kept by journald
+    #[arg(long, hide = true)]
+    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) former: FormerArgs,
+}
+
+/// Names of the first versions, which later ones refuse with a word on what they are called now.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FormerArgs {
+    #[arg(long, hide = true)]
+    pub(crate) master: bool,
+    #[arg(long, hide = true)]
+    pub(crate) slave: Option<String>,
+}
+
+/// Where `dcos node ssh` goes, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SshArgs {
+    /// To the master
+    #[arg(long, group = "node")]
+    pub(crate) leader: bool,
+    /// To that agent
+    #[arg(long, value_name = "ID", group = "node")]
+    pub(crate) mesos_id: Option<String>,
+    /// To the node with this address
+    #[arg(long, value_name = "IP", group = "node")]
+    pub(crate) private_ip: Option<String>,
+    /// An option of ssh, as in ssh_config(5)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) option: Vec<String>,
+    /// A configuration file of ssh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_file: Option<OsString>,
+    /// As whom
+    #[arg(long, default_value = "core")]
+    pub(crate) user: String,
+    /// By way of the master
+    #[arg(long, conflicts_with = "proxy_ip")]
+    pub(crate) master_proxy: bool,
+    /// By way of the node with this address
+    #[arg(long, value_name = "IP")]
+    pub(crate) proxy_ip: Option<String>,
+    #[command(flatten)]
+    pub(crate) former: FormerArgs,
+    /// What to run there, instead of a shell
+    pub(crate) command: Option<String>,
 }
 
 /// How much of a log.

@@ -16,6 +16,7 @@ pub(super) async fn install(
     let InstallArgs {
         yes,
         cli,
+        global: _,
         app: _,
         app_id,
         options,

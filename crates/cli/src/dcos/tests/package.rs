@@ -479,3 +479,17 @@ async fn an_app_for_the_edge_without_an_edge_gets_a_hint() {
     cluster.marathon("GET v2/apps", 200, json!({ "apps": [edge] }));
     assert_eq!(cluster.dcos_with("marathon app add", blue).await.err, "");
 }
+
+#[tokio::test]
+async fn repositories_are_not_updated_by_hand() {
+    let cluster = Cluster::start().await;
+    cluster.answer("GET /capabilities", 200, json!({ "capabilities": [] }));
+    let refused = cluster.dcos("package update").await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .err
+            .starts_with("This command has been deprecated. Repositories will be"),
+        "{refused:?}"
+    );
+}
