@@ -14,6 +14,7 @@
 mod files;
 mod metrics;
 mod operator;
+mod present;
 mod record;
 mod state;
 mod stream;

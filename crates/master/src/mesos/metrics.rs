@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use zddcluster_engine::State;
 use zddcluster_model::TaskState;
 
+use super::present;
 use super::record::{Amounts, counts, live};
 use crate::shared::Shared;
 
@@ -23,7 +24,7 @@ pub(super) fn snapshot(shared: &Shared) -> Map<String, Value> {
     let uptime = shared.clock.now().millis_since(shared.clock.started_at());
     put("master/elected", 1.0);
     put("master/uptime_secs", uptime as f64 / 1000.0);
-    agents(state, &mut put);
+    agents(shared, state, &mut put);
     for (name, n) in [
         ("master/frameworks_active", 1.0),
         ("master/frameworks_connected", 1.0),
@@ -51,14 +52,14 @@ pub(super) fn snapshot(shared: &Shared) -> Map<String, Value> {
     numbers
 }
 
-fn agents(state: &State, put: &mut impl FnMut(&str, f64)) {
-    let n_agents = state.agents.values().count();
+fn agents(shared: &Shared, state: &State, put: &mut impl FnMut(&str, f64)) {
+    let n_listed = present::agents(shared, state).count();
     let n_active = state
         .agents
         .values()
         .filter(|agent| agent.is_connected)
         .count();
-    let n_inactive = n_agents - n_active;
+    let n_inactive = n_listed - n_active;
     for (name, n) in [
         ("master/slaves_active", n_active),
         ("master/slaves_connected", n_active),

@@ -102,9 +102,9 @@ fn get(
         "GET_METRICS" => json!({ "metrics": named(metrics::snapshot(shared)) }),
         // Mesos' own levels go from 0 up; ours is a filter, which Marathon's /logging shows.
         "GET_LOGGING_LEVEL" => json!({ "level": 0 }),
-        "GET_STATE" => v1::get_state(identity, snapshot),
+        "GET_STATE" => v1::get_state(shared, snapshot),
         "GET_TASKS" => v1::get_tasks(identity, snapshot),
-        "GET_AGENTS" => v1::get_agents(snapshot),
+        "GET_AGENTS" => v1::get_agents(shared, snapshot),
         "GET_FRAMEWORKS" => v1::get_frameworks(identity, snapshot),
         "GET_EXECUTORS" => json!({ "executors": [], "orphan_executors": [] }),
         "GET_ROLES" => roles(snapshot),

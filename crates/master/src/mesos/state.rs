@@ -1,7 +1,7 @@
 //! The v0 documents: `/master/state`, `state-summary`, `slaves`, `frameworks`, `tasks`, `roles`.
 //!
 //! Doubles are written `32.0` (contract dcos-cli, T5). `completed_tasks` and the other lists are there even when empty (T13);
-//! agents stay listed as long as a task names them. Source: contract dcos-cli §9, Mesos 1.0 `master/http.cpp`.
+//! which agents are listed, [`present`] says. Source: contract dcos-cli §9, Mesos 1.0 `master/http.cpp`.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::record::{
     Amounts, agent_pid, container_status, counts, discovery, live, live_by_agent, ranges_text,
     statuses,
 };
-use super::{FRAMEWORK_ROLE, MESOS_VERSION};
+use super::{FRAMEWORK_ROLE, MESOS_VERSION, present};
 use crate::http::Query;
 use crate::shared::{Identity, Shared};
 
@@ -35,7 +35,7 @@ const ENDS: [TaskState; 5] = [
 pub(super) fn state(shared: &Shared) -> Value {
     let state = shared.state();
     let mut document = head(shared, &state);
-    document.insert("slaves".to_owned(), agents(&state, Form::Full));
+    document.insert("slaves".to_owned(), agents(shared, &state, Form::Full));
     let framework = framework(shared, &state, Form::Full);
     document.insert("frameworks".to_owned(), json!([framework]));
     document.insert("completed_frameworks".to_owned(), json!([]));
@@ -50,14 +50,14 @@ pub(super) fn summary(shared: &Shared) -> Value {
     json!({
         "hostname": shared.identity.mesos.ip().to_string(),
         "cluster": shared.identity.cluster,
-        "slaves": agents(&state, Form::Summary),
+        "slaves": agents(shared, &state, Form::Summary),
         "frameworks": [framework(shared, &state, Form::Summary)],
     })
 }
 
 /// `/master/slaves`.
 pub(super) fn slaves(shared: &Shared) -> Value {
-    json!({ "slaves": agents(&shared.state(), Form::Full) })
+    json!({ "slaves": agents(shared, &shared.state(), Form::Full) })
 }
 
 /// `/master/frameworks`.
@@ -155,7 +155,7 @@ fn head(shared: &Shared, state: &State) -> Map<String, Value> {
         .values()
         .filter(|agent| agent.is_connected)
         .count();
-    let n_inactive = state.agents.values().count() - n_active;
+    let n_listed = present::agents(shared, state).count();
     let started_at = shared.clock.started_at().as_secs_f64();
     let document = json!({
         "version": MESOS_VERSION,
@@ -166,8 +166,8 @@ fn head(shared: &Shared, state: &State) -> Map<String, Value> {
         "start_time": started_at,
         "elected_time": started_at,
         "activated_slaves": n_active,
-        "deactivated_slaves": n_inactive,
-        "unreachable_slaves": 0,
+        "deactivated_slaves": n_listed - n_active,
+        "unreachable_slaves": state.agents.size() - n_listed,
         "cluster": identity.cluster,
         "flags": flags(shared),
     });
@@ -177,11 +177,9 @@ fn head(shared: &Shared, state: &State) -> Map<String, Value> {
     }
 }
 
-fn agents(state: &State, form: Form) -> Value {
+fn agents(shared: &Shared, state: &State, form: Form) -> Value {
     let by_agent = live_by_agent(state);
-    let agents: Vec<Value> = state
-        .agents
-        .values()
+    let agents: Vec<Value> = present::agents(shared, state)
         .map(|agent| {
             let tasks = by_agent.get(&agent.id).map_or(&[][..], Vec::as_slice);
             let mut json = agent_json(agent, tasks);

@@ -1,7 +1,7 @@
 //! The v1 operator API: `SUBSCRIBE`, a snapshot followed by what changes, in RecordIO.
 //!
 //! The stream attaches to the bus first and looks at the snapshot then, so an event may be in both but is never missed;
-//! readers apply events by task id. Agents are compared with each new snapshot.
+//! readers apply events by task id. Agents are compared with each new snapshot, and when one has been away for too long.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use zddcluster_model::{AgentId, TaskState};
 use zddcluster_runtime::OnFailure;
 
 use super::record::{live_by_agent, network_infos};
-use super::v1;
+use super::{present, v1};
 use crate::agents::body_of;
 use crate::shared::Shared;
 
@@ -57,11 +57,11 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
     let mut published = shared.published();
     published.mark_unchanged();
     let state = shared.state();
-    let mut agents = known_agents(&state);
+    let mut agents = known_agents(shared, &state);
     let subscribed = json!({
         "type": "SUBSCRIBED",
         "subscribed": {
-            "get_state": v1::get_state(&shared.identity, &state),
+            "get_state": v1::get_state(shared, &state),
             "heartbeat_interval_seconds": HEARTBEAT.as_secs_f64(),
         },
     });
@@ -71,6 +71,7 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let token = shared.token();
     loop {
+        let leaves = present::until_next_leaves(shared, &shared.state());
         tokio::select! {
             biased;
             // Cancel-safe: only wait for states.
@@ -82,7 +83,7 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
                     return Ok(());
                 };
                 // An agent is told before the first task on it.
-                for record in agent_records(&shared.state(), &mut agents) {
+                for record in agent_records(shared, &mut agents) {
                     send(records, &record).await?;
                 }
                 if let Some(record) = task_record(shared, &event) {
@@ -91,7 +92,13 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
             }
             // Cancel-safe: the next look sees the latest state. `Err` cannot come while `shared` lives.
             _ = published.changed() => {
-                for record in agent_records(&shared.state(), &mut agents) {
+                for record in agent_records(shared, &mut agents) {
+                    send(records, &record).await?;
+                }
+            }
+            // Cancel-safe: how long it is is asked anew on every turn.
+            () = tokio::time::sleep(leaves.unwrap_or_default()), if leaves.is_some() => {
+                for record in agent_records(shared, &mut agents) {
                     send(records, &record).await?;
                 }
             }
@@ -104,16 +111,15 @@ async fn feed_subscriber(shared: &Arc<Shared>, records: &mpsc::Sender<Bytes>) ->
 // === Agents ===
 
 /// What of an agent a subscriber is told of: the present registration, and whether it is here.
-fn known_agents(state: &State) -> BTreeMap<AgentId, (u64, bool)> {
-    state
-        .agents
-        .values()
+fn known_agents(shared: &Shared, state: &State) -> BTreeMap<AgentId, (u64, bool)> {
+    present::agents(shared, state)
         .map(|agent| (agent.id.clone(), (agent.epoch, agent.is_connected)))
         .collect()
 }
 
-fn agent_records(state: &State, known: &mut BTreeMap<AgentId, (u64, bool)>) -> Vec<Value> {
-    let now = known_agents(state);
+fn agent_records(shared: &Shared, known: &mut BTreeMap<AgentId, (u64, bool)>) -> Vec<Value> {
+    let state: &State = &shared.state();
+    let now = known_agents(shared, state);
     let mut records = Vec::new();
     for agent_id in known.keys().filter(|agent_id| !now.contains_key(*agent_id)) {
         let agent_removed = json!({ "agent_id": { "value": agent_id } });

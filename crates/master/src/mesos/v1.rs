@@ -10,16 +10,17 @@ use zddcluster_model::Timestamp;
 use super::record::{
     Amounts, agent_pid, container_status, discovery, live, live_by_agent, statuses,
 };
-use super::{FRAMEWORK_ROLE, MESOS_VERSION};
-use crate::shared::Identity;
+use super::{FRAMEWORK_ROLE, MESOS_VERSION, present};
+use crate::shared::{Identity, Shared};
 
 /// `GetState`, also the snapshot of `SUBSCRIBED`.
-pub(super) fn get_state(identity: &Identity, state: &State) -> Value {
+pub(super) fn get_state(shared: &Shared, state: &State) -> Value {
+    let identity = &shared.identity;
     json!({
         "get_tasks": get_tasks(identity, state),
         "get_executors": { "executors": [] },
         "get_frameworks": get_frameworks(identity, state),
-        "get_agents": get_agents(state),
+        "get_agents": get_agents(shared, state),
     })
 }
 
@@ -41,11 +42,9 @@ pub(super) fn get_tasks(identity: &Identity, state: &State) -> Value {
 }
 
 /// `GetAgents`.
-pub(super) fn get_agents(state: &State) -> Value {
+pub(super) fn get_agents(shared: &Shared, state: &State) -> Value {
     let by_agent = live_by_agent(state);
-    let agents: Vec<Value> = state
-        .agents
-        .values()
+    let agents: Vec<Value> = present::agents(shared, state)
         .map(|it| agent(it, by_agent.get(&it.id).map_or(&[][..], Vec::as_slice)))
         .collect();
     json!({ "agents": agents })

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use zddcluster_client::HttpClient;
+use zddcluster_model::AgentId;
 use zddcluster_runtime::LogTail;
 use zddcluster_store::MemoryStore;
 
-use super::cluster::{Answer, Cluster, PATIENCE, keys};
+use super::cluster::{Answer, Cluster, PATIENCE, keys, registration};
 
 const APP: &str = r#"{"id": "/zdd/a", "cmd": "sleep 100", "cpus": 0.5, "mem": 64}"#;
 
@@ -213,12 +214,7 @@ async fn a_subscriber_is_told_of_agents_in_the_frame_it_asked_for() {
         let data = frame.unwrap().unwrap().into_data().unwrap();
         text.push_str(std::str::from_utf8(&data).unwrap());
     }
-    let records: Vec<Value> = text
-        .lines()
-        // A record ends where the length of the next one begins.
-        .map(|line| line.trim_end_matches(|c: char| c.is_ascii_digit()))
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    let records = records(&text);
     assert_eq!(records[0]["type"], "SUBSCRIBED");
     let agents = &records[0]["subscribed"]["get_state"]["get_agents"]["agents"];
     assert_eq!(agents, &json!([]));
@@ -230,5 +226,90 @@ async fn a_subscriber_is_told_of_agents_in_the_frame_it_asked_for() {
     assert_eq!(agent["agent_info"]["hostname"], "127.0.0.11");
     assert_eq!(agent["active"], true);
     assert_eq!(agent["total_resources"][0]["scalar"]["value"], 4.0);
+    cluster.stop().await;
+}
+
+/// The records of a `SUBSCRIBE` stream from `text`, as far as they are whole.
+fn records(text: &str) -> Vec<Value> {
+    text.lines()
+        // A record ends where the length of the next one begins.
+        .map(|line| line.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_agent_that_stays_away_is_removed_unless_a_task_names_it() {
+    // At this speed agents are waited for no longer than 1.5 s.
+    let cluster = Cluster::start_configured(MemoryStore::new(), |config| config.speed = 50.0).await;
+    let mut streams = Vec::new();
+    for hostname in ["127.77.3.1", "127.77.3.2"] {
+        let registration = serde_json::to_string(&registration(hostname, 5051)).unwrap();
+        let path = "/zdd/v1/agents/register";
+        let registered = cluster.call(Method::POST, path, &registration).await.body;
+        let id = registered["agentId"].as_str().unwrap().to_owned();
+        let commands = cluster.url(&format!("/zdd/v1/agents/{id}/commands?epoch=1"));
+        let commands = Request::get(commands).body(Bytes::new()).unwrap();
+        streams.push((id, cluster.open(commands).await));
+    }
+    // One is given a task.
+    let app =
+        r#"{"id": "/a", "cmd": "true", "constraints": [["hostname", "CLUSTER", "127.77.3.1"]]}"#;
+    cluster.call(Method::POST, "/v2/apps", app).await;
+    cluster
+        .until("there is a task", |state| !state.tasks.is_empty())
+        .await;
+    let (named, nameless) = (streams[0].0.clone(), streams[1].0.clone());
+
+    let headers = [JSON, ("accept", "*/*")];
+    let subscribe = request(&cluster, r#"{"type": "SUBSCRIBE"}"#, &headers);
+    let mut body = cluster.open(subscribe).await;
+    let mut text = String::new();
+    let mut read_until = async |kind: &str| {
+        loop {
+            let found = records(&text).into_iter().find(|it| it["type"] == kind);
+            if let Some(record) = found {
+                return record;
+            }
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap();
+            let data = frame.unwrap().unwrap().into_data().unwrap();
+            text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    };
+    let subscribed = read_until("SUBSCRIBED").await;
+    let agents = &subscribed["subscribed"]["get_state"]["get_agents"]["agents"];
+    assert_eq!(agents.as_array().map(Vec::len), Some(2));
+    drop(streams);
+    let removed = read_until("AGENT_REMOVED").await;
+    assert_eq!(
+        removed["agent_removed"],
+        json!({ "agent_id": { "value": nameless } })
+    );
+
+    let listed = |document: &Value| -> Vec<(String, bool)> {
+        let slaves = document["slaves"].as_array().unwrap().iter();
+        let slave = |it: &Value| (it["id"].as_str().unwrap().to_owned(), it["active"] == true);
+        slaves.map(slave).collect()
+    };
+    for path in ["state", "state-summary", "slaves"] {
+        let document = cluster.get(&format!("/mesos/master/{path}")).await.body;
+        assert_eq!(listed(&document), [(named.clone(), false)], "{path}");
+    }
+    let state = cluster.get("/mesos/master/state.json").await.body;
+    let count = |what: &str| state[format!("{what}_slaves")].clone();
+    assert_eq!(
+        ["activated", "deactivated", "unreachable"].map(count),
+        [0, 1, 1]
+    );
+    // It may come back, as what it was.
+    let mut back = registration("127.77.3.2", 5051);
+    back.agent_id = Some(AgentId::new(&nameless));
+    back.epoch = 2;
+    let back = serde_json::to_string(&back).unwrap();
+    cluster
+        .call(Method::POST, "/zdd/v1/agents/register", &back)
+        .await;
+    let state = cluster.get("/mesos/master/state.json").await.body;
+    assert_eq!(listed(&state), [(named, false), (nameless, true)]);
     cluster.stop().await;
 }
