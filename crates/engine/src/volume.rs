@@ -141,11 +141,9 @@ impl State {
 
 /// Disk that one instance takes, its persistent volumes included; millionths of a MiB.
 pub(crate) fn disk_of(app: &App) -> i64 {
-    let volumes: i64 = app
-        .persistent_volumes()
-        .map(|(_, size)| millionths(size))
-        .sum();
-    millionths(app.disk) + volumes
+    let volumes: f64 = app.persistent_volumes().map(|(_, size)| size).sum();
+    // Summed before, since a sum of millionths may be too large for them; one amount is cut at the most.
+    millionths(app.disk + volumes)
 }
 
 /// Puts a reservation, new or changed, and brings the indexes up to it.

@@ -197,6 +197,20 @@ fn what_is_scaled_down_is_kept_and_what_is_deleted_is_freed_when_the_plan_has_en
 }
 
 #[test]
+fn volumes_larger_than_can_be_counted_fit_nowhere() {
+    let mut script = Script::new();
+    let volume =
+        |path: &str| json!({ "containerPath": path, "mode": "RW", "persistent": { "size": 1e13 } });
+    let container = json!({ "type": "MESOS", "volumes": [volume("data"), volume("log")] });
+    script
+        .post(resident(json!({ "instances": 1, "container": container })))
+        .unwrap();
+    script.tick(1_000);
+    assert_eq!(script.show("/a"), "; 1 queued");
+    assert_eq!(script.engine.state().reservations.size(), 0);
+}
+
+#[test]
 fn a_kill_with_wipe_frees_the_volumes_of_its_tasks() {
     // contract: kill-wipe
     let mut script = Script::new();
