@@ -211,6 +211,35 @@ fn volumes_larger_than_can_be_counted_fit_nowhere() {
 }
 
 #[test]
+fn going_back_to_an_app_without_volumes_frees_them() {
+    let mut script = Script::new();
+    script.deploy(app(json!({ "instances": 1 })));
+    let volume = json!({ "containerPath": "data", "mode": "RW", "persistent": { "size": 100 } });
+    let change = json!({
+        "container": { "type": "MESOS", "volumes": [volume] },
+        "residency": {},
+        "upgradeStrategy": { "minimumHealthCapacity": 0, "maximumOverCapacity": 0 },
+    });
+    script.put("/a", change, false).unwrap();
+    script.end_killed();
+    let state = script.engine.state();
+    assert_eq!(state.reservations.size(), 1);
+    let id = state.deployments.keys().next().unwrap().clone();
+    script
+        .command(Command::RollBackDeployment { deployment_id: id })
+        .unwrap();
+    assert_eq!(
+        script.destroyed(),
+        Vec::<String>::new(),
+        "its task is there"
+    );
+    script.settle();
+    assert_eq!(script.show("/a"), "1 new RUNNING");
+    assert_eq!(script.engine.state().reservations.size(), 0);
+    assert_eq!(script.destroyed().len(), 1);
+}
+
+#[test]
 fn a_kill_with_wipe_frees_the_volumes_of_its_tasks() {
     // contract: kill-wipe
     let mut script = Script::new();

@@ -151,7 +151,7 @@ impl Volumes {
             assert_eq!(entry.agent_id, *agent_id, "{id} is to go from elsewhere");
             assert!(!entry.is_held(mirror), "{id} is to go under its task");
             self.destroyed.extend(entry.ids.iter().cloned());
-            let is_app_gone = after.root.app(&entry.app_id).is_none();
+            let is_app_gone = !keeps_volumes(after, &entry.app_id);
             assert!(
                 entry.may_go || is_app_gone,
                 "{id} is to go, and nobody has asked for that"
@@ -159,10 +159,10 @@ impl Volumes {
         }
     }
 
-    /// What is gone from the tree may go from agents.
+    /// What is gone from the tree, or keeps nothing there any more, may go from agents.
     pub(super) fn end_of_step(&mut self, after: &State) {
         for entry in self.entries.values_mut() {
-            entry.may_go |= after.root.app(&entry.app_id).is_none();
+            entry.may_go |= !keeps_volumes(after, &entry.app_id);
         }
         assert_eq!(
             self.entries.len(),
@@ -177,6 +177,10 @@ impl Entry {
         let task_id = self.task_id.as_ref();
         task_id.is_some_and(|task_id| mirror.may_be_there(task_id))
     }
+}
+
+fn keeps_volumes(state: &State, app_id: &AppId) -> bool {
+    state.root.app(app_id).is_some_and(|app| app.is_resident())
 }
 
 /// What goes with its task, by volume.
