@@ -189,7 +189,8 @@ fn examine(
     let has_reserved = claims.is_some_and(|claims| claims.free.contains_key(&agent.id));
     if let Some(claims) = claims.filter(|claims| !has_reserved && !claims.may_reserve) {
         refuse(&|| Reason::Volume {
-            hosts: claims.hosts.clone(),
+            hosts: Arc::clone(&claims.hosts),
+            away: Arc::clone(&claims.away),
         })?;
     }
     let offered = &agent.resources;

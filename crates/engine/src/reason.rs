@@ -47,8 +47,12 @@ pub enum Reason {
     Ports { wanted: usize, free: usize },
     /// It runs as many tasks as it may.
     Tasks { most: usize },
-    /// It has no free volume of the app, which has as many as instances; those that are waited for are on these hosts.
-    Volume { hosts: Vec<String> },
+    /// It has no free volume of the app, which has as many as instances; those that are waited for are on these `hosts`, and on
+    /// hosts whose agents are `away`.
+    Volume {
+        hosts: Arc<[String]>,
+        away: Arc<[String]>,
+    },
     /// The app wants a volume of a driver, and no agent has one.
     ExternalVolume { name: String },
 }
@@ -224,17 +228,16 @@ impl fmt::Display for Reason {
             Self::PortNotOffered { port } => write!(f, "does not offer port {port}"),
             Self::PortTaken { port } => write!(f, "has port {port} taken by another task"),
             Self::Ports { wanted, free } => write!(f, "has {free} ports free, {wanted} wanted"),
-            Self::Volume { hosts } if hosts.is_empty() => {
-                write!(
-                    f,
-                    "has no volume of the app, and every instance has its own"
-                )
+            Self::Volume { hosts, away } if hosts.is_empty() && away.is_empty() => {
+                write!(f, "has no free volume of the app, and tasks have them all")
             }
-            Self::Volume { hosts } => {
+            Self::Volume { hosts, away } => {
+                let away = away.iter().map(|host| format!("{host} (away)"));
+                let all: Vec<String> = hosts.iter().cloned().chain(away).collect();
                 write!(
                     f,
                     "has no free volume of the app; that is on agent {}",
-                    hosts.join(", ")
+                    all.join(", ")
                 )
             }
             Self::ExternalVolume { name } => {

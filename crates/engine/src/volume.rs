@@ -29,7 +29,7 @@ use zddcluster_model::{AgentId, AppId, TaskId, TaskState};
 
 use crate::effect::Effect;
 use crate::persist;
-use crate::state::{State, Task};
+use crate::state::{Agent, State, Task};
 use crate::turn::{Turn, change_amounts, millionths};
 
 /// What one instance of a resident app keeps on its agent.
@@ -62,8 +62,10 @@ pub(crate) struct Claims {
     pub(crate) free: BTreeMap<AgentId, Vec<Arc<Reservation>>>,
     /// There are fewer than instances.
     pub(crate) may_reserve: bool,
-    /// The hosts of those that an instance waits for: free ones, and those of lost tasks.
-    pub(crate) hosts: Vec<String>,
+    /// The hosts of those that an instance waits for: free ones, and those of lost tasks. Their agents are here.
+    pub(crate) hosts: Arc<[String]>,
+    /// The same where the agents are away.
+    pub(crate) away: Arc<[String]>,
 }
 
 impl State {
@@ -108,12 +110,13 @@ impl State {
             }
         }
         let agents = awaited.into_iter().filter_map(|id| self.agents.get(id));
-        claims.hosts = agents
-            .map(|agent| match agent.is_connected {
-                true => agent.hostname.clone(),
-                false => format!("{} (away)", agent.hostname),
-            })
-            .collect();
+        let (here, away): (Vec<_>, Vec<_>) = agents.partition(|agent| agent.is_connected);
+        let hosts_of = |agents: Vec<&Arc<Agent>>| {
+            let hosts = agents.into_iter().map(|agent| agent.hostname.clone());
+            hosts.collect()
+        };
+        claims.hosts = hosts_of(here);
+        claims.away = hosts_of(away);
         claims.may_reserve = n < app.instances;
         Some(claims)
     }

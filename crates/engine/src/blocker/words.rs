@@ -265,14 +265,7 @@ fn agent_hint(state: &State, app_id: &AppId) -> String {
                 };
                 (2, text)
             }
-            Reason::Volume { hosts } => (
-                2,
-                format!(
-                    "its data is there: start agent {} again, or give the data up with \
-                     DELETE /v2/apps{app_id}/tasks?wipe=true&host=HOST",
-                    hosts.join(", ")
-                ),
-            ),
+            Reason::Volume { hosts, away } => (2, volume_advice(app_id, hosts, away)),
             Reason::ExternalVolume { .. } => (
                 5,
                 "external volumes are accepted and never attached: use a persistent volume or a hostPath"
@@ -287,6 +280,28 @@ fn agent_hint(state: &State, app_id: &AppId) -> String {
         advice.insert((rank, text));
     }
     let advice: Vec<String> = advice.into_iter().map(|(_, text)| text).collect();
+    advice.join("; ")
+}
+
+/// What would free a volume of an app: those that are waited for are on `hosts`, and on hosts whose agents are `away`.
+fn volume_advice(app_id: &AppId, hosts: &[String], away: &[String]) -> String {
+    let mut advice = Vec::new();
+    if !hosts.is_empty() {
+        let hosts = hosts.join(", ");
+        advice.push(format!(
+            "its data is on agent {hosts}, which has to take it again"
+        ));
+    }
+    if !away.is_empty() {
+        let away = away.join(", ");
+        advice.push(format!(
+            "its data is there: start agent {away} again, or give the data up with \
+             DELETE /v2/apps{app_id}/tasks?wipe=true&host=HOST"
+        ));
+    }
+    if advice.is_empty() {
+        return "it goes on when a task that has one of the app's volumes has ended".to_owned();
+    }
     advice.join("; ")
 }
 

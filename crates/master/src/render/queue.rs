@@ -94,7 +94,7 @@ fn reason_json(reason: &Reason) -> Value {
             json!({ "resource": "ports", "wanted": wanted, "free": free })
         }
         Reason::Tasks { most } => json!({ "most": most }),
-        Reason::Volume { hosts } => json!({ "hosts": hosts }),
+        Reason::Volume { hosts, away } => json!({ "hosts": hosts, "away": away }),
         Reason::ExternalVolume { name } => json!({ "volume": name }),
     };
     if let (Value::Object(json), Value::Object(parts)) = (&mut json, parts) {

@@ -310,7 +310,7 @@ fn a_lost_resident_task_is_waited_for_as_long_as_it_takes() {
     assert!(lines.contains(&words), "{lines}");
     let hint = blockers[0].hint(state);
     assert!(
-        hint.contains(&format!("start agent {host} (away) again")),
+        hint.contains(&format!("start agent {host} again")),
         "{hint}"
     );
     // It comes back with the task: all is as it was.
@@ -350,6 +350,58 @@ fn a_lost_resident_task_is_waited_for_as_long_as_it_takes() {
         .collect();
     script.agent_returns(&lost.agent_id, &[]);
     assert_eq!(script.destroyed(), script.volumes);
+}
+
+#[test]
+fn who_waits_for_volumes_is_told_where_they_are() {
+    let mut script = Script::new();
+    let port = json!({
+        "instances": 1,
+        "portDefinitions": [{ "port": 9000 }],
+        "requirePorts": true,
+    });
+    script.deploy(resident(port.clone()));
+    let task = script.tasks("/a")[0].clone();
+    script.report(&task, TaskState::Failed);
+    // Somebody else has taken its port by the time it may start again.
+    let mut other = app(port);
+    other["id"] = json!("/b");
+    other["constraints"] = json!([["hostname", "CLUSTER", task.host]]);
+    script.deploy(other);
+    script.tick(2_000);
+    let state = script.engine.state();
+    let blockers = blockers_of_app(state, &task.app_id);
+    let lines = blockers[0].lines(state, state.clock).join("\n");
+    let host = &task.host;
+    let words = format!("has no free volume of the app; that is on agent {host}");
+    assert!(lines.ends_with(&words), "{lines}");
+    assert_eq!(
+        blockers[0].hint(state),
+        format!(
+            "free port 9000, choose another, or set requirePorts to false; \
+             its data is on agent {host}, which has to take it again"
+        )
+    );
+}
+
+#[test]
+fn who_waits_for_volumes_that_tasks_have_waits_for_their_end() {
+    let mut script = Script::new();
+    script.deploy(resident(json!({ "instances": 2 })));
+    script.put("/a", json!({ "instances": 1 }), false).unwrap();
+    script.put("/a", json!({ "instances": 2 }), true).unwrap();
+    assert_eq!(script.show("/a"), "1 old RUNNING, 1 old KILLING; 1 queued");
+    let state = script.engine.state();
+    let blockers = blockers_of_app(state, &AppId::absolute("/a"));
+    let lines = blockers[0].lines(state, state.clock).join("\n");
+    let words = "has no free volume of the app, and tasks have them all";
+    assert_eq!(lines.matches(words).count(), 2, "{lines}");
+    assert_eq!(
+        blockers[0].hint(state),
+        "it goes on when a task that has one of the app's volumes has ended"
+    );
+    script.settle();
+    assert_eq!(script.show("/a"), "1 old RUNNING, 1 new RUNNING");
 }
 
 #[test]
