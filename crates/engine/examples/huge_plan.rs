@@ -1,5 +1,5 @@
 //! How long the engine takes for one plan that acts on many apps: `cargo run --release -p zddcluster-engine --example
-//! huge_plan -- [APPS] [INSTANCES]`.
+//! huge_plan -- [APPS] [INSTANCES] [AGENTS] [resident]`; `resident` gives each app a persistent volume.
 //!
 //! Two plans, each over all apps at once: the first starts them, the second replaces every task. Agents answer at once; the
 //! times are the engine's own, its mutations are dropped.
@@ -20,6 +20,10 @@ type Instant = std::time::Instant;
 
 /// Instances on one agent; each may be there twice during a replacement.
 const ON_AN_AGENT: usize = 400;
+
+/// What makes an app resident.
+const VOLUME: &str = r#", "container": {"type": "MESOS", "volumes": [
+    {"containerPath": "data", "mode": "RW", "persistent": {"size": 1}}]}"#;
 
 /// The engine, what agents have still to say, and how long the steps took.
 struct World {
@@ -97,11 +101,11 @@ impl World {
     }
 
     /// Carries out a plan over all apps, and tells how long it took.
-    fn deploy(&mut self, name: &str, n_apps: usize, instances: usize, release: u32) {
+    fn deploy(&mut self, name: &str, n_apps: usize, instances: usize, release: u32, more: &str) {
         let updates = (0..n_apps).map(|app| {
             let definition = format!(
                 r#"{{"id": "/huge/app-{app}", "cmd": "serve", "instances": {instances}, "cpus": 0.1, "mem": 32,
-                    "env": {{"RELEASE": "{release}"}}}}"#
+                    "env": {{"RELEASE": "{release}"}}{more}}}"#
             );
             let read = AppUpdate::read(definition.as_bytes(), zddcluster_model::app::Form::Partial);
             read.expect("a good definition")
@@ -141,11 +145,18 @@ fn report(task_id: TaskId, state: TaskState) -> TaskReport {
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1).map(|text| text.parse().ok());
-    let n_apps: usize = args.next().flatten().unwrap_or(1000);
-    let instances: usize = args.next().flatten().unwrap_or(10);
-    println!("{n_apps} apps with {instances} instances");
-    let mut world = World::new((n_apps * instances).div_ceil(ON_AN_AGENT).max(1));
-    world.deploy("start", n_apps, instances, 1);
-    world.deploy("replace", n_apps, instances, 2);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |idx: usize| args.get(idx)?.parse::<usize>().ok();
+    let n_apps = number(0).unwrap_or(1000);
+    let instances = number(1).unwrap_or(10);
+    let n_tasks = n_apps * instances;
+    let n_agents = number(2).unwrap_or_else(|| n_tasks.div_ceil(ON_AN_AGENT).max(1));
+    let more = match args.iter().any(|arg| arg == "resident") {
+        true => VOLUME,
+        false => "",
+    };
+    println!("{n_apps} apps with {instances} instances on {n_agents} agents");
+    let mut world = World::new(n_agents);
+    world.deploy("start", n_apps, instances, 1, more);
+    world.deploy("replace", n_apps, instances, 2, more);
 }

@@ -36,6 +36,8 @@ pub(crate) struct Fellows<'a> {
     /// How many of them each agent has.
     own: BTreeMap<AgentId, usize>,
     constraints: Constraints<'a>,
+    /// What they have left on agents, for an app that keeps something there.
+    claims: Option<Claims>,
 }
 
 impl<'a> Fellows<'a> {
@@ -48,6 +50,7 @@ impl<'a> Fellows<'a> {
         Self {
             own,
             constraints: Constraints::of(state, app),
+            claims: state.claims_of(app),
         }
     }
 
@@ -55,6 +58,9 @@ impl<'a> Fellows<'a> {
     pub(crate) fn count(&mut self, agent: &Agent) {
         *self.own.entry(agent.id.clone()).or_default() += 1;
         self.constraints.count(agent);
+        if let Some(claims) = &mut self.claims {
+            claims.take(&agent.id);
+        }
     }
 }
 
@@ -68,13 +74,13 @@ pub(crate) fn place(
     fellows: &Fellows<'_>,
     random: u32,
 ) -> Option<Placement> {
-    let Fellows { own, constraints } = fellows;
+    let Fellows {
+        own,
+        constraints,
+        claims,
+    } = fellows;
     let unused = Usage::default();
-    let claims = state.claims_of(app);
-    let free_on = |agent: &Agent| {
-        let claims = claims.as_ref()?;
-        claims.free.get(&agent.id)?.first()
-    };
+    let free_on = |agent: &Agent| claims.as_ref()?.free_on(&agent.id);
     let mut candidates = Vec::new();
     for agent in state.agents.values() {
         let usage = state.usage.get(&agent.id).map_or(&unused, |usage| usage);
@@ -109,6 +115,7 @@ pub(crate) fn place(
 /// Why no agent takes one more task of `app`: all that speaks against each. Only asked when [`place`] has failed.
 pub(crate) fn unplaced(state: &State, app: &App, fellows: &Fellows<'_>) -> Unplaced {
     let unused = Usage::default();
+    // Looked up again, for their hosts.
     let claims = state.claims_of(app);
     let mut refusals = Vec::new();
     let mut declined = Declined::default();
@@ -186,8 +193,8 @@ fn examine(
                 .unwrap_or_default(),
         })?;
     }
-    let has_reserved = claims.is_some_and(|claims| claims.free.contains_key(&agent.id));
-    if let Some(claims) = claims.filter(|claims| !has_reserved && !claims.may_reserve) {
+    let has_reserved = claims.is_some_and(|claims| claims.free_on(&agent.id).is_some());
+    if let Some(claims) = claims.filter(|claims| !has_reserved && !claims.may_reserve()) {
         refuse(&|| Reason::Volume {
             hosts: Arc::clone(&claims.hosts),
             away: Arc::clone(&claims.away),

@@ -17,7 +17,7 @@
 //! data of all its former instances for when it is scaled up again; only a kill with `wipe` and the end of the app free any. Source: contract marathon §1.10, §2.4, §4.7;
 //! Marathon's page on stateful applications.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -58,14 +58,44 @@ pub struct Reservation {
 /// Where one more instance of a resident app may go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
-    /// Reservations that no task holds, by agent.
-    pub(crate) free: BTreeMap<AgentId, Vec<Arc<Reservation>>>,
-    /// There are fewer than instances.
-    pub(crate) may_reserve: bool,
+    /// Reservations that no task holds, by agent; in order of their ids, and none empty.
+    free: BTreeMap<AgentId, VecDeque<Arc<Reservation>>>,
+    /// How many more may be made: each instance has one.
+    n_missing: usize,
     /// The hosts of those that an instance waits for: free ones, and those of lost tasks. Their agents are here.
     pub(crate) hosts: Arc<[String]>,
     /// The same where the agents are away.
     pub(crate) away: Arc<[String]>,
+}
+
+impl Claims {
+    /// The one that the next instance on an agent takes over.
+    pub(crate) fn free_on(&self, agent_id: &AgentId) -> Option<&Arc<Reservation>> {
+        self.free.get(agent_id)?.front()
+    }
+
+    /// There are fewer than instances.
+    pub(crate) const fn may_reserve(&self) -> bool {
+        self.n_missing > 0
+    }
+
+    /// One more instance was launched on an agent: with what is free there, or else with one of its own. Hosts stay as they were.
+    pub(crate) fn take(&mut self, agent_id: &AgentId) {
+        let Some(free) = self.free.get_mut(agent_id) else {
+            self.n_missing = self.n_missing.saturating_sub(1);
+            return;
+        };
+        free.pop_front();
+        if free.is_empty() {
+            self.free.remove(agent_id);
+        }
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often the claims of an app were gathered, each time from all its tasks and reservations.
+    pub(crate) static CLAIMS_GATHERED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl State {
@@ -79,10 +109,10 @@ impl State {
             .filter_map(|id| self.reservations.get(id))
     }
 
-    /// The task that holds a reservation, launched or lost.
-    pub(crate) fn holder_of(&self, reservation: &Reservation) -> Option<&Arc<Task>> {
-        self.tasks_of(&reservation.app_id)
-            .find(|task| task.reservation == Some(reservation.id))
+    /// The reservations of an app that its tasks hold, launched or lost.
+    fn held_of(&self, app_id: &AppId) -> BTreeSet<Uuid> {
+        let tasks = self.tasks_of(app_id);
+        tasks.filter_map(|task| task.reservation).collect()
     }
 
     /// Where one more instance of `app` may go; `None` if the app keeps nothing on agents.
@@ -94,16 +124,18 @@ impl State {
             .tasks_of(&app.id)
             .filter_map(|task| Some((task.reservation?, task.is_launched())))
             .collect();
+        #[cfg(test)]
+        CLAIMS_GATHERED.with(|n| n.set(n.get() + 1));
         let mut claims = Claims::default();
         let mut awaited: BTreeSet<&AgentId> = BTreeSet::new();
-        let mut n = 0;
+        let mut n: usize = 0;
         for reservation in self.reservations_of(&app.id).filter(|it| !it.is_condemned) {
             n += 1;
             let agent_id = &reservation.agent_id;
             let is_launched = held.get(&reservation.id);
             if is_launched.is_none() {
                 let free = claims.free.entry(agent_id.clone()).or_default();
-                free.push(Arc::clone(reservation));
+                free.push_back(Arc::clone(reservation));
             }
             if is_launched != Some(&true) {
                 awaited.insert(agent_id);
@@ -117,7 +149,7 @@ impl State {
         };
         claims.hosts = hosts_of(here);
         claims.away = hosts_of(away);
-        claims.may_reserve = n < app.instances;
+        claims.n_missing = (app.instances as usize).saturating_sub(n);
         Some(claims)
     }
 
@@ -251,11 +283,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Nobody takes a reservation over any more: it is freed now, or as soon as its task has ended.
+    /// Nobody takes a reservation over any more: it is freed as soon as its task has ended.
     fn condemn(&mut self, reservation: &Arc<Reservation>) {
-        if self.state.holder_of(reservation).is_none() {
-            self.free(reservation);
-        } else if !reservation.is_condemned {
+        if !reservation.is_condemned {
             let is_condemned = true;
             self.put_reservation(Reservation {
                 is_condemned,
@@ -333,10 +363,11 @@ impl Turn<'_> {
             let agent = self.state.agents.get(&reservation.agent_id);
             host.is_none_or(|host| agent.is_some_and(|agent| agent.hostname == host))
         };
+        let held = self.state.held_of(app_id);
         let free: Vec<Arc<Reservation>> = self
             .state
             .reservations_of(app_id)
-            .filter(|it| is_there(it) && self.state.holder_of(it).is_none())
+            .filter(|it| is_there(it) && !held.contains(&it.id))
             .map(Arc::clone)
             .collect();
         for reservation in free {
@@ -346,10 +377,15 @@ impl Turn<'_> {
 
     /// Condemns everything that an app keeps on agents: it is gone, or was and another has its name.
     pub(crate) fn condemn_all(&mut self, app_id: &AppId) {
+        let held = self.state.held_of(app_id);
         let all: Vec<Arc<Reservation>> =
             self.state.reservations_of(app_id).map(Arc::clone).collect();
         for reservation in all {
-            self.condemn(&reservation);
+            if held.contains(&reservation.id) {
+                self.condemn(&reservation);
+            } else {
+                self.free(&reservation);
+            }
         }
     }
 }

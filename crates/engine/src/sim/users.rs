@@ -300,13 +300,15 @@ impl World {
         let state = self.engine.state();
         let is_doomed = |app: &App| {
             let mut tasks = state.tasks_of(&app.id).filter_map(|task| task.app.as_ref());
+            let launched = state.launched_of(&app.id);
+            let held: Vec<_> = launched.filter_map(|task| task.reservation).collect();
             state.deployments_of(&app.id).next().is_some()
                 || state.queued_of(&app.id) > 0
                 || !fate(app).is_empty()
                 || tasks.any(|app| !fate(app).is_empty())
                 || state
                     .reservations_of(&app.id)
-                    .any(|it| !state.holder_of(it).is_some_and(|task| task.is_launched()))
+                    .any(|it| !held.contains(&it.id))
         };
         let apps = state.root.transitive_apps().into_iter();
         let mut doomed: Vec<AppId> = apps

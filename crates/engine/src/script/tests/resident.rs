@@ -9,6 +9,7 @@ use crate::blocker::blockers_of_app;
 use crate::effect::{Answer, Effect};
 use crate::input::{Command, Input, Selection};
 use crate::script::Script;
+use crate::volume::CLAIMS_GATHERED;
 
 fn resident(more: Value) -> Value {
     let volume =
@@ -350,6 +351,47 @@ fn a_lost_resident_task_is_waited_for_as_long_as_it_takes() {
         .collect();
     script.agent_returns(&lost.agent_id, &[]);
     assert_eq!(script.destroyed(), script.volumes);
+}
+
+#[test]
+fn many_instances_look_once_a_step_for_what_there_is() {
+    let gathered = || CLAIMS_GATHERED.replace(0);
+    let mut script = Script::new();
+    for host in 13..=22 {
+        script.register_another(host);
+    }
+    gathered();
+    script
+        .post(resident(json!({ "instances": 200, "cpus": 0.01 })))
+        .unwrap();
+    script.tick(0);
+    assert_eq!(script.show("/a"), "200 new STAGING");
+    assert!(gathered() <= 2, "not for each of them");
+    script.run_staged();
+    let places = script.places();
+    assert_eq!(script.engine.state().reservations.size(), 200);
+    // All together start anew where they were.
+    gathered();
+    let selection = Selection::App {
+        app_id: AppId::absolute("/a"),
+        host: None,
+    };
+    let (scale, wipe, force) = (false, false, false);
+    script
+        .command(Command::KillTasks {
+            selection,
+            scale,
+            wipe,
+            force,
+        })
+        .unwrap();
+    script.end_killed();
+    let ended = gathered();
+    script.tick(10_000);
+    script.run_staged();
+    assert_eq!(script.show("/a"), "200 new RUNNING");
+    assert!(script.places() == places, "on their volumes");
+    assert!(ended <= 200, "one a task that ends: {ended}");
 }
 
 #[test]
