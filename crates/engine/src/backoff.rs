@@ -59,7 +59,7 @@ impl Turn<'_> {
                 is_tried: false,
                 ..(**entry).clone()
             };
-            self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+            self.state.put_queued(entry);
         }
     }
 
@@ -74,7 +74,7 @@ impl Turn<'_> {
                 is_tried: false,
                 ..(*entry).clone()
             };
-            self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+            self.state.put_queued(entry);
         }
     }
 }

@@ -153,7 +153,7 @@ impl Turn<'_> {
         let plan = Arc::clone(&deployment.plan);
         self.call_off(&deployment);
         for app_id in plan.affected_apps() {
-            self.state.queue.remove_mut(&app_id);
+            self.state.remove_queued(&app_id);
         }
         self.publish(EventKind::DeploymentFailed {
             id: id.clone(),
@@ -212,7 +212,7 @@ impl Turn<'_> {
             self.call_off(&deployment);
             // What a step before had queued waits for that step again.
             for app_id in deployment.plan.affected_apps() {
-                self.state.queue.remove_mut(&app_id);
+                self.state.remove_queued(&app_id);
             }
             self.put_deployment(Deployment {
                 step_idx: 0,

@@ -113,9 +113,19 @@ pub(crate) fn check(state: &State) {
         n_locks,
         "locks of deployments that are over"
     );
-    for entry in state.queue.values() {
-        assert!(entry.count > 0, "{}: an empty queue entry", entry.app.id);
+    let mut n_untried = 0;
+    for (app_id, entry) in state.queue.iter() {
+        assert!(entry.count > 0, "{app_id}: an empty queue entry");
+        if entry.is_tried {
+            let delay = entry.delayed_until;
+            assert_eq!(delay, None, "{app_id}: tried, and delayed");
+        } else {
+            n_untried += 1;
+            let due = (entry.delayed_until, app_id.clone());
+            assert!(state.untried.contains(&due), "{app_id}: index of the queue");
+        }
     }
+    assert_eq!(state.untried.size(), n_untried, "index of the queue");
 }
 
 /// What is kept on agents, which is in use there whether or not a task holds it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zddcluster_model::agent::LaunchTask;
 use zddcluster_model::app::{App, Container, Docker};
-use zddcluster_model::{AppId, TaskState};
+use zddcluster_model::{AppId, TaskState, Timestamp};
 
 use crate::effect::Effect;
 use crate::env::{container_ports, environment};
@@ -22,6 +22,58 @@ const LAUNCHES_A_STEP: usize = 500;
 /// Whether instances were left over by a step that had launched its share.
 pub(crate) fn is_left_over(state: &State) -> bool {
     !state.is_stopping && state.queue_is_stale && !state.queue.is_empty()
+}
+
+impl State {
+    /// Puts what waits of an app, new or changed, and brings the index up to it.
+    pub(crate) fn put_queued(&mut self, entry: QueueEntry) {
+        let app_id = entry.app.id.clone();
+        self.remove_queued(&app_id);
+        if !entry.is_tried {
+            let due = (entry.delayed_until, app_id.clone());
+            self.untried.insert_mut(due);
+        }
+        self.queue.insert_mut(app_id, Arc::new(entry));
+    }
+
+    /// Forgets what waits of an app.
+    pub(crate) fn remove_queued(&mut self, app_id: &AppId) {
+        let Some(entry) = self.queue.get(app_id).map(Arc::clone) else {
+            return;
+        };
+        if !entry.is_tried {
+            let due = (entry.delayed_until, app_id.clone());
+            self.untried.remove_mut(&due);
+        }
+        self.queue.remove_mut(app_id);
+    }
+
+    /// The end of the next delay of what waits.
+    pub(crate) fn next_delay(&self) -> Option<Timestamp> {
+        // Those without a delay come first: none after a step, unless it has left launches to the next one.
+        self.untried.iter().find_map(|(until, _)| *until)
+    }
+
+    /// The apps with instances that were tried or not, and are not delayed.
+    fn all_due(&self, now: Timestamp) -> Vec<AppId> {
+        let waiting = self.queue.values();
+        waiting
+            .filter(|entry| entry.delayed_until.is_none_or(|until| until <= now))
+            .map(|entry| entry.app.id.clone())
+            .collect()
+    }
+
+    /// The apps with instances that were not tried since something last changed for them, and are not delayed.
+    fn untried_due(&self, now: Timestamp) -> Vec<AppId> {
+        let untried = self.untried.iter();
+        let mut due: Vec<AppId> = untried
+            .take_while(|(until, _)| until.is_none_or(|until| until <= now))
+            .map(|(_, app_id)| app_id.clone())
+            .collect();
+        // As everywhere in the order of their ids, not of their delays' ends.
+        due.sort();
+        due
+    }
 }
 
 impl Turn<'_> {
@@ -39,12 +91,12 @@ impl Turn<'_> {
             offers: queued.map_or_else(Default::default, |entry| entry.offers.clone()),
             is_tried: false,
         };
-        self.state.queue.insert_mut(app.id.clone(), Arc::new(entry));
+        self.state.put_queued(entry);
     }
 
     /// Drops all queued instances of an app.
     pub(crate) fn purge_queue(&mut self, app_id: &AppId) {
-        self.state.queue.remove_mut(app_id);
+        self.state.remove_queued(app_id);
     }
 
     /// Launches what can be launched now. True if anything was.
@@ -57,14 +109,10 @@ impl Turn<'_> {
             return false;
         }
         let retry_all = std::mem::take(&mut self.state.queue_is_stale);
-        let due: Vec<AppId> = self
-            .state
-            .queue
-            .values()
-            .filter(|entry| retry_all || !entry.is_tried)
-            .filter(|entry| entry.delayed_until.is_none_or(|until| until <= self.now))
-            .map(|entry| entry.app.id.clone())
-            .collect();
+        let due = match retry_all {
+            true => self.state.all_due(self.now),
+            false => self.state.untried_due(self.now),
+        };
         let mut has_launched = false;
         for app_id in due {
             has_launched |= self.launch_app(&app_id);
@@ -106,9 +154,9 @@ impl Turn<'_> {
                             offers,
                             ..(*entry).clone()
                         };
-                        self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+                        self.state.put_queued(entry);
                     } else {
-                        self.state.queue.remove_mut(app_id);
+                        self.state.remove_queued(app_id);
                     }
                 }
                 None => {
@@ -122,7 +170,7 @@ impl Turn<'_> {
                         delayed_until: None,
                         ..(*entry).clone()
                     };
-                    self.state.queue.insert_mut(app_id.clone(), Arc::new(entry));
+                    self.state.put_queued(entry);
                     break;
                 }
             }

@@ -202,11 +202,7 @@ pub(crate) fn next_wake(config: &Config, state: &State) -> Option<Timestamp> {
         return Some(state.clock);
     }
     // Nothing is launched any more when the cluster goes down.
-    let queue = state
-        .queue
-        .values()
-        .filter(|_| !state.is_stopping)
-        .filter_map(|entry| entry.delayed_until);
+    let queue = (!state.is_stopping).then(|| state.next_delay()).flatten();
     let kills = state.signals.first().map(|(at, _)| *at);
     let agents = state
         .agents
@@ -214,6 +210,7 @@ pub(crate) fn next_wake(config: &Config, state: &State) -> Option<Timestamp> {
         .filter_map(|agent| agent_deadline(config, state, agent));
     let edges = (!state.edges_awaited.is_empty()).then_some(state.edges_awaited_until);
     queue
+        .into_iter()
         .chain(kills)
         .chain(agents)
         .chain(next_forgetting(config, state))

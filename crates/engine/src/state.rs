@@ -50,7 +50,7 @@ pub struct State {
     pub deployments: RedBlackTreeMapSync<DeploymentId, Arc<Deployment>>,
     /// The deployment that acts on each app; there is at most one (an index over `deployments`).
     pub(crate) locks: RedBlackTreeMapSync<AppId, DeploymentId>,
-    /// Apps with instances waiting to be launched.
+    /// Apps with instances waiting to be launched. Changed by [`State::put_queued`] and [`State::remove_queued`] alone.
     pub queue: RedBlackTreeMapSync<AppId, Arc<QueueEntry>>,
     /// The last bad end of a task, by app.
     pub failures: RedBlackTreeMapSync<AppId, Arc<TaskFailure>>,
@@ -67,6 +67,8 @@ pub struct State {
     pub(crate) reserved_by: RedBlackTreeMapSync<AppId, RedBlackTreeSetSync<Uuid>>,
     /// What is in use on each agent (an index over `tasks` and `reservations`).
     pub(crate) usage: RedBlackTreeMapSync<AgentId, Arc<Usage>>,
+    /// Apps whose queued instances are to be tried when their delay is over, if they have one (an index over `queue`).
+    pub(crate) untried: RedBlackTreeSetSync<(Option<Timestamp>, AppId)>,
     /// Tasks on their way out (an index over `tasks`).
     pub(crate) killing: RedBlackTreeSetSync<TaskId>,
     /// When their next signals are due (an index over `tasks`).
@@ -300,6 +302,7 @@ impl State {
             master_uuid: config.master_uuid,
             by_app: RedBlackTreeMapSync::default(),
             reserved_by: RedBlackTreeMapSync::default(),
+            untried: RedBlackTreeSetSync::default(),
             usage: RedBlackTreeMapSync::default(),
             killing: RedBlackTreeSetSync::default(),
             signals: RedBlackTreeSetSync::default(),
