@@ -9,7 +9,8 @@
 //!
 //! The place is made of the file's ETag, or of its URL if it has none, and its name: a file that changes and says so gets a new
 //! place, and the app with it a new definition. Servers are asked only for a command that is not refused anyway, and by a dry
-//! run not at all: there each file has the place of one without ETag. Source: contract marathon §1.2, §2.5, §3.1; Marathon's
+//! run not at all: there each file has the place of one without ETag. Servers are asked over `http` and `https`, and redirects are followed; the
+//! place is that of the URL as it was given. Source: contract marathon §1.2, §2.5, §3.1; Marathon's
 //! `PathFun`.
 
 mod fetch;
@@ -18,19 +19,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
 use http::header::ETAG;
-use http::{Method, Request};
 use sha1::{Digest as _, Sha1};
 use tokio::time::Instant;
+use url::Url;
+use zddcluster_client::without_password;
 use zddcluster_engine::{Command, Engine};
 use zddcluster_model::AppId;
 use zddcluster_model::app::{AppUpdate, Fault};
 use zddcluster_model::deployment::Download;
 
 use crate::artifacts::ArtifactPath;
-use crate::error::ApiError;
+use crate::error::{ApiError, chain};
 use crate::shared::Shared;
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ pub(crate) async fn resolved(shared: &Shared, mut command: Command) -> Result<Co
                 place(&url, None)
             };
             found.map_err(|reason| {
-                tracing::info!(%app_id, url, reason, "storeUrls cannot be resolved");
+                tracing::info!(%app_id, url = shown(&url), reason, "storeUrls cannot be resolved");
                 refused(&at, idx, "URL could not be resolved.")
             })
         })
@@ -162,20 +164,17 @@ fn refused(at: &str, idx: usize, error: &str) -> ApiError {
 
 /// Asks a server for the place of its file; the error is for the log.
 async fn ask(shared: &Shared, url: &str, deadline: Instant) -> Result<ArtifactPath, String> {
-    let request = Request::builder()
-        .method(Method::HEAD)
-        .uri(url)
-        .body(Bytes::new())
-        .map_err(|error| error.to_string())?;
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
     let answer = async {
         // Never closed.
         let _turn = shared.downloads.questions.acquire().await;
-        shared.downloads.client.open(request, HEAD_LIMIT).await
+        let web = &shared.downloads.web;
+        web.open(&Method::HEAD, &parsed, HEAD_LIMIT).await
     };
     let answer = tokio::time::timeout_at(deadline, answer)
         .await
         .map_err(|_| "the servers of this command were too slow".to_owned())?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| chain(&error))?;
     if answer.status() != http::StatusCode::OK {
         return Err(format!("it answered {}", answer.status()));
     }
@@ -183,9 +182,17 @@ async fn ask(shared: &Shared, url: &str, deadline: Instant) -> Result<ArtifactPa
     place(url, etag.filter(|etag| !etag.is_empty()))
 }
 
+/// A URL as logs and errors may show it.
+fn shown(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(parsed) if parsed.password().is_some() => without_password(&parsed),
+        _ => url.to_owned(),
+    }
+}
+
 /// Where a file has its place; the error is for the log.
 fn place(url: &str, etag: Option<&[u8]>) -> Result<ArtifactPath, String> {
-    let name = url::Url::parse(url)
+    let name = Url::parse(url)
         .ok()
         .and_then(|url| Some(url.path_segments()?.next_back()?.to_owned()))
         .unwrap_or_default();
@@ -197,4 +204,20 @@ fn place(url: &str, etag: Option<&[u8]>) -> Result<ArtifactPath, String> {
         write!(place, "{byte:02x}").expect("a string takes everything");
     }
     ArtifactPath::new([place.as_str(), &name]).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, as_shown) in [
+            ("https://me:secret@host/x", "https://me:***@host/x"),
+            ("http://host/x?y", "http://host/x?y"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(shown(url), as_shown);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use zddcluster_engine::Input;
 use zddcluster_runtime::Backoff;
 use zddcluster_store::StoreError;
 
-use crate::error::CallError;
+use crate::error::{CallError, chain};
 use crate::shared::Message;
 
 /// First and longest pause between attempts to reopen a failed store: a full disk is seldom freed within seconds.
@@ -104,18 +104,6 @@ pub(super) const fn is_unrepeated(input: &Input) -> bool {
         }
         | Input::Wake => false,
     }
-}
-
-/// An error with its causes, for one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,21 +5,22 @@
 //! number of the attempt.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zddcluster_client::{HttpClient, HttpError};
+use url::Url;
+use zddcluster_client::{WebClient, WebError};
 use zddcluster_engine::{Attempt, DownloadOrder, Input};
 use zddcluster_model::deployment::Download;
 use zddcluster_runtime::OnFailure;
 
-use super::HEADS_AT_ONCE;
+use super::{HEADS_AT_ONCE, shown};
 use crate::artifacts::{ArtifactPath, Artifacts, BadPath, WriteError};
+use crate::error::chain;
 use crate::shared::{Message, Shared};
 
 /// Files that are brought at once; others wait for their turn, and their time begins with it. More would share the same line.
@@ -43,8 +44,8 @@ const PATIENCE: Patience = Patience {
 /// The orders that run, and how much may be asked at once.
 #[derive(Debug)]
 pub(crate) struct Downloads {
-    /// Not the cluster's own client, which brings its token along.
-    pub(super) client: HttpClient,
+    /// Not the cluster's own client, which brings its token along. Made at the first use: it reads what this machine trusts.
+    pub(super) web: LazyLock<WebClient>,
     pub(super) questions: Semaphore,
     turns: Semaphore,
     running: Mutex<BTreeMap<Attempt, CancellationToken>>,
@@ -53,7 +54,7 @@ pub(crate) struct Downloads {
 impl Default for Downloads {
     fn default() -> Self {
         Self {
-            client: HttpClient::new(),
+            web: LazyLock::new(WebClient::new),
             questions: Semaphore::new(HEADS_AT_ONCE),
             turns: Semaphore::new(AT_ONCE),
             running: Mutex::default(),
@@ -83,9 +84,9 @@ enum FetchError {
     #[error(transparent)]
     Path(#[from] BadPath),
     #[error("the address cannot be used")]
-    Address(#[from] http::Error),
+    Address(#[from] url::ParseError),
     #[error(transparent)]
-    Http(#[from] HttpError),
+    Web(#[from] WebError),
     #[error("the server answered {0}")]
     Status(StatusCode),
     #[error("the server broke off")]
@@ -96,7 +97,7 @@ enum FetchError {
     TooSlow(Duration),
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("the artifact store fails: {0}")]
+    #[error("the artifact store fails")]
     Store(#[from] std::io::Error),
 }
 
@@ -141,10 +142,13 @@ async fn all(shared: &Shared, order: &DownloadOrder) -> Result<(), String> {
         let _turn = shared.downloads.turns.acquire().await;
         let store = shared.artifacts.as_ref().ok_or(FetchError::NoStore);
         let fetched = match store {
-            Ok(store) => fetch(store, &shared.downloads.client, download, PATIENCE).await,
+            Ok(store) => fetch(store, &shared.downloads.web, download, PATIENCE).await,
             Err(error) => Err(error),
         };
-        fetched.map_err(|error| format!("{} could not be downloaded: {error}", download.url))?;
+        fetched.map_err(|error| {
+            let url = shown(&download.url);
+            format!("{url} could not be downloaded: {}", chain(&error))
+        })?;
     }
     Ok(())
 }
@@ -152,18 +156,18 @@ async fn all(shared: &Shared, order: &DownloadOrder) -> Result<(), String> {
 /// Brings one file into the store, unless it is there.
 async fn fetch(
     store: &Artifacts,
-    client: &HttpClient,
+    web: &WebClient,
     download: &Download,
     patience: Patience,
 ) -> Result<(), FetchError> {
-    let bring = bring(store, client, download, patience.silence);
+    let bring = bring(store, web, download, patience.silence);
     let brought = tokio::time::timeout(patience.whole, bring).await;
     brought.unwrap_or(Err(FetchError::TooSlow(patience.whole)))
 }
 
 async fn bring(
     store: &Artifacts,
-    client: &HttpClient,
+    web: &WebClient,
     download: &Download,
     silence: Duration,
 ) -> Result<(), FetchError> {
@@ -171,8 +175,8 @@ async fn bring(
     if store.find(&path).await?.is_some() {
         return Ok(());
     }
-    let request = Request::get(&download.url).body(Bytes::new())?;
-    let answer = client.open(request, silence).await?;
+    let url = Url::parse(&download.url)?;
+    let answer = web.open(&Method::GET, &url, silence).await?;
     if !answer.status().is_success() {
         return Err(FetchError::Status(answer.status()));
     }
@@ -222,8 +226,8 @@ mod tests {
         };
         let path = "0/x".to_owned();
         let download = Download { url, path };
-        let client = HttpClient::new();
-        let fetch = fetch(&store, &client, &download, patience);
+        let web = WebClient::new();
+        let fetch = fetch(&store, &web, &download, patience);
         let limit = Duration::from_secs(30);
         let both = async { tokio::join!(trickle, fetch).1 };
         let fetched = tokio::time::timeout(limit, both).await.unwrap();

@@ -17,13 +17,14 @@ async fn start(directory: &std::path::Path) -> Cluster {
     Cluster::start_configured(MemoryStore::new(), |config| config.artifacts = Some(path)).await
 }
 
-/// A server with `/x.tgz`, and `/lost.bin`, which it only says it has.
+/// A server with `/x.tgz`, which `/moved.tgz` leads to, and `/lost.bin`, which it only says it has.
 async fn file_server(cluster: &Cluster) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(async |method: Method, uri: http::Uri| {
         match (uri.path(), method) {
             ("/x.tgz", _) => (StatusCode::OK, [("etag", "\"one\"")], "content"),
+            ("/moved.tgz", _) => (StatusCode::FOUND, [("location", "/x.tgz")], ""),
             ("/lost.bin", Method::HEAD) => (StatusCode::OK, [("etag", "\"two\"")], ""),
             _ => (StatusCode::NOT_FOUND, [("etag", "")], ""),
         }
@@ -116,6 +117,21 @@ async fn store_urls_are_copied_before_tasks_fetch_them() {
         (&below["fetch"], &below["storeUrls"]),
         (&shown["fetch"], &json!([]))
     );
+    // Servers move files.
+    let moved = format!("{server}/moved.tgz");
+    let update = cluster
+        .call(Method::PUT, "/v2/apps/a", &app(&[&moved]))
+        .await;
+    assert_eq!(update.status, StatusCode::OK, "{}", update.text);
+    cluster.until_idle().await;
+    let shown = cluster.get("/v2/apps/a").await.body["app"]["fetch"].clone();
+    let uris = shown.as_array().unwrap().iter();
+    let mut uris = uris.map(|fetch| fetch["uri"].as_str().unwrap());
+    let uri = uris.find(|uri| uri.ends_with("/moved.tgz")).unwrap();
+    let path = uri.strip_prefix(&format!("file://{}/", root.display()));
+    let path = path.unwrap();
+    let stored = cluster.get(&format!("/v2/artifacts/{path}")).await;
+    assert_eq!(stored.text, "content");
     // A file that cannot be had after all fails the deployment.
     let lost = format!("{server}/lost.bin");
     let update = cluster
