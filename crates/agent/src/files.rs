@@ -56,10 +56,17 @@ impl From<io::Error> for FileError {
 /// A part of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Text; what is no UTF-8 is replaced.
-    pub(crate) data: String,
+    /// As it is in the file.
+    pub(crate) data: Vec<u8>,
     /// Where it starts, or the size of the file when that was asked for.
     pub(crate) offset: u64,
+}
+
+impl Piece {
+    /// Its text, as long as what it stands for; see [`whole_characters`].
+    pub(crate) fn text(&self) -> String {
+        whole_characters(&self.data)
+    }
 }
 
 /// One line of a listing.
@@ -119,7 +126,7 @@ impl Sandboxes {
         let (file, size) = self.open(path)?;
         let Some(offset) = offset.filter(|&offset| offset < size) else {
             return Ok(Piece {
-                data: String::new(),
+                data: Vec::new(),
                 offset: size,
             });
         };
@@ -134,7 +141,7 @@ impl Sandboxes {
         }
         bytes.truncate(filled);
         Ok(Piece {
-            data: whole_characters(bytes),
+            data: bytes,
             offset,
         })
     }

@@ -68,9 +68,7 @@ pub(super) async fn read(State(api): State<Api>, Query(query): Query<FileQuery>)
         Err(bad) => return bad.into_response(),
     };
     match piece(&api, path, offset, length).await {
-        Ok(Piece { data, offset }) => {
-            Json(json!({ "data": data, "offset": offset })).into_response()
-        }
+        Ok(piece) => Json(json!({ "data": piece.text(), "offset": piece.offset })).into_response(),
         Err(refusal) => refusal,
     }
 }
@@ -87,9 +85,9 @@ pub(super) async fn piece(
         let (offset, data) = match offset {
             Some(offset) => {
                 let length = length.unwrap_or(MAX_READ).min(MAX_READ);
-                api.log_tail.read(offset, length)
+                api.log_tail.read_bytes(offset, length)
             }
-            None => (size, String::new()),
+            None => (size, Vec::new()),
         };
         return Ok(Piece { data, offset });
     }
@@ -154,7 +152,7 @@ pub(super) async fn download(State(api): State<Api>, Query(query): Query<FileQue
         })
         .collect();
     if path == LOG {
-        let (_, data) = api.log_tail.read(0, u64::MAX);
+        let (_, data) = api.log_tail.read_bytes(0, u64::MAX);
         let headers = [
             (header::CONTENT_TYPE, "application/octet-stream"),
             (header::CONTENT_DISPOSITION, "attachment; filename=\"log\""),

@@ -103,7 +103,14 @@ async fn get(api: &Api, kind: &str, arguments: &Value) -> Result<Option<Value>, 
             let length = arguments.get("length").and_then(Value::as_u64);
             let size = files::piece(api, path.clone(), None, None).await?.offset;
             let piece = files::piece(api, path, Some(offset), length).await?;
-            json!({ "data": BASE64.encode(piece.data.as_bytes()), "size": size })
+            // The answer has no place for where its data begins.
+            if piece.offset > offset {
+                let begin = piece.offset;
+                return Err(bad(format!(
+                    "offset {offset} is not kept any more: what is begins at {begin}"
+                )));
+            }
+            json!({ "data": BASE64.encode(&piece.data), "size": size })
         }
         _ => return Ok(None),
     };

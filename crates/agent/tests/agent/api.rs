@@ -132,6 +132,11 @@ async fn calls_of_the_operator_api() {
     let read = json!({"type": "READ_FILE", "read_file": {"path": path, "offset": 1, "length": 3}});
     let read = parsed(send(&read.to_string(), "application/json").await);
     assert_eq!(read["read_file"], json!({"data": "ZWxs", "size": 6}));
+    let path = world.sandbox("up.1").join("raw");
+    std::fs::write(&path, b"\xff\n").unwrap();
+    let read = json!({"type": "READ_FILE", "read_file": {"path": path, "offset": 0}});
+    let read = parsed(send(&read.to_string(), "application/json").await);
+    assert_eq!(read["read_file"], json!({"data": "/wo=", "size": 2}));
 
     for (body, content_type, status) in [
         ("{", "application/json", StatusCode::BAD_REQUEST),

@@ -59,7 +59,7 @@ pub(super) fn list(shared: &Shared, path: &str) -> Result<Value, ApiError> {
 /// Everything that is kept of the log.
 pub(super) fn download(shared: &Shared, query: &Query) -> Result<Response, ApiError> {
     the_log(query)?;
-    let (_, data) = shared.log_tail.read(0, u64::MAX);
+    let (_, data) = shared.log_tail.read_bytes(0, u64::MAX);
     let mut response = with_type(StatusCode::OK, "application/octet-stream", data);
     let disposition = HeaderValue::from_static("attachment; filename=log");
     response
@@ -73,19 +73,27 @@ pub(super) fn debug() -> Value {
     json!({ LOG: "the end of this process' log, in memory" })
 }
 
-/// Part of the log, for `READ_FILE`: the data and the size of the whole.
+/// Part of the log, for `READ_FILE`: the data as it was logged and the size of the whole.
+///
+/// `Err` also where `offset` is no longer kept: the answer has no place for where its data begins.
 pub(super) fn read_part(
     shared: &Shared,
     path: &str,
     offset: u64,
     length: Option<u64>,
-) -> Result<(String, u64), ApiError> {
+) -> Result<(Vec<u8>, u64), ApiError> {
     if path != LOG {
         return Err(not_found());
     }
     let length = length.unwrap_or(MAX_READ).min(MAX_READ);
-    let (_, data) = shared.log_tail.read(offset, length);
-    Ok((data, shared.log_tail.size()))
+    let size = shared.log_tail.size();
+    let (begin, data) = shared.log_tail.read_bytes(offset, length);
+    if begin > offset {
+        return Err(bad(format!(
+            "offset {offset} is not kept any more: what is begins at {begin}"
+        )));
+    }
+    Ok((data, size))
 }
 
 fn path(query: &Query) -> Result<&str, ApiError> {

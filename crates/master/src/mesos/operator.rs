@@ -136,7 +136,7 @@ fn get(
             let length = arguments.get("length").and_then(Value::as_u64);
             let path = text(arguments, "path")?;
             let (data, size) = files::read_part(shared, path, offset, length)?;
-            json!({ "data": BASE64.encode(data.as_bytes()), "size": size })
+            json!({ "data": BASE64.encode(&data), "size": size })
         }
         _ => return Ok(None),
     };

@@ -115,6 +115,33 @@ async fn every_call_that_reads() {
 }
 
 #[tokio::test]
+async fn a_file_is_read_as_it_is_as_far_as_it_is_kept() {
+    const KEPT: usize = 1 << 20;
+
+    let log = LogTail::default();
+    log.append(b"\xff\xfe");
+    let shown = log.clone();
+    let configure = |config: &mut crate::Config| config.log_tail = shown;
+    let cluster = Cluster::start_configured(MemoryStore::new(), configure).await;
+    let read = async |offset: usize| {
+        let arguments = json!({ "path": "/master/log", "offset": offset, "length": 2 });
+        let body = json!({ "type": "READ_FILE", "read_file": arguments });
+        call(&cluster, &body.to_string()).await
+    };
+    let raw = json!({ "data": BASE64.encode(b"\xff\xfe"), "size": 2 });
+    assert_eq!(read(0).await.body["read_file"], raw);
+    log.append(&vec![b'x'; KEPT]);
+    let kept = json!({ "data": BASE64.encode(b"xx"), "size": KEPT + 2 });
+    assert_eq!(read(2).await.body["read_file"], kept);
+    let dropped = read(1).await;
+    assert_eq!(dropped.status, StatusCode::BAD_REQUEST, "{}", dropped.text);
+    assert!(dropped.text.contains("begins at 2"), "{}", dropped.text);
+    let past = json!({ "data": "", "size": KEPT + 2 });
+    assert_eq!(read(KEPT + 9).await.body["read_file"], past);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn calls_that_are_not_answered() {
     let cluster = Cluster::start().await;
     for (body, status) in [
