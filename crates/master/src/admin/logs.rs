@@ -34,8 +34,10 @@ use crate::shared::Shared;
 
 /// The most bytes of a range: its end. A log has ten times as much before it is rotated.
 const MOST: u64 = 1 << 20;
-/// Bytes of one reading: the most that is given at once.
+/// Bytes of one reading: the most that is given at once, and the longest line of a stream; one that is longer comes in parts.
 const STEP: u64 = 64 << 10;
+/// A piece that is so much shorter may end there because a character did not fit.
+const HELD_BACK: u64 = 3;
 /// Between two looks at a file that is followed, as the dcos client itself looks.
 const LOOK: Duration = Duration::from_secs(1);
 /// Lines that may wait for a reader.
@@ -51,11 +53,23 @@ enum Source {
     },
 }
 
-/// A piece of a file as `/files/read` tells it.
+/// A piece of a file as `/files/read` tells it: the text is as long as what it stands for.
 #[derive(Deserialize)]
 struct Piece {
     data: String,
     offset: u64,
+}
+
+impl Piece {
+    /// Where the next one begins.
+    const fn end(&self) -> u64 {
+        self.offset + self.data.len() as u64
+    }
+
+    /// There is more where it ends.
+    const fn is_full(&self) -> bool {
+        self.data.len() as u64 + HELD_BACK >= STEP
+    }
 }
 
 /// Answers what is below `/system/v1`.
@@ -121,7 +135,8 @@ fn is_stream(kind: &str) -> Option<bool> {
 /// How many lines from the end on; all without a word.
 fn wanted_lines(call: &Call) -> Option<usize> {
     let number = |name: &str| call.query.first(name)?.parse::<i64>().ok();
-    let before_end = number("skip").filter(|skip| *skip < 0).map(|skip| -skip);
+    let before_end = number("skip").filter(|skip| *skip < 0);
+    let before_end = before_end.map(i64::saturating_neg);
     let lines = number("skip_prev").or(before_end)?;
     usize::try_from(lines).ok()
 }
@@ -227,7 +242,7 @@ impl Source {
                 if piece.data.is_empty() {
                     break;
                 }
-                offset = piece.offset + piece.data.len() as u64;
+                offset = piece.end();
                 data.push_str(&piece.data);
             }
             let Some(lines) = lines else {
@@ -278,15 +293,11 @@ async fn feed_follower(
     sender: &mpsc::Sender<Bytes>,
 ) {
     let (mut begun, mut offset) = (tail.data, tail.offset);
+    let mut pause = LOOK;
     let token = shared.token();
     loop {
-        while let Some(at) = begun.find('\n') {
-            let line: String = begun.drain(..=at).collect();
-            if sender
-                .send(event(shared, line.trim_end_matches('\n')))
-                .await
-                .is_err()
-            {
+        for line in take_lines(&mut begun) {
+            if sender.send(event(shared, &line)).await.is_err() {
                 return;
             }
         }
@@ -294,16 +305,43 @@ async fn feed_follower(
             // Cancel-safe: all three only wait.
             () = token.cancelled() => return,
             () = sender.closed() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         match source.read(shared, Some(offset)).await {
             Ok(piece) => {
-                offset = piece.offset + piece.data.len() as u64;
+                offset = piece.end();
+                pause = if piece.is_full() {
+                    Duration::ZERO
+                } else {
+                    LOOK
+                };
                 begun.push_str(&piece.data);
             }
             Err(_) => return,
         }
     }
+}
+
+/// Takes the whole lines off a text, and of one without its end what is longer than a line may be.
+fn take_lines(begun: &mut String) -> Vec<String> {
+    const MOST: usize = STEP as usize;
+
+    let mut lines = Vec::new();
+    let ends = begun.rfind('\n').map_or(0, |at| at + 1);
+    for mut line in begun[..ends].split_terminator('\n') {
+        while line.len() > MOST {
+            let (part, rest) = line.split_at(line.floor_char_boundary(MOST));
+            lines.push(part.to_owned());
+            line = rest;
+        }
+        lines.push(line.to_owned());
+    }
+    begun.drain(..ends);
+    while begun.len() > MOST {
+        let at = begun.floor_char_boundary(MOST);
+        lines.push(begun.drain(..at).collect());
+    }
+    lines
 }
 
 fn event(shared: &Shared, line: &str) -> Bytes {
@@ -315,6 +353,24 @@ fn event(shared: &Shared, line: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_lines_are_taken_and_long_ones_cut() {
+        const MOST: usize = STEP as usize;
+        let check = |text: &str, lengths: &[usize], rest: usize| {
+            let mut begun = text.to_owned();
+            let lines = take_lines(&mut begun);
+            let taken: Vec<usize> = lines.iter().map(String::len).collect();
+            assert_eq!((taken.as_slice(), begun.len()), (lengths, rest));
+        };
+        check("", &[], 0);
+        check("a\n\nbcd\ne", &[1, 0, 3], 1);
+        check(&"x".repeat(MOST), &[], MOST);
+        check(&"x".repeat(2 * MOST + 1), &[MOST, MOST], 1);
+        check(&format!("{}\ny", "x".repeat(MOST + 2)), &[MOST, 2], 1);
+        // Never within a character.
+        check(&format!("a{}", "\u{e4}".repeat(MOST)), &[MOST - 1, MOST], 2);
+    }
 
     #[test]
     fn last_lines_of_a_text() {

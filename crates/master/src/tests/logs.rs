@@ -1,5 +1,7 @@
 //! `/system/v1/…/logs/…`: ranges and streams of the master's own log and of a task's files.
 
+use std::time::Duration;
+
 use axum::extract::Query;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -7,6 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use zddcluster_runtime::{LogTail, OnFailure, serve};
 use zddcluster_store::MemoryStore;
 
@@ -14,6 +17,9 @@ use super::cluster::{Cluster, PATIENCE};
 
 #[tokio::test]
 async fn the_masters_own_log() {
+    const STEP: usize = 64 << 10;
+    const PARTS: usize = 15;
+
     let log = LogTail::default();
     log.append(b"one\ntwo\nthree\n");
     let shown = log.clone();
@@ -37,6 +43,11 @@ async fn the_masters_own_log() {
             "three\n",
         ),
         ("leader/mesos/logs/v1/range/?skip_prev=0", 204, ""),
+        (
+            "leader/mesos/logs/v1/range/?skip=-9223372036854775808",
+            200,
+            "one\ntwo\nthree\n",
+        ),
     ] {
         let answer = cluster.get(&format!("/system/v1/{path}")).await;
         assert_eq!(
@@ -78,6 +89,23 @@ async fn the_masters_own_log() {
     assert_eq!(message().await, "four");
     log.append(b"ve\n");
     assert_eq!(message().await, "five");
+    // What is no text counts as many bytes as it has.
+    log.append(b"\xff\xfe\xfd\n");
+    assert_eq!(message().await, "???");
+    log.append(b"six\n");
+    assert_eq!(message().await, "six");
+    // A line without end comes in parts, at once.
+    log.append(&vec![b'x'; PARTS * STEP + 1]);
+    let began = Instant::now();
+    for _ in 0..PARTS {
+        assert_eq!(message().await.len(), STEP);
+    }
+    // A look a second would take as many seconds.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "with pauses: {took:?}");
+    log.append(b"\nend\n");
+    assert_eq!(message().await, "x");
+    assert_eq!(message().await, "end");
     cluster.stop().await;
 }
 
