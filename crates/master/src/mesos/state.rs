@@ -85,7 +85,7 @@ pub(super) fn tasks(shared: &Shared, query: &Query) -> Value {
     let mut tasks: Vec<&Task> = live(&state)
         .chain(state.completed.iter().map(|task| &**task))
         .collect();
-    tasks.sort_by_key(|task| statuses(task).first().map(|(_, at)| *at));
+    tasks.sort_by_cached_key(|task| statuses(task).first().map(|(_, at)| *at));
     if query.first("order") != Some("asc") {
         tasks.reverse();
     }
