@@ -289,3 +289,26 @@ fn a_blocker_knows_its_app() {
             .any(|blocker| blocker.is_of(&AppId::absolute("/b")))
     );
 }
+
+#[test]
+fn files_that_are_waited_for_are_told_without_passwords() {
+    let urls = [
+        "http://me:s@cret@files/x?y=a:b@c",
+        "http://me@files:80/x",
+        "https://files/x#a:b@c",
+        "nonsense",
+    ];
+    let blocker = Blocker::Download {
+        app_id: AppId::absolute("/a"),
+        urls: urls.map(str::to_owned).to_vec(),
+    };
+    let state = Script::new().engine.state().clone();
+    let lines = blocker.lines(&state, state.clock);
+    let shown = [
+        "http://me:***@files/x?y=a:b@c",
+        "http://me@files:80/x",
+        "https://files/x#a:b@c",
+        "nonsense",
+    ];
+    assert_eq!(lines[1..], shown);
+}

@@ -81,7 +81,7 @@ impl Blocker {
                 let mut lines = vec![format!(
                     "the files of {app_id} to be copied into the artifact store"
                 )];
-                lines.extend(urls.iter().cloned());
+                lines.extend(urls.iter().map(|url| without_password(url)));
                 lines
             }
             Self::Readiness { task_id, since } => {
@@ -171,6 +171,17 @@ impl Blocker {
                  taskKillGracePeriodSeconds sets it"
                 .to_owned(),
         }
+    }
+}
+
+/// A URL as it may be shown: who sees what is waited for need not be the one who knows its password.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let login = authority.rsplit_once('@');
+    match login.and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
+        None => url.to_owned(),
     }
 }
 
