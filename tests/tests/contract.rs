@@ -1,6 +1,6 @@
 //! Every row of the contract has a test.
 //!
-//! `tests/contract/marathon.toml` lists the rows, tests cite them: a comment of the mark and the rows' ids, separated by commas.
+//! `tests/contract/*.toml` list the rows, tests cite them: a comment of the mark and the rows' ids, separated by commas.
 //! A citation counts inside a test, or inside a table or a helper of the same file that a test names.
 //! What is neither cited nor declared pending, and what is cited and not listed, is told by name. A row that cannot come about
 //! here is cited like the others: its test holds what is there instead.
@@ -19,7 +19,10 @@ use zddcluster_tests::source::{read, root, rust_files};
 /// In pieces, so that this file does not cite anything.
 const MARK: [&str; 2] = ["// contract", ": "];
 
-#[derive(Deserialize)]
+/// The files, without their ending.
+const FILES: [&str; 2] = ["marathon", "marathon-lb"];
+
+#[derive(Default, Deserialize)]
 struct Contract {
     /// Why a row has no test.
     pending: BTreeMap<String, String>,
@@ -28,6 +31,28 @@ struct Contract {
     /// The tables: a row's id, and what holds.
     #[serde(flatten)]
     tables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Contract {
+    /// All files as one; a table's name comes after its file's.
+    fn read() -> Self {
+        let mut all = Self::default();
+        for file in FILES {
+            let Self {
+                pending,
+                never,
+                tables,
+            } = toml::from_str(&read(&format!("tests/contract/{file}.toml")))
+                .expect("the rows are TOML");
+            all.pending.extend(pending);
+            all.never.extend(never);
+            let named = tables
+                .into_iter()
+                .map(|(table, rows)| (format!("{file}: {table}"), rows));
+            all.tables.extend(named);
+        }
+        all
+    }
 }
 
 /// A function or constant of a source file.
@@ -137,8 +162,7 @@ fn citations(text: &str) -> Vec<Result<(usize, String), usize>> {
 
 #[test]
 fn every_row_has_a_test() {
-    let contract: Contract =
-        toml::from_str(&read("tests/contract/marathon.toml")).expect("the rows are TOML");
+    let contract = Contract::read();
     let mut faults = Vec::new();
     let mut rows: BTreeSet<&str> = BTreeSet::new();
     for (table, entries) in &contract.tables {

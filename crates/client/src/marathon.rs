@@ -82,6 +82,12 @@ pub struct App {
     /// Health checks.
     #[serde(default, deserialize_with = "nullable")]
     pub health_checks: Vec<HealthCheck>,
+    /// When it was changed.
+    #[serde(default)]
+    pub version_info: Option<VersionInfo>,
+    /// What readiness checks say of the tasks of a running deployment, if embedded.
+    #[serde(default, deserialize_with = "nullable")]
+    pub readiness_check_results: Vec<Readiness>,
     /// The tasks, if embedded.
     #[serde(default, deserialize_with = "nullable")]
     pub tasks: Vec<Task>,
@@ -139,6 +145,27 @@ pub struct Network {
     pub mode: String,
 }
 
+/// When an app was changed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionInfo {
+    /// The last change of the number of instances, as printed: sorts as text.
+    #[serde(default, deserialize_with = "nullable")]
+    pub last_scaling_at: String,
+}
+
+/// One readiness check's standing for one task.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// The task.
+    #[serde(default, deserialize_with = "nullable")]
+    pub task_id: String,
+    /// The last word was good.
+    #[serde(default, deserialize_with = "nullable")]
+    pub ready: bool,
+}
+
 /// A health check.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -152,6 +179,18 @@ pub struct HealthCheck {
     /// A fixed port instead.
     #[serde(default)]
     pub port: Option<i64>,
+    /// What is asked for.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// From one check to the next.
+    #[serde(default)]
+    pub interval_seconds: Option<u64>,
+    /// For the answer.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
+    /// So many may fail in a row.
+    #[serde(default)]
+    pub max_consecutive_failures: Option<u64>,
 }
 
 /// A task.

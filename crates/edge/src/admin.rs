@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,13 +18,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use zddcluster_runtime::{Form, Guard};
 
-use crate::csv;
-use crate::metrics;
 use crate::proxy::pages;
 use crate::state::Shared;
+use crate::stats::page::{Process, View};
+use crate::stats::{csv, page, report};
+use crate::{metrics, rendering};
 
-/// What `/_haproxy_getpids` lists while connections to removed servers last: old workers, as far as zdd.py can tell.
+/// What `/_haproxy_getpids` lists while connections to removed or draining servers last: old workers, as far as zdd.py can tell.
 const OLD_WORKERS: u32 = 2;
+/// The kernel's clock ticks a second, as `/proc` counts time on all of Linux' platforms.
+const TICKS: u64 = 100;
 
 /// The routes of the admin port.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -52,23 +56,27 @@ fn respond(shared: &Shared, request: &Request) -> Response {
     match request.uri().path() {
         "/_haproxy_health_check" => pages::READY.with(Body::from(pages::READY.bytes())),
         "/haproxy" if query.starts_with("stats") => {
+            let proxies = report(shared);
             if query.split(';').any(|option| option == "csv") {
-                text("text/plain", csv::render(shared))
+                text("text/plain", csv::render(&proxies))
             } else {
-                text("text/html", html(shared))
+                text(
+                    "text/html",
+                    page::render(&proxies, &process(shared), &View::read(query)),
+                )
             }
         }
         "/metrics" => metrics::render(shared, Form::wanted(request.headers())),
-        "/_haproxy_getpids" => {
-            let pid = std::process::id();
-            let mut pids = pid.to_string();
-            if shared.registry.has_leftovers(&shared.routes.load()) {
-                for old in 1..=OLD_WORKERS {
-                    let _ = write!(pids, " {}", pid + old);
-                }
-            }
-            text("text/plain", pids)
+        "/_haproxy_getconfig" => {
+            let routes = shared.routes.load();
+            let warnings = shared.warnings.load();
+            let bind = shared.config.bind;
+            text(
+                "text/plain",
+                rendering::render(&routes.table, shared.addresses, bind, &warnings),
+            )
         }
+        "/_haproxy_getpids" => text("text/plain", pids(shared)),
         "/_haproxy_getvhostmap" => text("text/plain", vhost_map(shared)),
         "/_haproxy_getappmap" => text("text/plain", app_map(shared)),
         "/_mlb_signal/hup" => {
@@ -99,6 +107,17 @@ fn text(content_type: &'static str, body: String) -> Response {
     response
 }
 
+fn pids(shared: &Shared) -> String {
+    let pid = std::process::id();
+    let mut pids = pid.to_string();
+    if shared.registry.has_leftovers(&shared.routes.load()) {
+        for old in 1..=OLD_WORKERS {
+            let _ = write!(pids, " {}", pid + old);
+        }
+    }
+    pids
+}
+
 fn vhost_map(shared: &Shared) -> String {
     let mut lines = String::new();
     if shared.config.haproxy_map {
@@ -123,24 +142,35 @@ fn app_map(shared: &Shared) -> String {
     lines
 }
 
-/// A short page; the full one is to come.
-fn html(shared: &Shared) -> String {
-    let mut rows = String::new();
-    for backend in &shared.routes.load().backends {
-        let (name, n) = (escape(&backend.spec.name), backend.servers.len());
-        let _ = writeln!(rows, "<tr><td>{name}</td><td>{n}</td></tr>");
+fn process(shared: &Shared) -> Process {
+    let uptime = shared.started.elapsed();
+    Process {
+        pid: std::process::id(),
+        uptime,
+        open_files: open_files(),
+        n_tasks: tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks(),
+        idle: idle(uptime).unwrap_or(100),
+        n_warnings: shared.warnings.load().len(),
     }
-    format!(
-        "<!DOCTYPE html>\n<html><head><title>zddcluster edge</title></head><body>\n\
-         <h1>zddcluster edge</h1>\n\
-         <p>All statistics: <a href=\"/haproxy?stats;csv\">CSV</a>.</p>\n\
-         <table><tr><th>backend</th><th>servers</th></tr>\n{rows}</table>\n</body></html>\n"
-    )
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+/// How many files the process may have open; `None` if there is no limit or it cannot be told.
+fn open_files() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// How much of one processor was not used since the start, in percent.
+fn idle(uptime: Duration) -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which may hold anything: user and system time are the 12th and 13th field.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    let busy = ticks * 100 * 1000 / TICKS / u64::try_from(uptime.as_millis()).ok()?.max(1);
+    Some(100_u64.saturating_sub(busy))
 }

@@ -22,7 +22,7 @@ const SYSCTL: &str = "HAPROXY_SYSCTL_PARAMS";
 const CERTIFICATE: &str = "HAPROXY_SSL_CERT";
 
 /// Everything an edge needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Marathon's addresses, without a final slash; tried in turn.
     pub marathon: Vec<String>,
@@ -50,6 +50,8 @@ pub struct Config {
     pub resends: bool,
     /// Marathon's own app, which is not exposed.
     pub framework_name: Option<String>,
+    /// The intervals of health checks are divided by it, as the cluster's are.
+    pub speed: f64,
     /// What was skipped, for the log.
     pub warnings: Vec<String>,
     /// What is skipped in any cluster, for the log.
@@ -105,7 +107,7 @@ pub enum ArgsError {
 
 impl Config {
     /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
-    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`; of marathon-lb's own what is skipped) through `env`.
+    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`, `ZDD_SPEED`; of marathon-lb's own what is skipped) through `env`.
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
@@ -145,6 +147,10 @@ impl Config {
             edge_id: EdgeId::new(&edge_id),
             resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
             framework_name: env("FRAMEWORK_NAME"),
+            speed: env("ZDD_SPEED")
+                .and_then(|speed| speed.parse().ok())
+                .filter(|speed: &f64| speed.is_finite() && *speed > 0.0)
+                .unwrap_or(1.0),
             warnings: Vec::new(),
             notes: Vec::new(),
         };

@@ -6,6 +6,7 @@
 //!
 //! Source: contract marathon-lb §2.4 (balance); nginx `ngx_http_upstream_get_peer`.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -30,6 +31,33 @@ impl Rotation {
         }
     }
 
+    /// The usable server with the least `load` for its weight; among equals the turn goes round.
+    pub(crate) fn pick_least(
+        &self,
+        weights: &[u32],
+        load: impl Fn(usize) -> u64,
+        usable: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let n = weights.len();
+        let start = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(n)?;
+        let candidates = (0..n)
+            .map(|step| (start + step) % n)
+            .filter(|at| weights[*at] > 0 && usable(*at));
+        // a/b < c/d without fractions.
+        let share = |at: usize| (u128::from(load(at)), u128::from(weights[at]));
+        candidates
+            .map(|at| (at, share(at)))
+            .reduce(|best, next| {
+                let ((_, (load, weight)), (_, (least, of))) = (next, best);
+                if load * of < least * weight {
+                    next
+                } else {
+                    best
+                }
+            })
+            .map(|(at, _)| at)
+    }
+
     /// The turn among `n` equals. One that is not usable passes its turn to the next one.
     pub(crate) fn pick_equal(&self, n: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
         if n == 0 {
@@ -38,6 +66,34 @@ impl Rotation {
         let start = self.next.fetch_add(1, Ordering::Relaxed) % n;
         (0..n).map(|step| (start + step) % n).find(|&at| usable(at))
     }
+}
+
+/// A number that a client's address always has.
+pub(crate) fn hash_of(client: IpAddr) -> u64 {
+    // FNV-1a: short inputs, no secrets.
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    match client {
+        IpAddr::V4(ip) => ip.octets().iter().fold(0xcbf2_9ce4_8422_2325, step),
+        IpAddr::V6(ip) => ip.octets().iter().fold(0xcbf2_9ce4_8422_2325, step),
+    }
+}
+
+/// The usable server that `hash` leads to: as many hashes lead to each as its weight says, and the same ones as long as
+/// the usable servers stay the same.
+pub(crate) fn pick_by_hash(
+    weights: &[u32],
+    hash: u64,
+    usable: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let usable: Vec<usize> = (0..weights.len()).filter(|at| usable(*at)).collect();
+    let total: u64 = usable.iter().map(|at| u64::from(weights[*at])).sum();
+    let mut left = hash.checked_rem(total)?;
+    usable.into_iter().find(|at| {
+        let weight = u64::from(weights[*at]);
+        let is_it = left < weight;
+        left = left.saturating_sub(weight);
+        is_it
+    })
 }
 
 /// One step of smooth weighted round robin: everybody gains its weight, the richest has the turn and pays the total.
@@ -106,6 +162,48 @@ mod tests {
             .collect();
         assert_eq!(picked, [Some(0), Some(2), Some(2), Some(0)]);
         assert_eq!(rotation.pick(&[1, 2], |_| false), None);
+    }
+
+    #[test]
+    fn the_least_loaded_has_the_turn() {
+        let pick = |rotation: &Rotation, loads: [u64; 3], weights: &[u32]| {
+            rotation.pick_least(weights, |at| loads[at], |at| at != 3)
+        };
+        let rotation = Rotation::default();
+        assert_eq!(pick(&rotation, [2, 1, 2], &[1, 1, 1]), Some(1));
+        assert_eq!(pick(&rotation, [2, 1, 0], &[1, 1, 0]), Some(1));
+        assert_eq!(pick(&rotation, [2, 2, 9], &[4, 1, 1]), Some(0));
+        let equal: Vec<_> = (0..4)
+            .map(|_| pick(&rotation, [1, 1, 1], &[1, 1, 1]))
+            .collect();
+        assert_eq!(equal, [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(rotation.pick_least(&[], |_| 0, |_| true), None);
+        assert_eq!(rotation.pick_least(&[1], |_| 0, |_| false), None);
+    }
+
+    #[test]
+    fn a_hash_always_leads_to_the_same_server() {
+        let count = |weights: &[u32], usable: fn(usize) -> bool| {
+            let mut counts = [0; 3];
+            for n in 0..=255u8 {
+                let hash = hash_of(IpAddr::from([10, 0, 0, n]));
+                let at = pick_by_hash(weights, hash, usable).unwrap();
+                assert_eq!(pick_by_hash(weights, hash, usable), Some(at));
+                counts[at] += 1;
+            }
+            counts
+        };
+        let counts = count(&[1, 1, 2], |_| true);
+        assert!(
+            counts[0] > 40 && counts[1] > 40 && counts[2] > 100,
+            "{counts:?}"
+        );
+        assert_eq!(count(&[1, 1, 1], |at| at != 1)[1], 0);
+        assert_eq!(pick_by_hash(&[0], 7, |_| true), None);
+        assert_ne!(
+            hash_of("::1".parse().unwrap()),
+            hash_of("::2".parse().unwrap())
+        );
     }
 
     #[test]

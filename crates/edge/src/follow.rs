@@ -47,6 +47,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(46);
 /// Everything is fetched anew after this long, in case an event was lost.
 const REFETCH: Duration = Duration::from_secs(300);
+/// How often apps with tasks that are not ready are looked at: no event tells that one has become so.
+const UNREADY: Duration = Duration::from_secs(1);
 /// More apps to look at than this are fetched as the whole list.
 const MANY: usize = 32;
 /// How long a host's name may take to resolve.
@@ -128,7 +130,9 @@ impl Following<'_> {
         backoff.reset();
         let mut changed = Changed::default();
         let mut refetch_at = Instant::now() + REFETCH;
+        let mut look_at = Instant::now() + UNREADY;
         loop {
+            let unready = self.shared.unready();
             tokio::select! {
                 biased;
                 // Cancel-safe: what has arrived stays in the stream.
@@ -138,6 +142,10 @@ impl Following<'_> {
                 // Cancel-safe: they only wait for a state.
                 () = self.shared.unfulfilled(), if !changed.all => changed.all = true,
                 () = tokio::time::sleep_until(refetch_at), if !changed.all => changed.all = true,
+                () = tokio::time::sleep_until(look_at), if !unready.is_empty() => {
+                    changed.apps.extend(unready);
+                    look_at = Instant::now() + UNREADY;
+                }
                 () = std::future::ready(()), if !changed.is_empty() => {
                     if changed.all || changed.apps.len() > MANY {
                         changed = Changed::default();
@@ -153,7 +161,7 @@ impl Following<'_> {
 
     async fn fetch_all(&self) -> Result<(), HttpError> {
         let wishes = self.shared.wishes();
-        let url = format!("{}/v2/apps?embed=apps.tasks", self.url);
+        let url = format!("{}/v2/apps?embed=apps.tasks&embed=apps.readiness", self.url);
         let answer: AppsAnswer = self.client.get_json(&url).await?;
         let hosts = resolve(host_names(&answer.apps), &BTreeMap::new()).await;
         self.shared.put_all(answer, hosts);
@@ -162,7 +170,10 @@ impl Following<'_> {
     }
 
     async fn fetch(&self, app_id: &str) -> Result<(), HttpError> {
-        let url = format!("{}/v2/apps{app_id}?embed=app.tasks", self.url);
+        let url = format!(
+            "{}/v2/apps{app_id}?embed=app.tasks&embed=app.readiness",
+            self.url
+        );
         match self.client.get_json::<AppAnswer>(&url).await {
             Ok(AppAnswer { app }) => {
                 let known = self.shared.hosts();

@@ -6,9 +6,17 @@
 //!
 //! Source: contract marathon-lb §0, §1.1, §1.2, §1.4, §1.5, §2.2; Marathon-LB 1.4.1 `config.py`, `marathon_lb.py`.
 
+mod names;
+mod reading;
+mod value;
+mod vhosts;
+
 use std::collections::BTreeSet;
 
 use zddcluster_client::marathon::App;
+
+use self::reading::Reading;
+pub(crate) use self::value::{Auth, Balance, Check, CheckPort, Options, Probe};
 
 /// What the edge exposes of all that apps declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +61,14 @@ pub(crate) struct Service {
     pub(crate) paths_ignore_case: bool,
     /// Order of the vhost rules, larger first.
     pub(crate) weight: i64,
+    /// The vhosts are only served with TLS.
+    pub(crate) redirect_to_https: bool,
+    /// Who may see the vhosts; `None`: everybody.
+    pub(crate) auth: Option<Auth>,
+    /// How the edge checks its servers; `None`: not at all.
+    pub(crate) check: Option<Check>,
+    /// What happens at the backend.
+    pub(crate) options: Options,
 }
 
 /// Something about an app that its owner should know.
@@ -66,101 +82,61 @@ pub(crate) struct Warning {
     pub(crate) text: String,
 }
 
-/// The labels of one service port that the edge acts on.
+/// The labels of one service port that the edge acts on, by their names after `HAPROXY_{n}_`.
 #[derive(Debug, Default)]
-struct PortLabels<'a> {
-    group: Option<&'a str>,
-    port: Option<&'a str>,
-    vhost: Option<&'a str>,
-    mode: Option<&'a str>,
-    enabled: Option<&'a str>,
-    path: Option<&'a str>,
-    weight: Option<&'a str>,
-    has_auth: bool,
-    has_network_acl: bool,
-}
+struct PortLabels<'a>(Vec<(&'static str, &'a str)>);
 
-/// App-level labels that say nothing the edge acts on and deserve no warning.
-const SILENT: [&str; 1] = ["APP_ID"];
-/// App-level labels of zdd.py.
-const DEPLOYMENT_GROUP: &str = "DEPLOYMENT_GROUP";
-const DEPLOYMENT: [&str; 5] = [
-    "DEPLOYMENT_ALT_PORT",
-    "DEPLOYMENT_COLOUR",
-    "DEPLOYMENT_STARTED_AT",
-    "DEPLOYMENT_TARGET_INSTANCES",
-    "DEPLOYMENT_NEW_INSTANCES",
-];
+impl<'a> PortLabels<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value)
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(value::is_true)
+    }
+}
 
 /// Returns the services of `app` that `policy` exposes, by port index, and what is wrong with its labels. The labels of an app
 /// that is in none of the edge's groups are not looked at.
 pub(crate) fn services(app: &App, policy: &Policy) -> (Vec<Service>, Vec<Warning>) {
-    let mut warnings = Warnings {
-        app_id: &app.id,
-        list: Vec::new(),
-    };
     let ports = service_ports(app);
     let app_group = app.labels.get("HAPROXY_GROUP").map(String::as_str);
     let mut by_port: Vec<PortLabels<'_>> = Vec::new();
     by_port.resize_with(ports.len(), PortLabels::default);
-    // Judged only if the app is exposed at all; collected here because labels are one flat map.
-    let mut deferred = Warnings {
-        app_id: &app.id,
-        list: Vec::new(),
-    };
+    // Told only if the app is exposed at all; collected here because labels are one flat map.
+    let mut of_labels = Warnings::new(&app.id);
     for (label, value) in &app.labels {
         if let Some(name) = label.strip_prefix("HAPROXY_") {
-            read_label(label, name, value, &mut by_port, &mut deferred);
+            sort_label(label, name, value, &mut by_port, &mut of_labels);
         }
     }
 
+    let mut warnings = Warnings::new(&app.id);
     let mut services: Vec<Service> = Vec::new();
     let mut is_exposed = false;
     for (index, (&port, labels)) in ports.iter().zip(&by_port).enumerate() {
-        let groups = labels.group.or(app_group);
-        let label = |name: &str| format!("HAPROXY_{index}_{name}");
-        if !policy.takes(groups) {
+        if !policy.takes(labels.get("GROUP").or(app_group)) {
             continue;
         }
         is_exposed = true;
-        let is_enabled = labels.enabled.map_or(!policy.strict_mode, is_true);
-        if !is_enabled {
-            continue;
-        }
-        let Some(port) = listener_port(port, labels.port, policy, &label("PORT"), &mut warnings)
-        else {
+        let reading = Reading {
+            app,
+            index,
+            labels,
+            policy,
+        };
+        let Some(service) = reading.service(port, &mut warnings) else {
             continue;
         };
-        if labels.has_network_acl {
-            let text = "access restrictions are not supported yet: the service is not exposed";
-            warnings.add(&label("BACKEND_NETWORK_ALLOWED_ACL"), text);
-            continue;
-        }
-        let mut service = Service {
-            app_id: app.id.clone(),
-            indices: vec![index],
-            port,
-            mode: mode(app, index, labels, &label("MODE"), &mut warnings),
-            vhosts: Vec::new(),
-            vhost_texts: Vec::new(),
-            paths: Vec::new(),
-            paths_ignore_case: false,
-            weight: 0,
-        };
-        if labels.has_auth {
-            let text = "passwords are not supported yet: the vhosts of this port are not served";
-            warnings.add(&label("AUTH"), text);
-        } else {
-            read_vhosts(&mut service, labels, &label, &mut warnings);
-        }
         // Equal ports inside one app are one service.
-        match services.iter_mut().find(|other| other.port == port) {
-            Some(other) => other.indices.push(index),
+        match services.iter_mut().find(|other| other.port == service.port) {
+            Some(other) => other.take_in(service),
             None => services.push(service),
         }
     }
     if is_exposed {
-        warnings.list.append(&mut deferred.list);
+        warnings.list.append(&mut of_labels.list);
     }
     (services, warnings.list)
 }
@@ -205,8 +181,21 @@ impl Policy {
     }
 }
 
+impl Service {
+    /// Takes in another port of the same number. Its labels do not count, except that a restriction of either holds.
+    fn take_in(&mut self, other: Self) {
+        self.indices.extend(other.indices);
+        if self.options.allowed.is_none() {
+            self.options.allowed = other.options.allowed;
+        }
+        if self.auth.is_none() {
+            self.auth = other.auth;
+        }
+    }
+}
+
 /// Sorts one `HAPROXY_…` label into `by_port`, or warns.
-fn read_label<'a>(
+fn sort_label<'a>(
     label: &str,
     name: &str,
     value: &'a str,
@@ -214,11 +203,8 @@ fn read_label<'a>(
     warnings: &mut Warnings<'_>,
 ) {
     let Some((index, name)) = indexed(name) else {
-        if name == DEPLOYMENT_GROUP {
-            let text = "deployment groups are not merged yet: each app is served on its own";
-            warnings.add(label, text);
-        } else if name != "GROUP" && !SILENT.contains(&name) && !DEPLOYMENT.contains(&name) {
-            warnings.add(label, "not supported: the app is served without it");
+        if !names::OF_APP.contains(&name) {
+            warnings.add(label, &names::not_acted_on(None, name));
         }
         return;
     };
@@ -226,20 +212,9 @@ fn read_label<'a>(
         warnings.add(label, "the app has no such port: the label has no effect");
         return;
     };
-    match name {
-        "GROUP" => labels.group = Some(value),
-        "PORT" => labels.port = Some(value),
-        "VHOST" => labels.vhost = Some(value),
-        "MODE" => labels.mode = Some(value),
-        "ENABLED" => labels.enabled = Some(value),
-        "HTTP_BACKEND_PATH" | "PATH" => labels.path = Some(value),
-        "BACKEND_WEIGHT" => labels.weight = Some(value),
-        "AUTH" => labels.has_auth = true,
-        "BACKEND_NETWORK_ALLOWED_ACL" => labels.has_network_acl = true,
-        "BALANCE" if value.trim() == "roundrobin" => {}
-        "BALANCE" => warnings.add(label, "only roundrobin is supported: roundrobin is used"),
-        "STICKY" | "REDIRECT_TO_HTTPS" | "USE_HSTS" if !is_true(value) => {}
-        _ => warnings.add(label, "not supported: the service runs without it"),
+    match names::OF_PORT.iter().find(|known| **known == name) {
+        Some(known) => labels.0.push((known, value)),
+        None => warnings.add(label, &names::not_acted_on(Some(index), name)),
     }
 }
 
@@ -251,170 +226,22 @@ fn indexed(name: &str) -> Option<(usize, &str)> {
     is_number.then(|| (index.parse().unwrap_or(usize::MAX), name))
 }
 
-/// Marathon-LB's booleans: `1` and `on` are false.
-fn is_true(value: &str) -> bool {
-    ["true", "t", "yes", "y"]
-        .iter()
-        .any(|word| value.trim().eq_ignore_ascii_case(word))
-}
-
-/// The port to listen on, or `None` if there can be none.
-fn listener_port(
-    service_port: i64,
-    label_value: Option<&str>,
-    policy: &Policy,
-    label: &str,
-    warnings: &mut Warnings<'_>,
-) -> Option<u16> {
-    let given = label_value.and_then(|value| {
-        let port = value.trim().parse::<u16>().ok().filter(|port| *port > 0);
-        if port.is_none() {
-            let text =
-                format!("{value:?} is no port (1-65535): the service port {service_port} is used");
-            warnings.add(label, &text);
-        }
-        port
-    });
-    let subject = if given.is_some() {
-        label
-    } else {
-        "service port"
-    };
-    // A service port of 0 was never assigned.
-    let port = given.or_else(|| u16::try_from(service_port).ok().filter(|port| *port > 0))?;
-    if policy.reserved.contains(&port) {
-        let text = format!("port {port} is the edge's own: the service is not exposed");
-        warnings.add(subject, &text);
-        return None;
-    }
-    if policy
-        .http_port
-        .is_some_and(|http_port| port == HTTP || port == http_port)
-    {
-        let text = format!(
-            "port {port} is shared with the vhosts: the service gets what matches none of them"
-        );
-        warnings.add(subject, &text);
-    }
-    Some(port)
-}
-
 /// The port whose number means "where vhosts are served", wherever that is.
 pub(crate) const HTTP: u16 = 80;
-
-fn mode(
-    app: &App,
-    index: usize,
-    labels: &PortLabels<'_>,
-    label: &str,
-    warnings: &mut Warnings<'_>,
-) -> Mode {
-    if let Some(value) = labels.mode {
-        if value.trim().eq_ignore_ascii_case("http") {
-            return Mode::Http;
-        }
-        if value.trim().eq_ignore_ascii_case("tcp") {
-            return Mode::Tcp;
-        }
-        warnings.add(
-            label,
-            &format!("{value:?} is neither http nor tcp: the default is used"),
-        );
-    }
-    // The port's first check: one with a fixed port, else one of its index; Marathon's default index is 0.
-    let check = app.health_checks.iter().find(|check| {
-        check.port.is_some() || check.port_index.unwrap_or(0) == i64::try_from(index).unwrap_or(-1)
-    });
-    let is_http = check.is_some_and(|check| check.protocol == "HTTP");
-    if is_http || labels.vhost.is_some() {
-        Mode::Http
-    } else {
-        Mode::Tcp
-    }
-}
-
-fn read_vhosts(
-    service: &mut Service,
-    labels: &PortLabels<'_>,
-    label: &impl Fn(&str) -> String,
-    warnings: &mut Warnings<'_>,
-) {
-    let Some(vhosts) = labels.vhost else {
-        for (value, name) in [(labels.path, "PATH"), (labels.weight, "BACKEND_WEIGHT")] {
-            if value.is_some() {
-                warnings.add(&label(name), "without VHOST it has no effect");
-            }
-        }
-        return;
-    };
-    if service.mode == Mode::Tcp {
-        warnings.add(&label("VHOST"), "the mode is tcp: no vhost is served");
-        return;
-    }
-    let mut is_odd = false;
-    for text in vhosts
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-    {
-        service.vhost_texts.push(text.to_owned());
-        match bare_host(text) {
-            Some(host) => {
-                is_odd |= !host.eq_ignore_ascii_case(text);
-                service.vhosts.push(host);
-            }
-            None => is_odd = true,
-        }
-    }
-    if is_odd || service.vhosts.is_empty() {
-        let text = format!(
-            "{vhosts:?} is no plain list of host names, which the original never matches: {:?} is served",
-            service.vhosts.join(",")
-        );
-        warnings.add(&label("VHOST"), &text);
-    }
-    if let Some(path) = labels.path {
-        let mut words = path.split_whitespace().peekable();
-        service.paths_ignore_case = words.next_if_eq(&"-i").is_some();
-        service.paths = words.map(str::to_owned).collect();
-        if service.paths_ignore_case {
-            service
-                .paths
-                .iter_mut()
-                .for_each(|path| path.make_ascii_lowercase());
-        }
-    }
-    if let Some(weight) = labels.weight {
-        match weight.trim().parse() {
-            Ok(weight) => service.weight = weight,
-            Err(_) => {
-                warnings.add(
-                    &label("BACKEND_WEIGHT"),
-                    &format!("{weight:?} is no number: 0 is used"),
-                );
-            }
-        }
-    }
-    if service.weight == 0 && !service.paths.is_empty() {
-        service.weight = 1;
-    }
-}
-
-/// The host name in `text`, in lower case, without scheme, port and path; `None` if there is none.
-fn bare_host(text: &str) -> Option<String> {
-    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = crate::table::without_port(authority);
-    let is_name = !host.is_empty() && !host.contains(char::is_whitespace);
-    is_name.then(|| host.to_ascii_lowercase())
-}
 
 struct Warnings<'a> {
     app_id: &'a str,
     list: Vec<Warning>,
 }
 
-impl Warnings<'_> {
+impl<'a> Warnings<'a> {
+    fn new(app_id: &'a str) -> Self {
+        Self {
+            app_id,
+            list: Vec::new(),
+        }
+    }
+
     fn add(&mut self, subject: &str, text: &str) {
         self.list.push(Warning {
             app_id: self.app_id.to_owned(),

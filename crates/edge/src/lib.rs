@@ -11,25 +11,31 @@
 //!      └─ acknowledged ◀──────────────── emptied        listeners follow the routes
 //! ```
 //!
-//! Reading order: [`args`](Config), `labels` and `table` decide; `live` is the table in use, `state` what it is made of;
-//! `follow` and `drain` bring news; `listeners` and `proxy` carry traffic; `admin` and `csv` tell about it.
+//! Reading order: [`args`](Config), `labels` and `table` decide what is served, `verdict` what becomes of a request; `live` is the
+//! table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `listeners` and
+//! `proxy` carry traffic; `admin`, `stats` and `rendering` tell about it.
 
 mod admin;
 mod args;
+mod checks;
 mod choose;
 mod counters;
-mod csv;
+mod crypt;
 mod drain;
 mod follow;
+mod health;
 mod labels;
 mod listeners;
 mod live;
 mod metrics;
 mod proxy;
+mod rendering;
 mod source;
 mod start;
 mod state;
+mod stats;
 mod table;
+mod verdict;
 
 pub use args::{ArgsError, Config, Ports};
 pub use start::{Addresses, Handle, StartError, start};

@@ -265,6 +265,7 @@ impl Listening {
         stream.set_nodelay(true).ok()?;
         let shared = Arc::clone(&self.shared);
         let port = self.port;
+        let client = peer.ip().to_canonical();
         let (entry, frontend) = match self.role {
             Role::Http => (Entry::Vhosts { port }, Arc::clone(&shared.fixed.http)),
             Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id)),
@@ -286,7 +287,7 @@ impl Listening {
                         let session = Session::begin(&frontend, &shared);
                         return Some(Box::pin(async move {
                             let socket = ClientSocket::new(stream, frontend);
-                            tcp::pass(&shared, socket, port, &name).await;
+                            tcp::pass(&shared, socket, client, port, &name).await;
                             drop(session);
                         }));
                     }
@@ -295,7 +296,7 @@ impl Listening {
         };
         let text = |text: String| HeaderValue::try_from(text).ok();
         let origin = Origin {
-            client: text(peer.ip().to_canonical().to_string())?,
+            client: text(client.to_string())?,
             port: text(port.to_string())?,
         };
         let counted = Session::begin(&frontend, &shared);
@@ -308,6 +309,7 @@ impl Listening {
                     entry,
                     frontend,
                     origin,
+                    client,
                 },
                 socket,
                 shutdown,

@@ -9,18 +9,18 @@
 //! taker sees the flag and gives up, or the drainer sees the count and waits.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
-use std::sync::atomic::Ordering::SeqCst;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use zddcluster_model::TaskId;
 
-use crate::choose::Rotation;
+use crate::choose::{Rotation, hash_of, pick_by_hash};
 use crate::counters::Counters;
-use crate::labels::Mode;
+use crate::health::Health;
+use crate::labels::{Balance, Mode};
 use crate::proxy::pool::Pool;
 use crate::table::{Backend, Server, Table};
 
@@ -89,15 +89,15 @@ pub(crate) struct LiveServer {
     pub(crate) backend: Arc<Counters>,
     /// Idle connections.
     pub(crate) pool: Pool,
-    /// When it came into the table.
-    pub(crate) since: Instant,
+    /// What the edge's checks say.
+    pub(crate) health: Arc<Health>,
     load: Arc<Load>,
 }
 
 impl LiveServer {
-    /// Whether a lease may be had. The answer may be outdated at once.
+    /// Whether it takes new requests. The answer may be outdated at once.
     pub(crate) fn is_open(&self) -> bool {
-        !self.load.is_draining()
+        !self.spec.is_draining && !self.health.is_down() && !self.load.is_draining()
     }
 
     /// Takes a lease for one request or connection; `None` if the task is draining. `now` is the second of the process' life.
@@ -152,20 +152,38 @@ pub(crate) struct Kept {
 }
 
 impl LiveBackend {
-    /// Takes a lease on the server whose turn it is, leaving out those that `tried` holds or that drain.
-    pub(crate) fn lease(&self, tried: &[SocketAddr], now: u64) -> Option<Lease> {
-        let usable = |at: usize| {
-            let server = &self.servers[at];
-            server.is_open() && !tried.contains(&server.spec.address)
-        };
+    /// Takes a lease on the server whose turn it is, leaving out those that `tried` holds, that drain or that are down.
+    pub(crate) fn lease(&self, tried: &[SocketAddr], client: IpAddr, now: u64) -> Option<Lease> {
+        let usable = |at: usize| self.is_usable(at, tried);
         // A server may begin to drain between the choice and the lease: then the next one's turn comes.
         for _ in 0..=self.servers.len() {
-            let at = self.kept.rotation.pick(&self.weights, usable)?;
+            let at = match self.spec.options.balance {
+                Balance::RoundRobin => self.kept.rotation.pick(&self.weights, usable)?,
+                Balance::LeastConn => {
+                    let load = |at: usize| self.servers[at].counters.sessions.now.load(Relaxed);
+                    self.kept.rotation.pick_least(&self.weights, load, usable)?
+                }
+                Balance::Source => pick_by_hash(&self.weights, hash_of(client), usable)?,
+            };
             if let Some(lease) = self.servers[at].lease(now) {
                 return Some(lease);
             }
         }
         None
+    }
+}
+
+impl LiveBackend {
+    /// Takes a lease on a certain server, unless `tried` holds it, it drains or is down.
+    pub(crate) fn lease_of(&self, at: usize, tried: &[SocketAddr], now: u64) -> Option<Lease> {
+        self.is_usable(at, tried)
+            .then(|| self.servers[at].lease(now))
+            .flatten()
+    }
+
+    fn is_usable(&self, at: usize, tried: &[SocketAddr]) -> bool {
+        let server = &self.servers[at];
+        server.is_open() && !tried.contains(&server.spec.address)
     }
 }
 
@@ -252,7 +270,7 @@ impl Registry {
         load
     }
 
-    /// Whether a task that is in no table any more still has something in flight.
+    /// Whether a task that is in no table any more, or drains in it, still has something in flight.
     pub(crate) fn has_leftovers(&self, routes: &Routes) -> bool {
         let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = loads
@@ -260,7 +278,7 @@ impl Registry {
             .filter(|(_, load)| load.upgrade().is_some_and(|l| l.in_flight() > 0));
         let mut servers = busy.map(|(task_id, _)| {
             let mut servers = routes.backends.iter().flat_map(|backend| &backend.servers);
-            servers.any(|server| server.spec.task_id == *task_id)
+            servers.any(|server| server.spec.task_id == *task_id && !server.spec.is_draining)
         });
         servers.any(|is_listed| !is_listed)
     }
@@ -276,18 +294,29 @@ impl Registry {
         let live = |spec: &Arc<Backend>| {
             let before = kept.get(spec.name.as_str());
             let kept = before.map_or_else(Arc::default, |before| Arc::clone(&before.kept));
+            let fall = spec.check.as_ref().map(|check| check.fall);
             let server = |server: &Server| {
-                let same =
-                    before.and_then(|before| before.servers.iter().find(|s| s.spec == *server));
-                same.cloned().unwrap_or_else(|| {
-                    Arc::new(LiveServer {
-                        spec: server.clone(),
-                        counters: Arc::default(),
-                        backend: Arc::clone(&kept.backend),
-                        pool: Pool::default(),
-                        since: Instant::now(),
-                        load: self.load(&server.task_id),
-                    })
+                let former = before
+                    .and_then(|before| before.servers.iter().find(|s| s.spec.name == server.name));
+                if let Some(former) = former.filter(|former| former.spec == *server) {
+                    former.health.follow(fall, server.is_draining);
+                    return Arc::clone(former);
+                }
+                // Health belongs to the name, as in the original; what was counted to the task.
+                let health = former.map_or_else(
+                    || Arc::new(Health::new(fall, server.is_draining)),
+                    |former| Arc::clone(&former.health),
+                );
+                health.follow(fall, server.is_draining);
+                let of_task = former.filter(|former| former.spec.task_id == server.task_id);
+                Arc::new(LiveServer {
+                    spec: server.clone(),
+                    counters: of_task
+                        .map_or_else(Arc::default, |former| Arc::clone(&former.counters)),
+                    backend: Arc::clone(&kept.backend),
+                    pool: Pool::default(),
+                    health,
+                    load: self.load(&server.task_id),
                 })
             };
             Arc::new(LiveBackend {

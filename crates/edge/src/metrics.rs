@@ -11,7 +11,8 @@ use axum::response::Response;
 use zddcluster_runtime::{Exposition, Form, Kind};
 
 use crate::counters::Counters;
-use crate::live::LiveServer;
+use crate::health::Record;
+use crate::live::{LiveBackend, LiveServer};
 use crate::state::Shared;
 
 /// One set of counters and whose it is.
@@ -76,11 +77,27 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     out.family(
         "haproxy_backend_active_servers",
         Kind::Gauge,
-        "Servers of a backend.",
+        "Servers of a backend that take traffic.",
+    );
+    let n_open = |backend: &LiveBackend| {
+        backend
+            .servers
+            .iter()
+            .filter(|server| server.is_open())
+            .count()
+    };
+    for backend in &routes.backends {
+        let labels = [("proxy", backend.spec.name.as_str())];
+        out.sample(&labels, n_open(backend));
+    }
+    out.family(
+        "haproxy_backend_up",
+        Kind::Gauge,
+        "1 while a backend has an active server.",
     );
     for backend in &routes.backends {
         let labels = [("proxy", backend.spec.name.as_str())];
-        out.sample(&labels, backend.servers.len());
+        out.sample(&labels, u8::from(n_open(backend) > 0));
     }
     let counted: Vec<Labelled<'_>> = servers.iter().map(|(it, _)| it.clone()).collect();
     common(&mut out, "haproxy_server", &counted);
@@ -92,12 +109,43 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     out.family(
         "haproxy_server_up",
         Kind::Gauge,
-        "1 while a server takes new requests, 0 while it drains.",
+        "1 while a server takes new requests, 0 while it drains or is down.",
     );
     for ((labels, _), server) in &servers {
         out.sample(labels, u8::from(server.is_open()));
     }
+    of_checks(&mut out, &servers);
     out.finish()
+}
+
+/// What the edge's own checks found.
+fn of_checks(out: &mut Exposition, servers: &[(Labelled<'_>, &Arc<LiveServer>)]) {
+    let records: Vec<_> = servers
+        .iter()
+        .map(|((labels, _), server)| (labels, server.health.record()))
+        .collect();
+    for (name, help, pick) in [
+        (
+            "haproxy_server_check_failures",
+            "Checks that failed while the server was up.",
+            (|record| record.n_failed) as fn(&Record) -> u64,
+        ),
+        (
+            "haproxy_server_check_up_down",
+            "How often the server went down.",
+            |record| record.n_down,
+        ),
+        (
+            "haproxy_server_downtime_seconds",
+            "How long the server was down.",
+            |record| record.downtime().as_secs(),
+        ),
+    ] {
+        out.family(name, Kind::Counter, help);
+        for (labels, record) in &records {
+            out.sample(labels, pick(record));
+        }
+    }
 }
 
 /// Sessions, bytes and answers.

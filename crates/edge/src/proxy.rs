@@ -16,6 +16,7 @@ pub(crate) mod connect;
 pub(crate) mod headers;
 pub(crate) mod http;
 pub(crate) mod io;
+pub(crate) mod obey;
 pub(crate) mod pages;
 pub(crate) mod pool;
 pub(crate) mod session;

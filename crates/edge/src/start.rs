@@ -14,6 +14,7 @@ use zddcluster_client::HttpClient;
 use zddcluster_runtime::{OnFailure, StillRunning, Tasks, Token};
 
 use crate::args::Config;
+use crate::checks;
 use crate::drain;
 use crate::follow::follow;
 use crate::labels::Policy;
@@ -136,7 +137,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let tasks = tasks.child("edge");
     let token = tasks.token().clone();
     let source = Arc::new(Source::new(config.marathon.clone()));
-    let shared = Arc::new(Shared::new(config, policy));
+    let shared = Arc::new(Shared::new(config, policy, addresses));
     let authorization = shared.config.token.as_ref().map(Token::authorization);
     let client = HttpClient::new().with_authorization(authorization);
     let (orders, draining) = drain::queue();
@@ -170,6 +171,11 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         "drain acknowledgements",
         OnFailure::Shutdown,
         drain::acknowledge(Arc::clone(&shared), source, client, draining, token.clone()),
+    );
+    tasks.spawn(
+        "checks",
+        OnFailure::Shutdown,
+        checks::keep(Arc::clone(&shared), token.clone()),
     );
     let swept = Arc::clone(&shared);
     tasks.spawn("sweep", OnFailure::Shutdown, async move {

@@ -18,7 +18,9 @@ use crate::args::Config;
 use crate::counters::Counters;
 use crate::labels::{Policy, Warning};
 use crate::live::{Lease, Load, Registry, Routes};
+use crate::start::Addresses;
 use crate::table::{self, Rules};
+use crate::verdict::Passwords;
 
 /// What all parts of the edge share.
 #[derive(Debug)]
@@ -33,6 +35,12 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     /// Counters of the fixed frontends.
     pub(crate) fixed: Fixed,
+    /// Where the fixed listeners are.
+    pub(crate) addresses: Addresses,
+    /// What is odd about apps at the moment.
+    pub(crate) warnings: ArcSwap<Vec<Warning>>,
+    /// Passwords of clients that were right.
+    pub(crate) passwords: Passwords,
     /// When the edge started.
     pub(crate) started: Instant,
     /// How often everything was asked for anew, and how many of these wishes are fulfilled.
@@ -70,7 +78,7 @@ struct Known {
 const DRAINED_MEMORY: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Shared {
-    pub(crate) fn new(config: Config, policy: Policy) -> Self {
+    pub(crate) fn new(config: Config, policy: Policy, addresses: Addresses) -> Self {
         let own_app = TaskId::new(config.edge_id.as_str())
             .app_id()
             .map(|id| id.to_string());
@@ -83,6 +91,9 @@ impl Shared {
             routes: ArcSwap::default(),
             registry: Registry::default(),
             fixed: Fixed::default(),
+            addresses,
+            warnings: ArcSwap::default(),
+            passwords: Passwords::default(),
             started: Instant::now(),
             wishes: watch::Sender::new(0),
             fulfilled: watch::Sender::new(0),
@@ -146,7 +157,7 @@ impl Shared {
             backend
                 .servers
                 .iter()
-                .all(|server| server.task_id == *task_id)
+                .all(|server| server.task_id == *task_id || server.is_draining)
         })
     }
 
@@ -200,6 +211,18 @@ impl Shared {
     /// Makes the table anew of what is known.
     pub(crate) fn reapply(&self) {
         self.rebuild(&mut self.lock());
+    }
+
+    /// The apps with tasks that a running deployment calls not ready.
+    pub(crate) fn unready(&self) -> Vec<String> {
+        let known = self.lock();
+        let is_unready = |app: &&App| app.readiness_check_results.iter().any(|it| !it.ready);
+        known
+            .apps
+            .values()
+            .filter(is_unready)
+            .map(|app| app.id.clone())
+            .collect()
     }
 
     /// The hosts that were resolved.
@@ -260,6 +283,9 @@ impl Shared {
             hosts: &known.hosts,
         };
         let (table, warnings) = table::build(known.apps.values(), &rules);
+        if **self.warnings.load() != warnings {
+            self.warnings.store(Arc::new(warnings.clone()));
+        }
         for warning in warnings {
             let version = known
                 .apps
@@ -316,70 +342,4 @@ fn warn_once(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::labels::Mode;
-
-    /// An app of one task, on port 10080 with the vhost `h`.
-    fn app(name: &str, task_port: u16) -> App {
-        let app = serde_json::json!({
-            "id": format!("/{name}"),
-            "version": "1",
-            "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_VHOST": "h" },
-            "ports": [10080],
-            "tasks": [{
-                "id": format!("{name}.1"), "host": "127.0.0.11", "ports": [task_port], "state": "TASK_RUNNING"
-            }],
-        });
-        serde_json::from_value(app).unwrap()
-    }
-
-    fn shared() -> Shared {
-        let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
-        let config = Config::from_args(args, None, |_| None).unwrap();
-        let policy = Policy {
-            groups: config.groups.clone(),
-            strict_mode: false,
-            http_port: Some(80),
-            reserved: BTreeSet::new(),
-        };
-        let shared = Shared::new(config, policy);
-        shared.put(app("blue", 1), BTreeMap::new());
-        shared.put(app("green", 2), BTreeMap::new());
-        shared
-    }
-
-    #[test]
-    fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
-        let by_port: fn(&Routes) -> _ =
-            |routes| routes.by_port(10080, "blue_10080", Mode::Http).cloned();
-        let by_host: fn(&Routes) -> _ = |routes| routes.by_host("h", "/").cloned();
-        for choose in [by_port, by_host] {
-            let shared = shared();
-            let chosen = Cell::new(0);
-            let lease = shared.lease(|routes| {
-                let backend = choose(routes).unwrap();
-                chosen.set(chosen.get() + 1);
-                if chosen.get() == 1 {
-                    assert_eq!(backend.spec.app_id, "/blue");
-                    shared.drain(&TaskId::new("blue.1"));
-                }
-                backend.lease(&[], 0)
-            });
-            assert_eq!(lease.unwrap().server.spec.task_id.as_str(), "green.1");
-            assert_eq!(chosen.get(), 2);
-        }
-    }
-
-    #[test]
-    fn without_a_server_there_is_no_lease() {
-        let shared = shared();
-        let load = shared.drain(&TaskId::new("blue.1"));
-        assert!(load.is_draining());
-        shared.drain(&TaskId::new("green.1"));
-        let lease = shared.lease(|routes| routes.by_port(10080, "", Mode::Http)?.lease(&[], 0));
-        assert!(lease.is_none());
-    }
-}
+mod tests;

@@ -4,25 +4,20 @@
 //! health, resolved names) into a [`Table`]. A service without a server that may take traffic is not in it at
 //! all, so it has no listener either. Several backends may stand behind one port: connections are split between them.
 //!
-//! A task takes traffic if
-//!
-//! ```text
-//!   it is not draining here                             (an order of the master)
-//!   and its state is RUNNING, LOST or UNREACHABLE       (or not given)
-//!   and, if its app has health checks and the edge runs with --health-check:
-//!       there are results and all are alive, else the last known word on that task
-//! ```
-//!
 //! Source: contract marathon-lb §0-§2.3.
+
+mod build;
+mod deployment;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use zddcluster_client::marathon::{App, Task};
+use zddcluster_client::marathon::App;
 use zddcluster_model::TaskId;
 
-use crate::labels::{HTTP, Mode, Policy, Service, Warning, services};
+pub(crate) use self::build::{Rules, build, health};
+use crate::labels::{Auth, Check, Mode, Options};
 
 /// Who listens where, and what stands behind it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,8 +46,12 @@ pub(crate) struct Backend {
     pub(crate) port: u16,
     /// How traffic is understood.
     pub(crate) mode: Mode,
-    /// Marathon checks the health of its tasks.
-    pub(crate) is_checked: bool,
+    /// How the edge checks its servers; `None`: not at all.
+    pub(crate) check: Option<Check>,
+    /// What happens to its requests and answers.
+    pub(crate) options: Options,
+    /// The vhosts, in lower case, without port.
+    pub(crate) vhosts: Vec<String>,
     /// The vhosts as the label has them.
     pub(crate) vhost_texts: Vec<String>,
     /// At least one, by (host, port).
@@ -68,8 +67,14 @@ pub(crate) struct Server {
     pub(crate) task_id: TaskId,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it is checked, if its backend is.
+    pub(crate) check_address: SocketAddr,
+    /// What clients that are to stay with it are given; empty if they are not.
+    pub(crate) cookie: String,
     /// Its share of the turns.
     pub(crate) weight: u32,
+    /// It takes nothing new: another app of its deployment group takes over.
+    pub(crate) is_draining: bool,
 }
 
 /// Requests for a host, and perhaps a path, go to a backend.
@@ -81,6 +86,10 @@ pub(crate) struct Rule {
     pub(crate) paths: Vec<String>,
     /// The prefixes are in lower case and match in any case.
     pub(crate) paths_ignore_case: bool,
+    /// Only served with TLS.
+    pub(crate) redirect_to_https: bool,
+    /// Only served to its user.
+    pub(crate) auth: Option<Auth>,
     /// Position of the backend.
     pub(crate) backend: usize,
 }
@@ -99,17 +108,23 @@ impl Rule {
 impl Table {
     /// The backend for a request to `host` (the `Host` header, any case, port allowed) and `path`.
     pub(crate) fn route(&self, host: &str, path: &str) -> Option<usize> {
+        self.matching(host, path).next().map(|rule| rule.backend)
+    }
+
+    /// All rules for a request to `host` and `path`, in order.
+    pub(crate) fn matching<'a>(
+        &'a self,
+        host: &str,
+        path: &'a str,
+    ) -> impl Iterator<Item = &'a Rule> {
         let host = without_port(host);
         let rules = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.by_vhost.get(&host.to_ascii_lowercase())?
+            self.by_vhost.get(&host.to_ascii_lowercase())
         } else {
-            self.by_vhost.get(host)?
+            self.by_vhost.get(host)
         };
-        let rule = rules
-            .iter()
-            .map(|&at| &self.rules[at])
-            .find(|rule| rule.takes(path))?;
-        Some(rule.backend)
+        let rules = rules.into_iter().flatten().map(|&at| &self.rules[at]);
+        rules.filter(|rule| rule.takes(path))
     }
 
     /// What `self` changes of `old`.
@@ -149,209 +164,6 @@ impl Diff {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// What [`build`] goes by besides the apps.
-pub(crate) struct Rules<'a> {
-    /// Which services are exposed.
-    pub(crate) policy: &'a Policy,
-    /// Health decides.
-    pub(crate) health_check: bool,
-    /// An app that is never exposed: Marathon's own.
-    pub(crate) hidden_apps: &'a BTreeSet<String>,
-    /// Tasks that take nothing new.
-    pub(crate) draining: &'a dyn Fn(&TaskId) -> bool,
-    /// The last known word on each task's health.
-    pub(crate) last_health: &'a BTreeMap<String, bool>,
-    /// Addresses of hosts that are given by name.
-    pub(crate) hosts: &'a BTreeMap<String, IpAddr>,
-}
-
-/// Makes the table, and says what is odd about the apps.
-pub(crate) fn build<'a>(
-    apps: impl IntoIterator<Item = &'a App>,
-    rules: &Rules<'_>,
-) -> (Table, Vec<Warning>) {
-    let mut warnings = Vec::new();
-    let mut found: Vec<(Service, Backend)> = Vec::new();
-    let mut first_ports: Vec<(String, String)> = Vec::new();
-    for app in apps
-        .into_iter()
-        .filter(|app| !rules.hidden_apps.contains(&app.id))
-    {
-        let (services, mut of_app) = services(app, rules.policy);
-        warnings.append(&mut of_app);
-        for service in services {
-            let backend = backend(app, &service, rules);
-            if backend.servers.is_empty() {
-                continue;
-            }
-            if service.indices.contains(&0) && service.mode == Mode::Http {
-                first_ports.push((app.id.to_ascii_lowercase(), backend.name.clone()));
-            }
-            found.push((service, backend));
-        }
-    }
-    found.sort_by(|(_, a), (_, b)| (&a.app_id, a.port).cmp(&(&b.app_id, b.port)));
-
-    let mut table = Table::default();
-    let mut weighted: Vec<(bool, i64, Rule)> = Vec::new();
-    for (at, (service, backend)) in found.into_iter().enumerate() {
-        let port = match rules.policy.http_port {
-            Some(http_port) if service.port == HTTP => http_port,
-            _ => service.port,
-        };
-        let sharers = table.ports.entry(port).or_default();
-        if let Some(&other) = sharers.first() {
-            warnings.push(Warning {
-                app_id: backend.app_id.clone(),
-                subject: format!("port {port}"),
-                text: format!(
-                    "is claimed by {} too: connections are split",
-                    other_app(&table.backends, other)
-                ),
-            });
-        }
-        sharers.push(at);
-        for vhost in service.vhosts {
-            let rule = Rule {
-                vhost,
-                paths: service.paths.clone(),
-                paths_ignore_case: service.paths_ignore_case,
-                backend: at,
-            };
-            weighted.push((rule.paths.is_empty(), service.weight, rule));
-        }
-        table.backends.push(Arc::new(backend));
-    }
-    // Plain vhosts (a map in the original) come after all other rules; the sort is stable, so equals stay in (app id, port) order.
-    weighted.sort_by_key(|(is_plain, weight, _)| (*is_plain, std::cmp::Reverse(*weight)));
-    table.rules = weighted.into_iter().map(|(_, _, rule)| rule).collect();
-    for (at, rule) in table.rules.iter().enumerate() {
-        table
-            .by_vhost
-            .entry(rule.vhost.clone())
-            .or_default()
-            .push(at);
-    }
-    for (app_id, name) in first_ports {
-        if let Some(at) = table
-            .backends
-            .iter()
-            .position(|backend| backend.name == name)
-        {
-            table.by_app_id.entry(app_id).or_insert(at);
-        }
-    }
-    (table, warnings)
-}
-
-fn other_app(backends: &[Arc<Backend>], at: usize) -> &str {
-    &backends[at].app_id
-}
-
-fn backend(app: &App, service: &Service, rules: &Rules<'_>) -> Backend {
-    let is_checked = !app.health_checks.is_empty();
-    let mut servers: Vec<(String, Server)> = Vec::new();
-    for task in app
-        .tasks
-        .iter()
-        .filter(|task| takes_traffic(task, is_checked, rules))
-    {
-        for &index in &service.indices {
-            let Some((host, address)) = address(app, task, index, rules.hosts) else {
-                continue;
-            };
-            let server = Server {
-                name: server_name(&host, address),
-                task_id: TaskId::new(&task.id),
-                address,
-                weight: 1,
-            };
-            servers.push((host, server));
-        }
-    }
-    servers.sort_by(|(host_a, a), (host_b, b)| {
-        (host_a, a.address.port(), &a.name).cmp(&(host_b, b.address.port(), &b.name))
-    });
-    let mut servers: Vec<_> = servers.into_iter().map(|(_, server)| server).collect();
-    // A task that died may still be listed beside the one that has its port now.
-    servers.dedup_by(|a, b| a.name == b.name && a.task_id == b.task_id);
-    Backend {
-        name: backend_name(&app.id, service.port),
-        app_id: app.id.clone(),
-        port: service.port,
-        mode: service.mode,
-        is_checked,
-        vhost_texts: service.vhost_texts.clone(),
-        servers,
-    }
-}
-
-fn takes_traffic(task: &Task, is_checked: bool, rules: &Rules<'_>) -> bool {
-    if (rules.draining)(&TaskId::new(&task.id)) {
-        return false;
-    }
-    let is_alive = match task.state.as_deref() {
-        None | Some("TASK_RUNNING" | "TASK_LOST" | "TASK_UNREACHABLE") => true,
-        Some(_) => false,
-    };
-    if !is_alive || !is_checked || !rules.health_check {
-        return is_alive;
-    }
-    health(task)
-        .or_else(|| rules.last_health.get(&task.id).copied())
-        .unwrap_or(false)
-}
-
-/// What Marathon says of a task's health; `None` if nothing.
-pub(crate) fn health(task: &Task) -> Option<bool> {
-    let results = task.health_check_results.as_ref()?;
-    let mut results = results.iter().flatten().peekable();
-    results.peek()?;
-    Some(results.all(|result| result.alive))
-}
-
-/// The host (for the order and the name) and the address of the task's port number `index`.
-fn address(
-    app: &App,
-    task: &Task,
-    index: usize,
-    hosts: &BTreeMap<String, IpAddr>,
-) -> Option<(String, SocketAddr)> {
-    let (host, port) = if has_own_address(app) {
-        let mappings = app.container.as_ref().and_then(|container| {
-            let of_docker = container
-                .docker
-                .as_ref()
-                .and_then(|d| d.port_mappings.as_ref());
-            of_docker.or(container.port_mappings.as_ref())
-        });
-        let container_port = mappings
-            .and_then(|mappings| mappings.get(index))
-            .and_then(|mapping| mapping.container_port);
-        let port = container_port.or_else(|| task.ports.get(index).copied())?;
-        (task.ip_addresses.first()?.ip_address.as_str(), port)
-    } else {
-        (task.host.as_str(), *task.ports.get(index)?)
-    };
-    let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
-    let ip = host.parse().ok().or_else(|| hosts.get(host).copied())?;
-    Some((host.to_owned(), SocketAddr::new(ip, port)))
-}
-
-/// The app's tasks are reached at addresses of their own.
-fn has_own_address(app: &App) -> bool {
-    let network = app
-        .container
-        .as_ref()
-        .and_then(|container| container.docker.as_ref()?.network.as_deref());
-    app.ip_address.is_some()
-        || network == Some("USER")
-        || app
-            .networks
-            .iter()
-            .any(|network| network.mode == "container")
 }
 
 /// The host names among the tasks' hosts that have to be resolved.

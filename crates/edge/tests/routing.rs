@@ -17,6 +17,7 @@ use zddcluster_runtime::{OnFailure, Tasks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_vhosts_and_app_ids() {
+    // contract: lb-vhost-url
     let blue = Server::named("blue").await;
     let mut service = app("/zdd/blue", 10080, "http", &[blue.address]);
     service["labels"]["HAPROXY_0_VHOST"] = json!("http://Ec2-52-25.example.com");
@@ -83,6 +84,7 @@ async fn turns_are_exact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_apps_on_one_port_share_it() {
+    // contract: lb-same-port
     let (blue, green) = (Server::named("blue").await, Server::named("green").await);
     let world = World::start(vec![
         app("/blue", 10080, "http", &[blue.address]),
@@ -259,6 +261,7 @@ async fn a_kept_server_connection_that_was_closed_harms_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_without_servers_has_no_listener() {
+    // contract: lb-no-listener
     let server = Server::named("a").await;
     let world = World::start(vec![app("/a", 10000, "http", &[server.address])]).await;
     world.listening(10000, true).await;
@@ -325,6 +328,7 @@ async fn bad_labels_harm_only_their_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_table_serves_while_marathon_is_away() {
+    // contract: lb-follow-away, lb-follow-refetch
     let (old, new) = (Server::named("old").await, Server::named("new").await);
     let mut world = World::start(vec![app("/a", 10000, "http", &[old.address])]).await;
     world.listening(10000, true).await;
@@ -343,6 +347,7 @@ async fn the_last_table_serves_while_marathon_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_port_answers() {
+    // contract: lb-health-page, lb-getvhostmap, lb-getappmap, lb-signals, lb-elsewhere, lb-stats-order, lb-csv-form
     let server = Server::named("a").await;
     let mut checked = app("/zdd/blue", 10080, "http", &[server.address]);
     checked["healthChecks"] = json!([{"protocol": "HTTP"}]);
@@ -374,6 +379,10 @@ async fn the_admin_port_answers() {
         world.stats("/_mlb_signal/hup").await.text(),
         "Sent SIGHUP signal to marathon-lb"
     );
+    assert_eq!(
+        world.stats("/_mlb_signal/usr1").await.text(),
+        "Sent SIGUSR1 signal to marathon-lb"
+    );
     assert_eq!(world.stats("/else").await.status(), 503);
     let foreign = get_from(
         world.edge.addresses().stats,
@@ -383,6 +392,12 @@ async fn the_admin_port_answers() {
     .await;
     assert_eq!(foreign.status(), 403);
 
+    until("the first check", async || {
+        let rows = world.csv().await;
+        rows.iter()
+            .any(|row| row[0] == "zdd_blue_10080" && row[36] == "L7OK")
+    })
+    .await;
     let csv = world.stats("/haproxy?stats;csv").await.text();
     assert!(
         csv.starts_with("# pxname,svname,qcur,qmax,scur,") && csv.ends_with(",\n"),
@@ -448,7 +463,7 @@ async fn the_admin_port_answers() {
     }
 }
 
-/// Which fields are filled is as in rows recorded from the original; only the edge's own checks are missing (fields 36-38, 56).
+/// Which fields are filled is as in rows recorded from the original.
 fn check_shape(rows: &[Vec<String>], server: &str) {
     for (name, recorded) in [
         (
@@ -457,7 +472,7 @@ fn check_shape(rows: &[Vec<String>], server: &str) {
         ),
         (
             server,
-            ",0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,1,0,0,0,199,0,,1,7,1,,0,,2,0,,0,,,,0,0,0,0,0,0,0,,,,0,0,,,,,-1,,,0,0,0,0,",
+            ",0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,1,0,0,0,199,0,,1,7,1,,0,,2,0,,0,L7OK,200,4100,0,0,0,0,0,0,0,,,,0,0,,,,,-1,OK,,0,0,0,0,",
         ),
         (
             "zdd_blue_10080/BACKEND",
@@ -510,8 +525,7 @@ async fn ending_lets_requests_finish() {
             world.edge.shut_down().await
         },
         async {
-            world.tasks.token();
-            world.listening(10000, true).await;
+            // It listens until the end begins, which may be at once.
             world.listening(10000, false).await;
             gate.cancel();
         }

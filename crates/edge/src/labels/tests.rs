@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::vhosts::bare_host;
 use super::*;
+
+mod options;
 
 fn policy() -> Policy {
     Policy {
@@ -54,6 +57,7 @@ fn show(service: &Service) -> String {
 
 #[test]
 fn ports_and_modes() {
+    // contract: lb-mode, lb-label-port
     check(&[], &["10000 Http", "10001 Tcp"], &[]);
     check(
         &[("HAPROXY_0_PORT", "10080")],
@@ -110,6 +114,7 @@ fn the_edges_own_ports_refuse_the_service() {
 
 #[test]
 fn groups() {
+    // contract: lb-groups, lb-app-group, lb-port-group, lb-enabled
     let both = ["10000 Http", "10001 Tcp"];
     check(&[("HAPROXY_GROUP", "internal")], &[], &[]);
     check(&[("HAPROXY_GROUP", "internal, external")], &both, &[]);
@@ -133,6 +138,7 @@ fn groups() {
 
 #[test]
 fn vhosts() {
+    // contract: lb-vhost, lb-vhost-url, lb-path, lb-backend-weight
     check(
         &[("HAPROXY_1_VHOST", "A.b, c.d")],
         &["10000 Http", "10001 Http a.b,c.d w0"],
@@ -172,23 +178,33 @@ fn vhosts() {
 
 #[test]
 fn access_labels_fail_closed() {
-    check(
-        &[
-            ("HAPROXY_0_VHOST", "x"),
-            ("HAPROXY_0_AUTH", "realm:user:hash"),
-        ],
-        &["10000 Http", "10001 Tcp"],
-        &["HAPROXY_0_AUTH"],
-    );
-    check(
-        &[("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8")],
-        &["10001 Tcp"],
-        &["HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL"],
-    );
+    // contract: lb-auth, lb-network-acl
+    for value in [
+        "",
+        "realm:user",
+        "realm:user:plain",
+        "a:b:c:d",
+        "r::$1$x$Csw7VKF4Pd3clFEHHx7b20",
+        "\"r:u:$1$x$Csw7VKF4Pd3clFEHHx7b20",
+    ] {
+        check(
+            &[("HAPROXY_0_VHOST", "x"), ("HAPROXY_0_AUTH", value)],
+            &["10000 Http", "10001 Tcp"],
+            &["HAPROXY_0_AUTH"],
+        );
+    }
+    for value in ["", "10.0.0.0/33", "10.0.0.1 host", "10.0.0.1,10.0.0.2"] {
+        check(
+            &[("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", value)],
+            &["10001 Tcp"],
+            &["HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL"],
+        );
+    }
 }
 
 #[test]
 fn the_unknown_is_warned_about_once() {
+    // contract: lb-unknown-labels, lb-unsupported
     check(
         &[
             ("HAPROXY_0_BACKEND_HEAD", "…"),
@@ -212,6 +228,7 @@ fn the_unknown_is_warned_about_once() {
 
 #[test]
 fn ports_come_from_the_first_source_that_has_any() {
+    // contract: lb-service-ports
     let ports = |value| service_ports(&serde_json::from_value(value).unwrap());
     let mappings = json!([{"containerPort": 80, "servicePort": 10005}, {"containerPort": 81}]);
     assert_eq!(ports(json!({"id": "/a", "ports": [1]})), [1]);
@@ -240,7 +257,8 @@ proptest! {
     #[test]
     fn any_labels_are_survived(
         labels in prop::collection::btree_map(
-            "HAPROXY_([0-9]{1,20}_)?(GROUP|PORT|VHOST|MODE|PATH|AUTH|ENABLED|BACKEND_WEIGHT|[A-Z_]{0,8})",
+            "HAPROXY_([0-9]{1,20}_)?(GROUP|PORT|VHOST|MODE|PATH|AUTH|ENABLED|BACKEND_WEIGHT|STICKY|BALANCE|USE_HSTS|REDIRECT_TO_HTTPS|\
+             BACKEND_NETWORK_ALLOWED_ACL|BACKEND_HEALTHCHECK_PORT_INDEX|HTTP_BACKEND_REDIR|[A-Z_]{0,8})",
             "(-i )?(http://)?[a-z0-9:/., ]{0,12}|\\PC{0,12}|[0-9]{1,6}",
             0..8,
         ),

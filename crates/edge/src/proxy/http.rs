@@ -1,12 +1,14 @@
 //! One HTTP request: routed, sent to a server, and answered, by the routes of the moment.
 
+use std::cell::Cell;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 
 use super::body::{Answer, Leaving, Progress, Upload};
 use super::headers::{self, Kind, Origin};
+use super::obey;
 use super::pages::{self, Page};
 use super::pool::Connection;
 use super::session::{Activity, Tunnel};
@@ -22,6 +25,8 @@ use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::live::Lease;
 use crate::state::Shared;
+use crate::table::Backend;
+use crate::verdict::{self, Facts, Refusal};
 
 const X_MARATHON_APP_ID: HeaderName = HeaderName::from_static("x-marathon-app-id");
 
@@ -51,6 +56,18 @@ pub(crate) struct Visit {
     pub(crate) entry: Entry,
     pub(crate) frontend: Arc<Counters>,
     pub(crate) origin: Origin,
+    pub(crate) client: IpAddr,
+}
+
+/// TLS is not available yet; this is where clients would look for it.
+const HTTPS: u16 = 443;
+
+/// Who is to answer a request.
+enum Chosen {
+    /// A server of this backend.
+    Server(Lease, Arc<Backend>),
+    /// None; and perhaps the client is told why.
+    Nobody(Option<Refusal>),
 }
 
 /// Why an exchange gave no answer.
@@ -96,6 +113,15 @@ impl Visit {
         let has_body = !body.is_end_stream();
         let kind = headers::kind(&head, has_body);
         headers::outgoing(&mut head, kind, &self.origin).ok_or(pages::BAD_REQUEST)?;
+        let facts = obey::facts(self, &head);
+        if let Entry::Vhosts { .. } = self.entry {
+            let routes = self.shared.routes.load();
+            let refusal =
+                verdict::before_routing(&routes.table, &facts, &self.shared.passwords, HTTPS);
+            if let Some(refusal) = refusal {
+                return Ok(obey::refuse(refusal));
+            }
+        }
         let progress = has_body.then(Arc::<Progress>::default);
         let mut unsent = match (&progress, kind) {
             (_, Kind::Repeatable) => None,
@@ -111,15 +137,15 @@ impl Visit {
 
         let mut attempts = Attempts::default();
         let mut was_sent = false;
+        // What the unsent request was changed to is another backend's.
+        let mut is_changed = false;
         loop {
-            let Some(lease) = self.lease(&head, &attempts) else {
-                if was_sent {
-                    return Err(pages::BAD_GATEWAY);
-                }
-                if attempts.pause().await {
-                    continue;
-                }
-                return Err(pages::UNAVAILABLE);
+            let (lease, backend) = match self.lease(&head, &facts, &attempts) {
+                Chosen::Server(lease, backend) => (lease, backend),
+                Chosen::Nobody(_) if was_sent => return Err(pages::BAD_GATEWAY),
+                Chosen::Nobody(Some(refusal)) => return Ok(obey::refuse(refusal)),
+                Chosen::Nobody(None) if attempts.pause().await => continue,
+                Chosen::Nobody(None) => return Err(pages::UNAVAILABLE),
             };
             let server = Arc::clone(&lease.server);
             let idle = match kind {
@@ -143,18 +169,31 @@ impl Visit {
                         }
                     },
                 };
-                let request = match unsent.take() {
-                    Some(request) => request,
+                let mut request = match unsent.take() {
+                    Some(mut request) => {
+                        if is_changed {
+                            *request.uri_mut() = head.uri.clone();
+                            *request.headers_mut() = head.headers.clone();
+                        }
+                        request
+                    }
                     None => Request::from_parts(head.clone(), Upload::Empty),
                 };
+                is_changed = obey::change(&mut request, &backend, &facts);
                 match exchange(&mut connection, request, progress.as_deref()).await {
                     Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                         return self
                             .upgrade(response, connection, kind, client_upgrade, lease, activity)
                             .await;
                     }
-                    Ok(response) => {
+                    Ok(mut response) => {
                         let may_keep = kind == Kind::Repeatable;
+                        obey::complete(
+                            response.headers_mut(),
+                            &head.headers,
+                            &backend,
+                            &server.spec,
+                        );
                         return Ok(pass_on(response, connection, lease, may_keep).await);
                     }
                     // A used connection was closing while we wrote: a fresh one decides.
@@ -202,16 +241,13 @@ impl Visit {
     }
 
     /// Takes a lease on a server for the request, by the routes of this moment.
-    fn lease(&self, head: &request::Parts, attempts: &Attempts) -> Option<Lease> {
-        self.shared.lease(|routes| {
+    fn lease(&self, head: &request::Parts, facts: &Facts<'_>, attempts: &Attempts) -> Chosen {
+        let refused = Cell::new(None);
+        let chosen = Cell::new(None);
+        let lease = self.shared.lease(|routes| {
             let backend = match &self.entry {
                 Entry::Vhosts { port } => {
-                    let host = head
-                        .headers
-                        .get(HOST)
-                        .and_then(|host| host.to_str().ok())
-                        .unwrap_or("");
-                    let by_host = routes.by_host(host, head.uri.path());
+                    let by_host = routes.by_host(facts.host, head.uri.path());
                     by_host.or_else(|| routes.by_port(*port, "", Mode::Http))
                 }
                 Entry::AppIds => {
@@ -220,8 +256,22 @@ impl Visit {
                 }
                 Entry::Service { port, backend } => routes.by_port(*port, backend, Mode::Http),
             }?;
-            backend.lease(attempts.tried(), self.shared.second())
-        })
+            let refusal = verdict::at_backend(&backend.spec, facts);
+            let is_refused = refusal.is_some();
+            refused.set(refusal);
+            if is_refused {
+                return None;
+            }
+            chosen.set(Some(Arc::clone(&backend.spec)));
+            let second = self.shared.second();
+            let wanted = obey::wanted_server(&backend.spec, &head.headers);
+            let with_wanted = wanted.and_then(|at| backend.lease_of(at, attempts.tried(), second));
+            with_wanted.or_else(|| backend.lease(attempts.tried(), facts.client, second))
+        });
+        match (lease, chosen.take()) {
+            (Some(lease), Some(backend)) => Chosen::Server(lease, backend),
+            _ => Chosen::Nobody(refused.take()),
+        }
     }
 
     async fn connect(&self, lease: &Lease) -> Option<Connection> {

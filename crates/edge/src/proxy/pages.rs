@@ -46,6 +46,18 @@ pub(crate) const BAD_GATEWAY: Page = page!(
     "502 Bad Gateway",
     "The server returned an invalid or incomplete response."
 );
+/// The client is not let in without a password.
+pub(crate) const UNAUTHORIZED: Page = page!(
+    StatusCode::UNAUTHORIZED,
+    "401 Unauthorized",
+    "You need a valid user and password to access this content."
+);
+/// The client is not let in.
+pub(crate) const FORBIDDEN: Page = page!(
+    StatusCode::FORBIDDEN,
+    "403 Forbidden",
+    "Request forbidden by administrative rules."
+);
 /// Nobody can serve.
 pub(crate) const UNAVAILABLE: Page = page!(
     StatusCode::SERVICE_UNAVAILABLE,

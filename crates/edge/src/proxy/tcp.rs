@@ -1,5 +1,6 @@
 //! TCP mode: bytes both ways, each side closed when the other has ended its own.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,16 +12,23 @@ use super::{Attempts, TUNNEL_TIMEOUT, connect};
 use crate::labels::Mode;
 use crate::live::Lease;
 use crate::state::Shared;
+use crate::verdict;
 
 /// How often a tunnel looks whether it is silent.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Passes one connection to the service listener `port` on to a server of the backend named `preferred`, or, when that can
 /// serve no more, of another TCP backend on the port. Without a server the connection is closed without a byte.
-pub(crate) async fn pass(shared: &Shared, socket: Arc<ClientSocket>, port: u16, preferred: &str) {
+pub(crate) async fn pass(
+    shared: &Shared,
+    socket: Arc<ClientSocket>,
+    client: IpAddr,
+    port: u16,
+    preferred: &str,
+) {
     let mut attempts = Attempts::default();
     loop {
-        let Some(lease) = lease(shared, port, preferred, &attempts) else {
+        let Some(lease) = lease(shared, client, port, preferred, &attempts) else {
             if attempts.pause().await {
                 continue;
             }
@@ -39,10 +47,19 @@ pub(crate) async fn pass(shared: &Shared, socket: Arc<ClientSocket>, port: u16, 
     }
 }
 
-fn lease(shared: &Shared, port: u16, preferred: &str, attempts: &Attempts) -> Option<Lease> {
+fn lease(
+    shared: &Shared,
+    client: IpAddr,
+    port: u16,
+    preferred: &str,
+    attempts: &Attempts,
+) -> Option<Lease> {
     shared.lease(|routes| {
         let backend = routes.by_port(port, preferred, Mode::Tcp)?;
-        backend.lease(attempts.tried(), shared.second())
+        if !verdict::is_allowed(&backend.spec, client) {
+            return None;
+        }
+        backend.lease(attempts.tried(), client, shared.second())
     })
 }
 

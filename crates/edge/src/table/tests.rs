@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::labels::{Policy, Warning};
+
+mod deployment;
 
 /// The context of a case; the defaults are the package's.
 struct World {
@@ -68,6 +71,7 @@ fn task(id: &str, port: u16) -> Value {
 
 #[test]
 fn names_and_orders_are_the_originals() {
+    // contract: lb-backend-name, lb-server-name, lb-order, lb-same-port, lb-nth-port
     let world = world(json!([
         app("/zdd/green", 10080, json!([task("g.1", 9000)])),
         app(
@@ -98,6 +102,7 @@ fn names_and_orders_are_the_originals() {
 
 #[test]
 fn a_service_without_a_server_has_no_listener() {
+    // contract: lb-no-listener, lb-killing
     assert_eq!(world(json!([app("/a", 10000, json!([]))])).shown(), [""; 0]);
     let mut world = world(json!([app("/a", 10000, json!([task("a.1", 1)]))]));
     assert_eq!(world.shown().len(), 1);
@@ -107,7 +112,7 @@ fn a_service_without_a_server_has_no_listener() {
 
 #[test]
 fn states_and_health_decide() {
-    // contract: trap-39
+    // contract: lb-health, lb-health-memory, lb-running-only, trap-39
     let case = |state: Value, results: Value, last: Option<bool>| {
         let mut app = app("/a", 10000, json!([task("a.1", 1)]));
         app["tasks"][0]["state"] = state;
@@ -157,6 +162,7 @@ fn states_and_health_decide() {
 
 #[test]
 fn rules_are_tried_in_the_contracts_order() {
+    // contract: lb-rule-weight, lb-rule-match, lb-rule-port, lb-rule-plain-last
     let with = |id: &str, labels: Value| {
         let mut app = app(id, 10000, json!([task(id, 1)]));
         app["labels"] = labels;
@@ -205,6 +211,44 @@ fn rules_are_tried_in_the_contracts_order() {
 }
 
 #[test]
+fn a_rule_with_a_password_or_redirect_is_not_plain() {
+    // contract: lb-rule-plain-last
+    let hash = "r:u:$1$x$Csw7VKF4Pd3clFEHHx7b20";
+    for (label, value) in [
+        ("HAPROXY_0_AUTH", hash),
+        ("HAPROXY_0_REDIRECT_TO_HTTPS", "true"),
+    ] {
+        let mut plain = app("/a", 1, json!([task("a", 1)]));
+        let mut special = app("/b", 2, json!([task("b", 2)]));
+        plain["labels"]["HAPROXY_0_VHOST"] = json!("x");
+        special["labels"]["HAPROXY_0_VHOST"] = json!("x");
+        special["labels"][label] = json!(value);
+        let (table, _) = world(json!([plain, special])).build();
+        assert_eq!(
+            table.backends[table.route("x", "/").unwrap()].app_id,
+            "/b",
+            "{label}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_ready_is_not_routed() {
+    // contract: lb-readiness
+    let mut app = app(
+        "/a",
+        1,
+        json!([task("a.1", 1), task("a.2", 2), task("a.3", 3)]),
+    );
+    app["readinessCheckResults"] =
+        json!([{"taskId": "a.1", "ready": true}, {"taskId": "a.2", "ready": false}]);
+    assert_eq!(
+        world(json!([app])).shown(),
+        ["1: a_1[10_0_3_192_1,10_0_3_192_3]"]
+    );
+}
+
+#[test]
 fn app_ids_lead_to_the_first_http_port() {
     let mut http = app("/Zdd/a", 10000, json!([task("a", 1)]));
     http["labels"]["HAPROXY_0_MODE"] = json!("http");
@@ -221,6 +265,7 @@ fn a_service_on_80_shares_the_vhost_port() {
 
 #[test]
 fn hosts_by_name_and_own_addresses() {
+    // contract: lb-address
     let mut by_name = app("/a", 10000, json!([task("a", 3238)]));
     by_name["tasks"][0]["host"] = json!("node1");
     let user = json!({
@@ -248,6 +293,7 @@ fn hosts_by_name_and_own_addresses() {
 
 #[test]
 fn hidden_apps_are_not_exposed() {
+    // contract: lb-own-app
     assert_eq!(
         world(json!([app("/marathon", 10000, json!([task("m", 1)]))])).shown(),
         [""; 0]

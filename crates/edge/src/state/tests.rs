@@ -1,0 +1,73 @@
+use std::cell::Cell;
+
+use super::*;
+use crate::labels::Mode;
+
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// An app of one task, on port 10080 with the vhost `h`.
+fn app(name: &str, task_port: u16) -> App {
+    let app = serde_json::json!({
+        "id": format!("/{name}"),
+        "version": "1",
+        "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_VHOST": "h" },
+        "ports": [10080],
+        "tasks": [{
+            "id": format!("{name}.1"), "host": "127.0.0.11", "ports": [task_port], "state": "TASK_RUNNING"
+        }],
+    });
+    serde_json::from_value(app).unwrap()
+}
+
+fn shared() -> Shared {
+    let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
+    let config = Config::from_args(args, None, |_| None).unwrap();
+    let policy = Policy {
+        groups: config.groups.clone(),
+        strict_mode: false,
+        http_port: Some(80),
+        reserved: BTreeSet::new(),
+    };
+    let at = |port| std::net::SocketAddr::new(CLIENT, port);
+    let addresses = Addresses {
+        http: Some(at(80)),
+        stats: at(9090),
+        app_id: at(9091),
+    };
+    let shared = Shared::new(config, policy, addresses);
+    shared.put(app("blue", 1), BTreeMap::new());
+    shared.put(app("green", 2), BTreeMap::new());
+    shared
+}
+
+#[test]
+fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
+    let by_port: fn(&Routes) -> _ =
+        |routes| routes.by_port(10080, "blue_10080", Mode::Http).cloned();
+    let by_host: fn(&Routes) -> _ = |routes| routes.by_host("h", "/").cloned();
+    for choose in [by_port, by_host] {
+        let shared = shared();
+        let chosen = Cell::new(0);
+        let lease = shared.lease(|routes| {
+            let backend = choose(routes).unwrap();
+            chosen.set(chosen.get() + 1);
+            if chosen.get() == 1 {
+                assert_eq!(backend.spec.app_id, "/blue");
+                shared.drain(&TaskId::new("blue.1"));
+            }
+            backend.lease(&[], CLIENT, 0)
+        });
+        assert_eq!(lease.unwrap().server.spec.task_id.as_str(), "green.1");
+        assert_eq!(chosen.get(), 2);
+    }
+}
+
+#[test]
+fn without_a_server_there_is_no_lease() {
+    let shared = shared();
+    let load = shared.drain(&TaskId::new("blue.1"));
+    assert!(load.is_draining());
+    shared.drain(&TaskId::new("green.1"));
+    let lease = shared.lease(|routes| routes.by_port(10080, "", Mode::Http)?.lease(&[], CLIENT, 0));
+    assert!(lease.is_none());
+}
