@@ -123,6 +123,9 @@ impl RequestHandler for Front {
         request: &Request,
         mut sender: R,
     ) -> ResponseInfo {
+        for query in request.queries.queries() {
+            self.counts.asked(query.original().query_type().into());
+        }
         let reply = self.reply(request);
         self.counts
             .answered(request.protocol(), reply.metadata().response_code);

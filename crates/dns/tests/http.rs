@@ -184,11 +184,29 @@ async fn what_can_be_listed_is_what_is_served() {
         parsed(get("/v1/hosts/.*").await),
         json!([{"host": "", "ip": ""}])
     );
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+    // A query of its id, for the SRV records of x.mesos, and one for a type that hardly anybody asks for.
+    for qtype in [33, 99] {
+        let head = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let question = [&b"\x01x\x05mesos\0\0"[..], &[qtype, 0, 1]].concat();
+        let packet = [&head[..], &question].concat();
+        socket
+            .send_to(&packet, dns.udp_address())
+            .await
+            .expect("sent");
+        let answer = tokio::time::timeout(LIMIT, socket.recv(&mut [0; 512])).await;
+        answer.expect("an answer").expect("received");
+    }
     let metrics = get("/metrics").await;
     for line in [
         "zddcluster_dns_master_up 1",
         "zddcluster_dns_zones_total 1",
-        "zddcluster_dns_responses_total{protocol=\"udp\",rcode=\"NOERROR\"} 0",
+        "zddcluster_dns_queries_total{type=\"A\"} 0",
+        "zddcluster_dns_queries_total{type=\"SRV\"} 1",
+        "zddcluster_dns_queries_total{type=\"other\"} 1",
+        // To a type that it does not know Mesos-DNS says nothing, but not that it is wrong.
+        "zddcluster_dns_responses_total{protocol=\"udp\",rcode=\"NOERROR\"} 1",
+        "zddcluster_dns_responses_total{protocol=\"udp\",rcode=\"NXDOMAIN\"} 1",
     ] {
         assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
     }

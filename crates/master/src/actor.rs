@@ -362,11 +362,11 @@ impl Actor {
         for (last, caller) in acknowledgements {
             let _ = caller.send(Ok(last));
         }
+        let state = self.shared.state();
         for event in &events {
-            if let EventKind::StatusUpdate { task_status, .. } = &event.kind {
-                self.shared.metrics.status(*task_status);
-            }
+            self.shared.metrics.published(event, &state);
         }
+        drop(state);
         let mut n_published = 0;
         for n_before in elections {
             // What the new leader does is for those who come back.

@@ -30,6 +30,7 @@ use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
 use zddcluster_runtime::{Error, OnFailure};
 
 use self::ask::Scheme;
+use crate::metrics::Asked;
 use crate::shared::{Message, Shared};
 
 /// The first round comes at most this long after a check was added; it is Marathon's constant.
@@ -219,6 +220,7 @@ async fn check_health(
                     }
                 }
                 if let Some(verdict) = verdict {
+                    shared.metrics.checked(Asked::Health, verdict == CheckVerdict::Healthy);
                     let input = Input::Health { task_id, check_idx, verdict };
                     if shared.send(Message::Input(input)).await.is_err() {
                         return;
@@ -382,6 +384,7 @@ async fn check_readiness(
         let response = ask::readiness(app, check, &task, timeout).await;
         drop(turn);
         let is_ready = check.http_status_codes_for_ready.contains(&response.status);
+        shared.metrics.checked(Asked::Readiness, is_ready);
         let input = Input::Readiness {
             task_id: task_id.clone(),
             is_ready,

@@ -9,6 +9,7 @@ mod task;
 
 pub(crate) use app::{Parts, app_json, created_app_json};
 pub(crate) use queue::{queue_json, waiting_json};
+pub(crate) use stats::Counts;
 pub(crate) use task::{TaskView, task_json};
 
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use rustix::fs::statvfs;
 use rustix::system::sysinfo;
 use serde_json::{Map, Value};
 use zddcluster_model::TaskState;
@@ -137,6 +138,35 @@ pub(super) async fn prometheus(State(api): State<Api>, headers: HeaderMap) -> Re
         "Age of the agent.",
         api.started_at.elapsed().as_secs_f64(),
     );
+    out.single(
+        "zddcluster_agent_registered",
+        Kind::Gauge,
+        "1 from the first registration with a master on.",
+        u8::from(view.identity.agent_id.is_some()),
+    );
+    // Left out where the system cannot tell.
+    if let Ok(disk) = statvfs(api.sandboxes.work_dir()) {
+        let families = [
+            (
+                "zddcluster_agent_disk_bytes",
+                "Size of the disk with the work directory.",
+                disk.f_blocks,
+            ),
+            (
+                "zddcluster_agent_disk_free_bytes",
+                "What is free of it for tasks.",
+                disk.f_bavail,
+            ),
+        ];
+        for (name, help, n_blocks) in families {
+            out.single(
+                name,
+                Kind::Gauge,
+                help,
+                n_blocks.saturating_mul(disk.f_frsize),
+            );
+        }
+    }
     out.family(
         "zddcluster_agent_tasks",
         Kind::Gauge,

@@ -60,6 +60,7 @@ async fn documents_and_measurements_of_a_running_task() {
     let (status, text) = world.get("/metrics").await;
     assert_eq!(status, StatusCode::OK);
     for line in [
+        "zddcluster_agent_registered 1",
         "zddcluster_agent_tasks{state=\"TASK_RUNNING\"} 1",
         "zddcluster_agent_resources_used{resource=\"mem\"} 32",
         "zddcluster_task_memory_limit_bytes{app=\"/zdd/base\",task=\"busy.1\"} 33554432",

@@ -1,4 +1,4 @@
-//! What the role counts, as Prometheus reads it: answers by transport and code, and the zone's size and age.
+//! What the role counts, as Prometheus reads it: questions by type, answers by transport and code, and the zone's size and age.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,9 +14,23 @@ const CODES: [&str; 7] = [
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other",
 ];
 
+/// The types that are asked for where a Mesos-DNS is, by number; all others are the last.
+const TYPES: [(&str, u16); 8] = [
+    ("A", 1),
+    ("NS", 2),
+    ("SOA", 6),
+    ("PTR", 12),
+    ("AAAA", 28),
+    ("SRV", 33),
+    ("ANY", 255),
+    // A number that stands for none.
+    ("other", 0),
+];
+
 /// The role's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    asked: [AtomicU64; TYPES.len()],
     udp: [AtomicU64; CODES.len()],
     tcp: [AtomicU64; CODES.len()],
     /// Zones made and put into service.
@@ -26,6 +40,12 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Notes a question, by the number of its type.
+    pub(crate) fn asked(&self, qtype: u16) {
+        let at = TYPES.iter().position(|(_, number)| *number == qtype);
+        self.asked[at.unwrap_or(TYPES.len() - 1)].fetch_add(1, Relaxed);
+    }
+
     /// Notes an answer.
     pub(crate) fn answered(&self, protocol: Protocol, code: ResponseCode) {
         let counts = match protocol {
@@ -40,12 +60,21 @@ impl Counts {
 /// `/metrics`.
 pub(super) fn render(counts: &Counts, zone: Option<&Zone>, form: Form) -> Response {
     let Counts {
+        asked,
         udp,
         tcp,
         zones,
         is_following,
     } = counts;
     let mut out = Exposition::new(form);
+    out.family(
+        "zddcluster_dns_queries",
+        Kind::Counter,
+        "Questions by the type of record asked for.",
+    );
+    for ((name, _), count) in TYPES.into_iter().zip(asked) {
+        out.sample(&[("type", name)], count.load(Relaxed));
+    }
     out.family(
         "zddcluster_dns_responses",
         Kind::Counter,

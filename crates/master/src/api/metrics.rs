@@ -12,7 +12,8 @@ use zddcluster_runtime::{Exposition, Form, Kind, Seen};
 use super::Outcome;
 use crate::error::ApiError;
 use crate::http::{Call, JSON, ok};
-use crate::metrics::{BOUNDS, Observed};
+use crate::metrics::{Asked, Observed};
+use crate::render::Counts;
 use crate::shared::Shared;
 
 /// What Marathon's metrics are called in JSON.
@@ -55,6 +56,26 @@ struct Now {
     request_time: Observed,
     flush_time: Observed,
     failed_flushes: u64,
+    launch_time: Observed,
+    /// Ends of tasks since the start.
+    ended_tasks: Vec<(TaskState, u64)>,
+    /// Ends of deployments since the start, the good ones and the others.
+    ended_deployments: [u64; 2],
+    /// Good and bad outcomes of health checks, and of readiness checks.
+    checks: [(Asked, [u64; 2]); 2],
+    /// How long the oldest deployment has been running; 0 if none is.
+    oldest_deployment_millis: i64,
+    apps: Vec<AppNow>,
+}
+
+/// One app at that moment.
+struct AppNow {
+    id: String,
+    /// Wanted.
+    instances: u64,
+    /// Wait to be launched.
+    n_queued: u64,
+    counts: Counts,
 }
 
 impl Now {
@@ -89,6 +110,32 @@ impl Now {
             request_time: metrics.request_time.look(),
             flush_time: metrics.flush_time.look(),
             failed_flushes: metrics.failed_flushes.load(Ordering::Relaxed),
+            launch_time: metrics.launch_time.look(),
+            ended_tasks: metrics.ended_tasks(),
+            ended_deployments: [true, false].map(|good| metrics.ended_deployments(good)),
+            checks: [Asked::Health, Asked::Readiness]
+                .map(|asked| (asked, [true, false].map(|good| metrics.checks(asked, good)))),
+            oldest_deployment_millis: state
+                .deployments
+                .values()
+                .map(|deployment| shared.clock.now().millis_since(deployment.plan.version))
+                .max()
+                .unwrap_or_default()
+                .max(0),
+            apps: state
+                .root
+                .transitive_apps()
+                .iter()
+                .map(|app| {
+                    let tasks: Vec<_> = state.tasks_of(&app.id).collect();
+                    AppNow {
+                        id: app.id.to_string(),
+                        instances: u64::from(app.instances),
+                        n_queued: u64::from(state.queued_of(&app.id)),
+                        counts: Counts::of(&tasks),
+                    }
+                })
+                .collect(),
         }
     }
 }
@@ -194,10 +241,18 @@ fn as_text(now: &Now, form: Form) -> Response {
         "Age of the master.",
         now.uptime_millis as f64 / 1000.0,
     );
+    out.single(
+        "marathon_deployment_oldest_seconds",
+        Kind::Gauge,
+        "How long the oldest deployment has been running; 0 if none is.",
+        now.oldest_deployment_millis as f64 / 1000.0,
+    );
     out.family("marathon_tasks", Kind::Gauge, "Known tasks by state.");
     for (state, n) in &now.tasks {
         out.sample(&[("state", state)], *n);
     }
+    write_apps(now, &mut out);
+    write_ends(now, &mut out);
     let counters = [
         (
             "marathon_events_published",
@@ -239,9 +294,93 @@ fn as_text(now: &Now, form: Form) -> Response {
     out.finish()
 }
 
+/// What there is of each app.
+fn write_apps(now: &Now, out: &mut Exposition) {
+    out.family(
+        "marathon_app_instances",
+        Kind::Gauge,
+        "Instances that are wanted, by app.",
+    );
+    for app in &now.apps {
+        out.sample(&[("app", &app.id)], app.instances);
+    }
+    out.family(
+        "marathon_app_queue_count",
+        Kind::Gauge,
+        "Instances that wait to be launched, by app.",
+    );
+    for app in &now.apps {
+        out.sample(&[("app", &app.id)], app.n_queued);
+    }
+    out.family(
+        "marathon_app_tasks",
+        Kind::Gauge,
+        "Tasks of apps: staged, running, and of those with results of checks healthy and unhealthy.",
+    );
+    for app in &now.apps {
+        let Counts {
+            staged,
+            running,
+            healthy,
+            unhealthy,
+        } = app.counts;
+        for (state, n) in [
+            ("staged", staged),
+            ("running", running),
+            ("healthy", healthy),
+            ("unhealthy", unhealthy),
+        ] {
+            out.sample(&[("app", &app.id), ("state", state)], n);
+        }
+    }
+}
+
+/// What has come to an end since the start: launches, tasks, deployments, checks.
+fn write_ends(now: &Now, out: &mut Exposition) {
+    out.histogram(
+        "marathon_task_launch_seconds",
+        "Time from the decision to launch a task until it ran.",
+        seen(&now.launch_time),
+    );
+    out.family(
+        "marathon_tasks_ended",
+        Kind::Counter,
+        "Ends of tasks by state.",
+    );
+    for (state, n) in &now.ended_tasks {
+        out.sample(&[("state", state.as_str())], *n);
+    }
+    out.family(
+        "marathon_deployments_ended",
+        Kind::Counter,
+        "Deployments that succeeded, and that failed, were stopped or rolled back.",
+    );
+    for (result, n) in ["success", "failed"].into_iter().zip(now.ended_deployments) {
+        out.sample(&[("result", result)], n);
+    }
+    for (asked, outcomes) in now.checks {
+        let (name, help, results) = match asked {
+            Asked::Health => (
+                "marathon_health_checks",
+                "Outcomes of health checks.",
+                ["healthy", "unhealthy"],
+            ),
+            Asked::Readiness => (
+                "marathon_readiness_checks",
+                "Outcomes of readiness checks.",
+                ["ready", "not_ready"],
+            ),
+        };
+        out.family(name, Kind::Counter, help);
+        for (result, n) in results.into_iter().zip(outcomes) {
+            out.sample(&[("result", result)], n);
+        }
+    }
+}
+
 fn seen(observed: &Observed) -> Seen<'_> {
     Seen {
-        bounds: &BOUNDS,
+        bounds: observed.bounds,
         up_to: &observed.up_to,
         sum: observed.total_seconds,
     }

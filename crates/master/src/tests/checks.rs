@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
 use serde_json::json;
 
 use super::cluster::{Cluster, PATIENCE, keys};
@@ -56,7 +57,32 @@ async fn health_checks_find_tasks_well_and_kill_sick_ones() {
     );
     let message = failure["message"].as_str().unwrap();
     assert!(message.contains("500 Internal Server Error"), "{message}");
+    let counted = async |result: &str| {
+        let name = format!("marathon_health_checks_total{{result=\"{result}\"}}");
+        metric(&cluster, &name).await
+    };
+    assert!(counted("healthy").await >= 1.0);
+    assert!(counted("unhealthy").await >= 2.0);
+    let killed = metric(
+        &cluster,
+        "marathon_tasks_ended_total{state=\"TASK_KILLED\"}",
+    )
+    .await;
+    assert_eq!(killed, 1.0);
     cluster.stop().await;
+}
+
+/// A number as Prometheus reads it.
+async fn metric(cluster: &Cluster, name: &str) -> f64 {
+    let request = Request::get(cluster.url("/metrics"))
+        .header("accept", "text/plain")
+        .body(Bytes::new())
+        .unwrap();
+    let text = cluster.request(request).await.text;
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("no {name} in {text}"));
+    value.parse().unwrap()
 }
 
 #[tokio::test]
@@ -86,8 +112,13 @@ async fn a_deployment_waits_for_readiness() {
     assert_eq!(results, expected);
     let embedded = cluster.get("/v2/apps/a?embed=app.readiness").await.body;
     assert_eq!(embedded["app"]["readinessCheckResults"], expected);
+    assert!(metric(&cluster, "marathon_deployment_oldest_seconds").await > 0.0);
     answer.store(200, Ordering::SeqCst);
     cluster.until_idle().await;
+    let ready = "marathon_readiness_checks_total{result=\"ready\"}";
+    assert_eq!(metric(&cluster, ready).await, 1.0);
+    let not_ready = "marathon_readiness_checks_total{result=\"not_ready\"}";
+    assert!(metric(&cluster, not_ready).await >= 1.0);
     cluster.stop().await;
 }
 

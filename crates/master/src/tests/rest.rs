@@ -199,6 +199,19 @@ async fn metrics_in_three_forms() {
     };
     assert_eq!(value("marathon_tasks{state=\"TASK_RUNNING\"}"), 2.0);
     assert_eq!(value("marathon_http_requests_total{status=\"404\"}"), 1.0);
+    for (name, expected) in [
+        ("marathon_app_instances{app=\"/g/a\"}", 2.0),
+        ("marathon_app_queue_count{app=\"/g/a\"}", 0.0),
+        ("marathon_app_tasks{app=\"/g/a\",state=\"running\"}", 2.0),
+        ("marathon_app_tasks{app=\"/g/a\",state=\"healthy\"}", 0.0),
+        ("marathon_deployment_oldest_seconds", 0.0),
+        ("marathon_deployments_ended_total{result=\"success\"}", 1.0),
+        ("marathon_deployments_ended_total{result=\"failed\"}", 0.0),
+        ("marathon_tasks_ended_total{state=\"TASK_KILLED\"}", 0.0),
+        ("marathon_task_launch_seconds_count", 2.0),
+    ] {
+        assert_eq!(value(name), expected, "{name}");
+    }
     assert!(value("marathon_events_published_total") >= 6.0);
     let flushes = value("marathon_store_flush_seconds_count");
     assert_eq!(
