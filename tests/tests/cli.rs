@@ -236,20 +236,7 @@ async fn names_resolve_in_a_shell_and_only_there() -> anyhow::Result<()> {
         }
     })
     .await;
-    let cluster_file = std::fs::read_to_string(cluster.data_dir().join("cluster.json"))?;
-    let cluster_file: Value = serde_json::from_str(&cluster_file)?;
-    let dns = cluster_file["addresses"]["dns"]
-        .as_str()
-        .unwrap_or_default();
-    let may_mount = Command::new("unshare")
-        .args(["-m", "true"])
-        .status()?
-        .success()
-        || Command::new("unshare")
-            .args(["-rm", "true"])
-            .status()?
-            .success();
-    if dns.ends_with(":53") && may_mount {
+    if may_mount()? {
         assert_eq!(code, Some(0), "{err}");
         let dcos = cluster.data_dir().join("bin/dcos");
         assert!(
@@ -292,6 +279,65 @@ async fn names_resolve_in_a_shell_and_only_there() -> anyhow::Result<()> {
         (format!("{}\n", cluster.url("")), Some(4)),
         "{err}"
     );
+    Ok(())
+}
+
+/// Whether a shell may see other files than the machine, as root or otherwise.
+fn may_mount() -> anyhow::Result<bool> {
+    let unshare = |flags| Command::new("unshare").args([flags, "true"]).status();
+    Ok(unshare("-m")?.success() || unshare("-rm")?.success())
+}
+
+/// Users without root get no DNS server on port 53; their shells have the names all the same.
+#[tokio::test]
+async fn names_resolve_in_a_shell_without_port_53_and_are_renewed() -> anyhow::Result<()> {
+    let (cluster, _) = with_talkers(1).await?;
+    // As it is for them; nobody else reads it here.
+    let path = cluster.data_dir().join("cluster.json");
+    let mut cluster_file: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+    cluster_file["addresses"]["dns"] = format!("{}:8053", cluster.host(1)).into();
+    std::fs::write(&path, cluster_file.to_string())?;
+    if !may_mount()? {
+        let output = cluster.command(&["shell", "--", "true"]).output()?;
+        let (_, err, code) = text(&output);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains("zddcluster dns install"), "{err}");
+        return Ok(());
+    }
+    let before = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let script = "getent ahostsv4 leader.mesos; getent ahostsv4 localhost >&2 && echo own; \
+                  until getent hosts late-talk.marathon.mesos; do sleep 0.1; done; echo found; \
+                  while getent hosts er-talk.marathon.mesos >&2; do sleep 0.1; done; echo gone; exec sleep 1000";
+    let shell = Running::start(cluster.command(&["shell", "--", "sh", "-c", script]))?;
+    shell.says("own").await;
+    let said = shell.said.lock().expect("nobody panics with it").clone();
+    assert!(said.starts_with(&cluster.host(1).to_string()), "{said}");
+
+    let mut late = talker(1);
+    late["id"] = "/talk/late".into();
+    cluster.post_app(&late).await?;
+    shell.says("found").await;
+    cluster
+        .dcos_ok(&["marathon", "app", "remove", "/talk/er"], "")
+        .await?;
+    shell.says("gone").await;
+    assert_eq!(
+        std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        before
+    );
+
+    // What renewed the names ends with the shell.
+    let pid = shell.child.id();
+    let names = cluster
+        .data_dir()
+        .join("shell")
+        .join(format!("hosts.{pid}"));
+    assert!(names.exists());
+    drop(shell);
+    eventually("the names to be taken away", || async {
+        (!names.exists()).then_some(()).ok_or("they are there")
+    })
+    .await;
     Ok(())
 }
 

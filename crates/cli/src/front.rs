@@ -134,7 +134,7 @@ impl Front {
     pub(crate) fn locate(args: &DataDirArgs) -> Result<Self, Failure> {
         match Self::named(args)? {
             Some(front) => Ok(front),
-            None => Self::of_data_dir(args),
+            None => Self::of(args),
         }
     }
 
@@ -153,7 +153,7 @@ impl Front {
                 None => front.with_token(),
             };
         }
-        Self::of_data_dir(args)
+        Self::of(args)
     }
 
     /// The front door that `DCOS_URL` names, unless `--data-dir` names another.
@@ -176,7 +176,8 @@ impl Front {
         Self::at(origin(&format!("[{url}]"), url)?).with_token()
     }
 
-    fn of_data_dir(args: &DataDirArgs) -> Result<Self, Failure> {
+    /// The cluster of a data directory, whatever the environment says.
+    pub(crate) fn of(args: &DataDirArgs) -> Result<Self, Failure> {
         let data_dir = data_dir(args.get())?;
         match ClusterFile::read_running(&data_dir)? {
             Some(cluster) => Self::at(cluster.front_url()).with_token(),

@@ -92,7 +92,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
         Verb::Logs(args) => end(printer, logs::run(&args, printer).await),
         Verb::Exec(args) => end(printer, exec(args, hooks).await),
-        Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks)),
+        Verb::Shell(args) => end(printer, shell::run(&args, printer, hooks).await),
         Verb::Doctor(args) => end(printer, doctor::run(&args, printer, hooks).await),
         Verb::Resolver(verb) => end(printer, resolver::run(&verb, printer)),
         Verb::Man(args) => end(printer, man::run(&args, printer)),

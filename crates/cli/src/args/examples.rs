@@ -232,8 +232,8 @@ Examples:
   zddcluster logs --file stderr /zdd/base";
 
 pub(super) const SHELL: &str = "\
-Ends as the shell or the command ends. Names resolve where the cluster's DNS server listens on port
-53 and the system allows a mount namespace; else it is said what to do.
+Ends as the shell or the command ends. Names resolve where the system allows a mount namespace; else
+it is said what to do.
 
 Examples:
   zddcluster shell

@@ -59,6 +59,12 @@ pub(crate) struct ExecArgs {
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) data_dir: DataDirArgs,
+    /// Instead of a shell: keep this file true for the shell that sees it as /etc/hosts
+    #[arg(long, hide = true, requires = "of")]
+    pub(crate) renew_hosts: Option<PathBuf>,
+    /// The process that is the shell
+    #[arg(long, hide = true, requires = "renew_hosts")]
+    pub(crate) of: Option<u32>,
     /// A command to run instead of the shell that $SHELL names
     #[arg(
         trailing_var_arg = true,

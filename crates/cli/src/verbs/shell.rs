@@ -7,8 +7,11 @@
 //! ```
 //!
 //! The two files are this shell's alone: they are mounted over the machine's in a mount namespace of its own, which a
-//! user namespace lets anybody have where the system allows it. The cluster's server must listen on port 53, for
-//! resolv.conf(5) knows no other. Where names cannot be made to resolve, a shell opens without, and a command is refused.
+//! user namespace lets anybody have where the system allows it. resolv.conf(5) knows port 53 only; where the cluster's server
+//! listens at another one, as it does for users without root, the names stand in an /etc/hosts of the shell's own instead
+//! ([`hosts`]). Where names cannot be made to resolve, a shell opens without, and a command is refused.
+
+mod hosts;
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,6 +25,7 @@ use crate::args::ShellArgs;
 use crate::cluster::{ClusterFile, data_dir};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::front::Front;
 use crate::printer::Printer;
 use crate::text;
 
@@ -70,12 +74,16 @@ pub enum NamespaceError {
     },
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     args: &ShellArgs,
     printer: &Printer,
     hooks: &Hooks,
 ) -> Result<ExitStatus, Failure> {
     let data_dir = data_dir(args.data_dir.get())?;
+    if let (Some(path), Some(shell_pid)) = (&args.renew_hosts, args.of) {
+        hosts::renew(path, shell_pid, &Front::of(&args.data_dir)?).await;
+        return Ok(ExitStatus::Success);
+    }
     let Some(cluster) = ClusterFile::read_running(&data_dir)? else {
         return Err(Failure::NotRunning { data_dir });
     };
@@ -89,13 +97,24 @@ pub(super) fn run(
         },
         env: environment(&cluster, &data_dir, &bin, std::env::var_os("PATH")),
     };
+    let dns = cluster.addresses.dns;
     let mut refusal = None;
-    match files(cluster.addresses.dns, &data_dir)? {
+    match files(dns, &data_dir)? {
         Ok(files) => namespace.files = files,
-        Err(why) => refusal = Some(why),
+        Err(why) if dns.port() == DNS_PORT => refusal = Some(why),
+        Err(why) => match hosts_files(&data_dir, &Front::of(&args.data_dir)?).await {
+            Ok(files) => namespace.files = files,
+            Err(failure) => refusal = Some(format!("{why}; {}", text::chain(&failure))),
+        },
     }
     if refusal.is_none() {
         announce(&cluster, is_command, printer);
+        if !is_command && dns.port() != DNS_PORT {
+            let (ip, port) = (dns.ip(), dns.port());
+            printer.talk(&format!(
+                "addresses below mesos are in the /etc/hosts of this shell, renewed each second; for other records: dig @{ip} -p {port}"
+            ));
+        }
         match (hooks.namespace)(&namespace) {
             NamespaceError::Refused(source) => {
                 refusal = Some(format!("this system gives no mount namespace: {source}"));
@@ -103,6 +122,8 @@ pub(super) fn run(
             error => return Err(Failure::stated(text::chain(&error))),
         }
     }
+    // Nobody sees it: what renews it ends.
+    let _ = fs::remove_file(hosts::path(&data_dir));
     let why = refusal.unwrap_or_default();
     let hint = "`zddcluster dns install` has the whole machine resolve them";
     if is_command {
@@ -168,6 +189,14 @@ fn files(
     if let Ok(own) = fs::read_to_string(NSSWITCH) {
         shown.push((NSSWITCH, "nsswitch.conf", nsswitch_conf(&own)));
     }
+    write_files(data_dir, shown).map(Ok)
+}
+
+/// Writes files below the data directory: what each is seen as, its name there, its content.
+fn write_files(
+    data_dir: &Path,
+    shown: Vec<(&str, &str, String)>,
+) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
     let dir = data_dir.join("shell");
     let mut files = Vec::new();
     for (target, name, text) in shown {
@@ -186,7 +215,28 @@ fn files(
         })?;
         files.push((path, PathBuf::from(target)));
     }
-    Ok(Ok(files))
+    Ok(files)
+}
+
+/// Has the shell find the cluster's names without asking a server.
+async fn hosts_files(data_dir: &Path, front: &Front) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+    if !Path::new(hosts::HOSTS).exists() {
+        return Err(Failure::stated(format!(
+            "there is no {} here",
+            hosts::HOSTS
+        )));
+    }
+    let path = hosts::path(data_dir);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut shown = vec![(hosts::HOSTS, &*name, hosts::read(front).await?)];
+    // Without the file the C library looks there first.
+    if let Ok(own) = fs::read_to_string(NSSWITCH) {
+        shown.push((NSSWITCH, "nsswitch-hosts.conf", files_first(&own)));
+    }
+    let files = write_files(data_dir, shown)?;
+    hosts::start_renewer(&path, data_dir)
+        .map_err(|error| Failure::stated(format!("nothing would renew the names: {error}")))?;
+    Ok(files)
 }
 
 /// The cluster's server before the machine's: it refuses all names but the cluster's, and then the next one is asked.
@@ -206,6 +256,29 @@ fn resolv_conf(dns: SocketAddr, own: &str) -> String {
             Some("search" | "domain" | "options") => lines.push(line.to_owned()),
             _ => {}
         }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The same, but hosts are looked up in /etc/hosts before anybody is asked who may say that there are none.
+fn files_first(own: &str) -> String {
+    let mut is_told = false;
+    let mut lines: Vec<String> = Vec::new();
+    for line in own.lines() {
+        match line.trim_start().strip_prefix("hosts:") {
+            Some(sources) => {
+                let rest: Vec<&str> = sources
+                    .split_whitespace()
+                    .filter(|source| *source != "files")
+                    .collect();
+                lines.push(format!("hosts: files {}", rest.join(" ")));
+                is_told = true;
+            }
+            None => lines.push(line.to_owned()),
+        }
+    }
+    if !is_told {
+        lines.push("hosts: files dns".to_owned());
     }
     lines.join("\n") + "\n"
 }
@@ -241,10 +314,16 @@ mod tests {
             ),
             "passwd: files\nnetworks: files\nhosts: files dns\n"
         );
+        let own = "passwd: files\nhosts: mymachines resolve [!UNAVAIL=return] files dns\n";
+        assert_eq!(
+            files_first(own),
+            "passwd: files\nhosts: files mymachines resolve [!UNAVAIL=return] dns\n"
+        );
+        assert_eq!(files_first(""), "hosts: files dns\n");
     }
 
     #[test]
-    fn another_port_than_53_is_of_no_use() {
+    fn resolv_conf_is_of_no_use_with_another_port_than_53() {
         let dir = tempfile::tempdir().unwrap();
         let why = files("127.0.0.1:8053".parse().unwrap(), dir.path())
             .unwrap()
