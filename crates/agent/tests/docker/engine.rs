@@ -1,10 +1,10 @@
-//! A socket between the containerizer and the engine, at which the engine can be away, or silent.
+//! A socket between the containerizer and the engine, at which the engine can be away, silent, or slow.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, copy_bidirectional};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use zddcluster_runtime::{OnFailure, Tasks};
@@ -15,6 +15,8 @@ enum Manner {
     Passes,
     /// Takes connections and answers nothing.
     Silent,
+    /// Whatever the engine says comes so much later.
+    Slow(Duration),
 }
 
 /// How callers are let through now.
@@ -95,6 +97,13 @@ impl Door {
         *open = Opening::new(Manner::Silent);
     }
 
+    /// What the engine says on new connections comes so much later, piece by piece; old ones are cut.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        let mut open = self.open.lock().unwrap();
+        open.cut.cancel();
+        *open = Opening::new(Manner::Slow(delay));
+    }
+
     /// Connections stay and carry nothing any more; new ones do.
     pub(crate) fn freeze(&self) {
         let mut open = self.open.lock().unwrap();
@@ -102,7 +111,7 @@ impl Door {
         open.freeze = CancellationToken::new();
     }
 
-    /// From silence.
+    /// From silence or slowness.
     pub(crate) fn speak(&self) {
         let mut open = self.open.lock().unwrap();
         open.cut.cancel();
@@ -117,13 +126,37 @@ impl Drop for Door {
     }
 }
 
+async fn engine() -> std::io::Result<UnixStream> {
+    UnixStream::connect(Path::new(zddcluster_agent::docker::DEFAULT_SOCKET)).await
+}
+
 async fn pass(mut caller: UnixStream, opening: Opening) -> Result<(), zddcluster_runtime::Error> {
     let talk = async {
         match opening.manner {
             Manner::Silent => std::future::pending().await,
+            Manner::Slow(delay) => {
+                let mut engine = engine().await?;
+                let (mut from_caller, mut to_caller) = caller.split();
+                let (mut from_engine, mut to_engine) = engine.split();
+                let there = async {
+                    copy(&mut from_caller, &mut to_engine).await?;
+                    to_engine.shutdown().await
+                };
+                let back = async {
+                    let mut piece = vec![0; 64 << 10];
+                    loop {
+                        let length = from_engine.read(&mut piece).await?;
+                        tokio::time::sleep(delay).await;
+                        if length == 0 {
+                            return to_caller.shutdown().await;
+                        }
+                        to_caller.write_all(&piece[..length]).await?;
+                    }
+                };
+                tokio::try_join!(there, back).map(|_| ())
+            }
             Manner::Passes => {
-                let socket = Path::new(zddcluster_agent::docker::DEFAULT_SOCKET);
-                let mut engine = UnixStream::connect(socket).await?;
+                let mut engine = engine().await?;
                 tokio::select! {
                     copied = copy_bidirectional(&mut caller, &mut engine) => copied.map(|_| ()),
                     () = opening.freeze.cancelled() => std::future::pending().await,

@@ -205,6 +205,44 @@ async fn a_silent_engine_holds_nobody_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_engine_is_waited_for() {
+    let door = Door::open();
+    let Some(mut world) = World::through(&door.socket()).await else {
+        return;
+    };
+    let runs = world.shell("runs.1", COUNT);
+    world.containerizer.launch(&runs).await.unwrap();
+    tokio::select! {
+        exit = world.end_of(&runs) => panic!("{exit:?}"),
+        () = says(&runs, "stdout", "line 10\n") => {}
+    }
+    // As on a disk that is busy: a launch takes half a dozen answers.
+    let delay = Duration::from_secs(1);
+    door.slow_down(delay);
+    let short = world.shell("short.1", "echo said; exit 3");
+    let (exit, concluded) = tokio::join!(
+        world.run(&short),
+        tokio::time::timeout(Duration::from_secs(4), world.containerizer.wait(&runs)),
+    );
+    assert_eq!(exit, Exit::Exited { status: 3 });
+    assert_eq!(file(&short, "stdout"), "said\n");
+    assert!(concluded.is_err(), "an end was concluded");
+    // An agent that starts meanwhile finds the task, and its kill is one.
+    world.restart_agent_through(&door.socket()).await;
+    assert_eq!(
+        world.containerizer.recover(&runs).await.unwrap(),
+        Recovered::Running
+    );
+    world
+        .containerizer
+        .kill(&runs, KillSignal::Kill)
+        .await
+        .unwrap();
+    assert_eq!(world.end_of(&runs).await, Exit::Exited { status: 137 });
+    assert_counts(&file(&runs, "stdout"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_could_not_be_removed_goes_later() {
     let mut door = Door::open();
     let Some(world) = World::through(&door.socket()).await else {
