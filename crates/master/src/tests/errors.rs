@@ -202,7 +202,42 @@ async fn the_front_door_has_what_clients_look_for() {
         .call(Method::HEAD, "/service/marathon/v2/pods", "")
         .await;
     assert_eq!(head.status, StatusCode::NOT_FOUND);
-    for path in ["/cluster/v1/links", "/nothing", "/package/search"] {
+    // The client written in Go asks so first, and takes a redirection for the cluster's address.
+    let head = cluster.call(Method::HEAD, "/", "").await;
+    assert_eq!(head.status, StatusCode::OK);
+    let strategy = ok("/dcos-metadata/ui-config.json").await.body;
+    assert_eq!(
+        strategy["uiConfiguration"]["plugins"]["mesos"]["logging-strategy"],
+        "logrotate"
+    );
+    assert_eq!(ok("/metadata").await.body["PUBLIC_IPV4"], "127.0.0.1");
+    for path in [
+        "/mesos/state",
+        "/mesos/state.json",
+        "/mesos/master/state.json",
+    ] {
+        assert!(ok(path).await.body["frameworks"].is_array(), "{path}");
+    }
+    for path in ["/mesos/state-summary", "/mesos/master/state-summary"] {
+        assert!(ok(path).await.body["cluster"].is_string(), "{path}");
+    }
+    // Whoever still has a token from elsewhere sends it along.
+    let with_token = Request::get(cluster.url("/mesos/state-summary"))
+        .header("authorization", "token=of-another-cluster")
+        .body(Bytes::new())
+        .unwrap();
+    assert_eq!(cluster.request(with_token).await.status, StatusCode::OK);
+    for path in [
+        "/cluster/v1/links",
+        "/nothing",
+        "/package/search",
+        "/ca/dcos-ca.crt",
+        "/system/health/v1/nodes/127.0.0.1/units",
+        "/system/health/v1/report/diagnostics/list/all",
+        "/system/v1/agent/S0/metrics/v0/node",
+        "/system/v1/agent/S0/metrics/v0/containers/c",
+        "/service/metronome/v1/jobs",
+    ] {
         assert_eq!(
             cluster.get(path).await.status,
             StatusCode::NOT_FOUND,
