@@ -5,6 +5,7 @@
 //! - [`Token`]: what agents and edges join with, and what everybody needs where others than this machine can connect.
 //! - [`serve()`]: an HTTP/1 server on a listener that is already bound, with limits and a graceful end.
 //! - [`Exposition`]: measurements as Prometheus reads them.
+//! - [`machine_metrics`]: memory, load and processors under Mesos' names.
 //! - [`LogTail`]: the end of the process' log, for those who ask.
 //! - [`Backoff`]: the pauses between attempts, growing, capped and jittered.
 
@@ -12,6 +13,7 @@ mod backoff;
 mod exposition;
 mod guard;
 mod log_tail;
+mod machine;
 mod serve;
 mod supervise;
 mod token;
@@ -20,6 +22,7 @@ pub use backoff::Backoff;
 pub use exposition::{Exposition, Form, Kind, Seen};
 pub use guard::Guard;
 pub use log_tail::{LogTail, whole_characters};
+pub use machine::machine_metrics;
 pub use serve::{Hangup, serve};
 pub use supervise::{Cause, Error, Failure, OnFailure, StillRunning, Tasks};
 pub use token::{InvalidToken, Token, Unauthorized, challenge};

@@ -9,17 +9,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rustix::fs::statvfs;
-use rustix::system::sysinfo;
 use serde_json::{Map, Value};
 use zddcluster_model::TaskState;
-use zddcluster_runtime::{Exposition, Form, Kind};
+use zddcluster_runtime::{Exposition, Form, Kind, machine_metrics};
 
 use super::Api;
 use super::containers::measure;
 use crate::actor::View;
-
-/// The kernel's fixed point of load averages: `SI_LOAD_SHIFT`.
-const LOAD_ONE: f64 = 65_536.0;
 
 /// States that are shown even if no task is in them.
 const STATES: [TaskState; 9] = [
@@ -81,17 +77,9 @@ pub(super) fn numbers(api: &Api, view: &View) -> Map<String, Value> {
         let share = if total > 0.0 { used / total } else { 0.0 };
         put(&format!("slave/{name}_percent"), share);
     }
-    let system = sysinfo();
-    // `unsigned long` of the kernel: 32 bits on some machines.
-    let bytes = |count: rustix::ffi::c_ulong| count as f64 * f64::from(system.mem_unit);
-    put("system/mem_total_bytes", bytes(system.totalram));
-    put("system/mem_free_bytes", bytes(system.freeram));
-    let names = ["system/load_1min", "system/load_5min", "system/load_15min"];
-    for (name, load) in names.into_iter().zip(system.loads) {
-        put(name, load as f64 / LOAD_ONE);
+    for (name, value) in machine_metrics() {
+        put(name, value);
     }
-    let n_cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    put("system/cpus_total", n_cpus as f64);
     numbers
 }
 

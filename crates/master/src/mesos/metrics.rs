@@ -2,17 +2,14 @@
 //!
 //! What Mesos has and we do not (messages by kind, the allocator, the registry's log) is left out rather than shown as zero.
 
-use rustix::system::sysinfo;
 use serde_json::{Map, Value};
 use zddcluster_engine::State;
 use zddcluster_model::TaskState;
+use zddcluster_runtime::machine_metrics;
 
 use super::present;
 use super::record::{Amounts, counts, live};
 use crate::shared::Shared;
-
-/// The kernel's fixed point of load averages: `SI_LOAD_SHIFT`.
-const LOAD_ONE: f64 = 65_536.0;
 
 /// The whole snapshot.
 pub(super) fn snapshot(shared: &Shared) -> Map<String, Value> {
@@ -48,7 +45,9 @@ pub(super) fn snapshot(shared: &Shared) -> Map<String, Value> {
     let flushes = shared.metrics.flush_time.look();
     put("registrar/state_store_ms/count", flushes.count() as f64);
     put("registrar/queued_operations", 0.0);
-    system(&mut put);
+    for (name, value) in machine_metrics() {
+        put(name, value);
+    }
     numbers
 }
 
@@ -92,18 +91,4 @@ fn used(state: &State, put: &mut impl FnMut(&str, f64)) {
         let share = if total > 0.0 { used / total } else { 0.0 };
         put(&format!("master/{name}_percent"), share);
     }
-}
-
-/// Of the machine.
-fn system(put: &mut impl FnMut(&str, f64)) {
-    let system = sysinfo();
-    let bytes = |count: rustix::ffi::c_ulong| count as f64 * f64::from(system.mem_unit);
-    put("system/mem_total_bytes", bytes(system.totalram));
-    put("system/mem_free_bytes", bytes(system.freeram));
-    let names = ["system/load_1min", "system/load_5min", "system/load_15min"];
-    for (name, load) in names.into_iter().zip(system.loads) {
-        put(name, load as f64 / LOAD_ONE);
-    }
-    let n_cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    put("system/cpus_total", n_cpus as f64);
 }
