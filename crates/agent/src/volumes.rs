@@ -4,9 +4,9 @@
 //!   <work_dir>/volumes/<persistence id>/    made for the first task, found by each further one, gone only by the master's order
 //! ```
 //!
-//! A volume is mounted into the sandbox by the containerizer: as a link for a process, as a bind mount for a container. Nothing here
-//! decides that a volume may go; one that the master does not speak of stays, whoever that master is. Source: Mesos' layout
-//! `volumes/roles/<role>/<persistence id>`, without roles.
+//! A volume is mounted into the sandbox by the containerizer: as a link for a process, as a bind mount for a container.
+//! Nothing here decides that a volume may go; one that the master does not speak of stays, whoever that master is.
+//! Source: Mesos' layout `volumes/roles/<role>/<persistence id>`, without roles.
 
 use std::io;
 use std::path::{Path, PathBuf};

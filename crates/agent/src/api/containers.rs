@@ -22,45 +22,45 @@ pub(super) type Measured<'a> = (&'a TaskView, Option<Usage>);
 
 /// `/monitor/statistics`.
 pub(super) async fn statistics(State(api): State<Api>) -> Response {
-    let view = match api.view().await {
-        Ok(view) => view,
-        Err(refusal) => return refusal,
-    };
-    let entries: Vec<Value> = measure(&api, &view)
-        .await
-        .into_iter()
-        .filter_map(|(task, usage)| {
-            let mut entry = head(task);
-            let statistics = statistics_json(task, &usage?);
-            entry.insert("statistics".to_owned(), statistics);
-            Some(entry.into())
-        })
-        .collect();
-    Json(entries).into_response()
+    entries(&api, |task, usage| {
+        let mut entry = head(task);
+        let statistics = statistics_json(task, &usage?);
+        entry.insert("statistics".to_owned(), statistics);
+        Some(entry)
+    })
+    .await
 }
 
 /// `/containers`.
 pub(super) async fn containers(State(api): State<Api>) -> Response {
+    entries(&api, |task, usage| {
+        let mut entry = head(task);
+        let id = &task.order.launch.container_id;
+        entry.insert("container_id".to_owned(), json!(id));
+        entry.insert("status".to_owned(), container_status(task));
+        if let Some(usage) = usage {
+            let statistics = statistics_json(task, &usage);
+            entry.insert("statistics".to_owned(), statistics);
+        }
+        Some(entry)
+    })
+    .await
+}
+
+/// An entry for each running task that has one.
+async fn entries(
+    api: &Api,
+    entry: impl Fn(&TaskView, Option<Usage>) -> Option<Map<String, Value>>,
+) -> Response {
     let view = match api.view().await {
         Ok(view) => view,
         Err(refusal) => return refusal,
     };
-    let entries: Vec<Value> = measure(&api, &view)
-        .await
+    let measured = measure(api, &view).await;
+    let entries = measured
         .into_iter()
-        .map(|(task, usage)| {
-            let mut entry = head(task);
-            let id = &task.order.launch.container_id;
-            entry.insert("container_id".to_owned(), json!(id));
-            entry.insert("status".to_owned(), container_status(task));
-            if let Some(usage) = usage {
-                let statistics = statistics_json(task, &usage);
-                entry.insert("statistics".to_owned(), statistics);
-            }
-            entry.into()
-        })
-        .collect();
-    Json(entries).into_response()
+        .filter_map(|(task, usage)| entry(task, usage));
+    Json(entries.map(Value::from).collect::<Vec<_>>()).into_response()
 }
 
 /// Measures all running tasks.
