@@ -3,8 +3,10 @@
 //! The agent keeps the books (intents, kills, statuses, sandboxes) and decides; a containerizer carries out and tells. It
 //! must know a task again by its [`Order`] alone after the agent was started anew.
 
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +17,12 @@ use zddcluster_model::agent::{CheckEnd, LaunchTask};
 
 use crate::executor::procfs::boot_id;
 use crate::usage::Usage;
+
+/// Permissions of a sandbox into which files are put before its task starts,
+const CLOSED: u32 = 0o700;
+
+/// and of one whose task starts: others may look, as in Mesos'.
+const OPEN: u32 = 0o755;
 
 /// One task as it was ordered; written to disk before anything is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,18 +62,39 @@ impl Order {
             .is_some_and(|ordered_in| boot_id().is_ok_and(|now| now != *ordered_in))
     }
 
-    /// Makes the sandbox, and gives it to its owner. Blocks.
+    /// Makes the sandbox so that only the agent gets into it, whoever of the same user runs meanwhile. Blocks.
+    ///
+    /// What is put there before the task starts is put by name: nobody may change what a name leads to.
+    pub(crate) fn make_closed_sandbox(&self) -> Result<(), LaunchError> {
+        let me = rustix::process::geteuid().as_raw();
+        self.make_sandbox_with(CLOSED, Some((me, rustix::process::getegid().as_raw())))
+    }
+
+    /// Makes the sandbox, or opens the closed one, and gives it to its owner. Blocks.
     pub(crate) fn make_sandbox(&self, owner: Option<&Owner>) -> Result<(), LaunchError> {
+        self.make_sandbox_with(OPEN, owner.map(|owner| (owner.uid, owner.gid)))
+    }
+
+    fn make_sandbox_with(&self, mode: u32, ids: Option<(u32, u32)>) -> Result<(), LaunchError> {
         let sandbox = &self.sandbox;
-        std::fs::create_dir_all(sandbox)
-            .and_then(|()| match owner {
-                Some(owner) => std::os::unix::fs::chown(sandbox, Some(owner.uid), Some(owner.gid)),
-                None => Ok(()),
-            })
-            .map_err(|error| {
-                let sandbox = sandbox.display();
-                LaunchError::new(format!("Failed to create the sandbox {sandbox}: {error}"))
-            })
+        let make = || {
+            if let Some(above) = sandbox.parent() {
+                fs::create_dir_all(above)?;
+            }
+            match DirBuilder::new().mode(CLOSED).create(sandbox) {
+                // Made before, for a start that came to nothing.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            if let Some((uid, gid)) = ids {
+                std::os::unix::fs::chown(sandbox, Some(uid), Some(gid))?;
+            }
+            fs::set_permissions(sandbox, Permissions::from_mode(mode))
+        };
+        make().map_err(|error: io::Error| {
+            let sandbox = sandbox.display();
+            LaunchError::new(format!("Failed to create the sandbox {sandbox}: {error}"))
+        })
     }
 }
 
@@ -170,7 +199,7 @@ pub trait Containerizer: std::fmt::Debug + Send + Sync + 'static {
     /// Mesos' word for it: `process`, `docker`.
     fn name(&self) -> &'static str;
 
-    /// Makes the sandbox, for files that are fetched into it before the launch; whose they are to be.
+    /// Makes the sandbox, closed, for files that are fetched into it before the launch opens it; whose they are to be.
     ///
     /// Refuses what a launch would refuse at once. May be called again.
     async fn prepare(&self, order: &Order) -> Result<Option<Owner>, LaunchError>;

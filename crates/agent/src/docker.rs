@@ -381,14 +381,22 @@ async fn signal_container(
     engine.kill(name, &signal).await
 }
 
-/// Makes the sandbox; whose it is. Blocks.
-fn make_sandbox(order: &Order) -> Result<Option<Owner>, LaunchError> {
-    let user = order.launch.user.as_ref();
-    let owner = user.and_then(|user| user::of_container(user, &user::users()));
-    let is_root = rustix::process::geteuid().is_root();
-    let owner = owner.filter(|owner| is_root && owner.uid != 0);
+/// Makes or opens the sandbox, and gives it and the task's volumes to the user that the container runs as. Blocks.
+fn make_sandbox(order: &Order) -> Result<(), LaunchError> {
+    let owner = owner_of(order);
     order.make_sandbox(owner.as_ref())?;
-    Ok(owner)
+    match &owner {
+        Some(owner) => order.give_volumes(owner),
+        None => Ok(()),
+    }
+}
+
+/// Whose the files of a container are to be, if not the agent's own. Blocks.
+fn owner_of(order: &Order) -> Option<Owner> {
+    let user = order.launch.user.as_ref()?;
+    let owner = user::of_container(user, &user::users());
+    let is_root = rustix::process::geteuid().is_root();
+    owner.filter(|owner| is_root && owner.uid != 0)
 }
 
 /// The image of an order, and whether it is to be pulled whatever is there.
@@ -431,7 +439,11 @@ impl Containerizer for DockerContainerizer {
         }
         wanted(order)?;
         let order = order.clone();
-        tokio::task::spawn_blocking(move || make_sandbox(&order))
+        let prepared = tokio::task::spawn_blocking(move || {
+            order.make_closed_sandbox()?;
+            Ok(owner_of(&order))
+        });
+        prepared
             .await
             .map_err(|error| LaunchError::new(error.to_string()))?
     }

@@ -220,7 +220,7 @@ impl Containerizer for ProcessContainerizer {
         let prepared = tokio::task::spawn_blocking(move || {
             command::command_line(&order, &this.executable)?;
             let owner = user::of(&order.launch)?.as_ref().map(User::owner);
-            order.make_sandbox(owner.as_ref())?;
+            order.make_closed_sandbox()?;
             Ok(owner)
         });
         prepared

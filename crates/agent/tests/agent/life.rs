@@ -1,10 +1,12 @@
 //! Lives of tasks, with a real executor and real processes, under a small master.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::common::{World, container_id, is_alive, shell, wait_for};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zddcluster_model::TaskState::{Failed, Finished, Killed, Running};
-use zddcluster_model::app::{Container, ContainerKind, Docker, DockerEngine};
+use zddcluster_model::app::{Container, ContainerKind, Docker, DockerEngine, Fetch};
 
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -299,4 +301,45 @@ async fn a_task_runs_as_its_user() {
         let message = world.master.state("nobody.1", Failed).await;
         assert!(message.contains("cannot change its user"), "{message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_opens_when_its_files_are_there() {
+    let world = World::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut launch = shell("closed.1", "cat brought; echo mine > own");
+    let is_root = rustix::process::geteuid().is_root();
+    launch.user = is_root.then(|| "nobody".to_owned());
+    launch.fetch = vec![Fetch {
+        uri: format!("http://{address}/brought"),
+        extract: false,
+        executable: false,
+        cache: false,
+        output_file: None,
+    }];
+    world.master.launch(launch);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let _ = stream.read(&mut [0; 1024]).await.unwrap();
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let sandbox = world.sandbox("closed.1");
+    wait_for("the download to begin", || {
+        match sandbox.join("brought").exists() {
+            true => Ok(()),
+            false => Err(String::new()),
+        }
+    })
+    .await;
+    let seen = || {
+        let metadata = std::fs::metadata(&sandbox).unwrap();
+        (metadata.mode() & 0o777, metadata.uid())
+    };
+    let me = rustix::process::geteuid().as_raw();
+    assert_eq!(seen(), (0o700, me));
+    stream.write_all(b"there").await.unwrap();
+    world.master.state("closed.1", Finished).await;
+    assert_eq!(seen(), (0o755, if is_root { 65534 } else { me }));
+    assert_eq!(world.file("closed.1", "stdout"), "there");
+    assert_eq!(world.file("closed.1", "own"), "mine\n");
 }

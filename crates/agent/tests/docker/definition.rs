@@ -2,7 +2,8 @@
 
 use zddcluster_agent::Containerizer;
 use zddcluster_agent::containerizer::{Exit, Order};
-use zddcluster_model::app::{Network, Parameter, Volume, VolumeMode};
+use zddcluster_model::agent::MountVolume;
+use zddcluster_model::app::{Network, Parameter, PersistentVolume, Volume, VolumeMode};
 
 use crate::registry::Registry;
 use crate::support::{World, file, shell_tar};
@@ -66,6 +67,35 @@ async fn host_paths_are_mounted_as_their_mode_says() {
     let made = std::fs::read_to_string(format!("{outside}/made")).unwrap();
     assert_eq!(made, "made\n");
     assert_eq!(file(&order, "beside/made"), "in\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persistent_volume_is_the_user_s() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let order = world.order("kept.1", |launch, engine| {
+        launch.cmd = Some("echo kept > /mnt/mesos/sandbox/data/file".to_owned());
+        launch.user = Some("1234:5678".to_owned());
+        launch.volumes = vec![MountVolume {
+            container_path: "data".to_owned(),
+            persistence_id: "kept#data#1".to_owned(),
+            is_new: true,
+        }];
+        engine.image = world.shell_image();
+    });
+    let data = Volume {
+        host_path: None,
+        persistent: Some(PersistentVolume { size: 1.0 }),
+        ..volume("data", "", VolumeMode::Rw)
+    };
+    let order = with_volumes(order, vec![data]);
+    // As the agent makes it, its own.
+    let made = order.volumes.join("kept#data#1");
+    std::fs::create_dir_all(&made).unwrap();
+    assert_eq!(world.run(&order).await, GOOD, "{}", file(&order, "stderr"));
+    let kept = std::fs::read_to_string(made.join("file")).unwrap();
+    assert_eq!(kept, "kept\n");
 }
 
 /// The line of `/proc/self/status` that begins so.
