@@ -25,20 +25,23 @@ pub(crate) fn is_short(directory: &Path) -> bool {
     free < all / SMALL_PART && free.saturating_mul(disk.f_frsize) < LITTLE
 }
 
-/// Takes away all of an ended task's sandbox but its logs. Blocks.
-pub(crate) fn keep_logs_only(sandbox: &Path) {
+/// Takes away all of an ended task's sandbox but its logs; whether there was anything. Blocks.
+pub(crate) fn keep_logs_only(sandbox: &Path) -> bool {
     let logs = ["stdout", "stderr", "stdout.1", "stderr.1"];
+    let mut has_removed = false;
     for entry in fs::read_dir(sandbox).into_iter().flatten().flatten() {
         let Ok(kind) = entry.file_type() else {
             continue;
         };
         let is_log = logs.iter().any(|log| entry.file_name() == *log);
-        let _ = match kind.is_dir() {
+        let removed = match kind.is_dir() {
             true => fs::remove_dir_all(entry.path()),
-            false if is_log => Ok(()),
+            false if is_log => continue,
             false => fs::remove_file(entry.path()),
         };
+        has_removed |= removed.is_ok();
     }
+    has_removed
 }
 
 /// The same for one sandbox after the other, until space is not short any more. Blocks.
@@ -47,8 +50,10 @@ pub(crate) fn make_room<'a>(work_dir: &Path, sandboxes: impl IntoIterator<Item =
         if !is_short(work_dir) {
             return;
         }
-        tracing::warn!(sandbox = %sandbox.display(), "the disk is full: only the logs of this ended task are kept");
-        keep_logs_only(sandbox);
+        // Looked at each time while space is short; said once.
+        if keep_logs_only(sandbox) {
+            tracing::warn!(sandbox = %sandbox.display(), "the disk is full: only the logs of this ended task are kept");
+        }
     }
 }
 
@@ -68,7 +73,11 @@ mod tests {
         let precious = tempfile::tempdir().unwrap();
         fs::write(precious.path().join("kept"), "kept").unwrap();
         std::os::unix::fs::symlink(precious.path(), sandbox.path().join("link")).unwrap();
-        keep_logs_only(sandbox.path());
+        assert!(keep_logs_only(sandbox.path()));
+        assert!(
+            !keep_logs_only(sandbox.path()),
+            "there is nothing left to remove"
+        );
         let mut left: Vec<_> = fs::read_dir(sandbox.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
