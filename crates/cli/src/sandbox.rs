@@ -125,6 +125,8 @@ impl Tail {
     }
 
     /// The text from `start` to `end`, or to the end of the file; the cursor stands behind it.
+    ///
+    /// Without an `end`, a file that has become shorter is read from its begin: the log was rotated meanwhile.
     async fn read(
         &mut self,
         start: u64,
@@ -138,6 +140,11 @@ impl Tail {
             let Some(chunk) = self.chunk(signed(self.cursor), length, front).await? else {
                 return Ok(None);
             };
+            // The agent tells the size instead of an offset beyond it.
+            if end.is_none() && chunk.offset < self.cursor {
+                self.cursor = 0;
+                continue;
+            }
             if chunk.data.is_empty() {
                 break;
             }

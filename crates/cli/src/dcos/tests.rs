@@ -40,6 +40,8 @@ struct Known {
     answers: BTreeMap<String, (u16, String)>,
     files: BTreeMap<String, Vec<u8>>,
     requests: Vec<String>,
+    /// This request is never answered.
+    silent_at: Option<String>,
 }
 
 /// A server that stands for a cluster.
@@ -101,6 +103,34 @@ impl Cluster {
             .entry(path.to_owned())
             .or_default()
             .extend_from_slice(text);
+    }
+
+    fn is_silent_at(&self, request: &str) {
+        self.known.lock().unwrap().silent_at = Some(request.to_owned());
+    }
+
+    /// Waits for a request; fails after 20 s.
+    async fn is_asked(&self, request: &str) {
+        let asked = async {
+            while !self
+                .known
+                .lock()
+                .unwrap()
+                .requests
+                .iter()
+                .any(|seen| seen == request)
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, asked).await.expect(request);
+    }
+
+    /// What an agent does with a log that has become long.
+    fn rotate(&self, path: &str, begin: &[u8]) {
+        let mut known = self.known.lock().unwrap();
+        known.files.insert(path.to_owned(), begin.to_vec());
     }
 
     fn take_requests(&self) -> Vec<String> {
@@ -189,23 +219,35 @@ async fn answer(
     uri: Uri,
     body: Bytes,
 ) -> (StatusCode, String) {
-    let mut known = known.lock().unwrap();
-    let request = format!("{method} {uri}");
-    if let Some(answer) = file_answer(&known, &uri) {
-        return answer;
+    let answer = known.lock().unwrap().answer(&method, &uri, &body);
+    match answer {
+        Some(answer) => answer,
+        None => std::future::pending().await,
     }
-    let body = String::from_utf8_lossy(&body);
-    known.requests.push(
-        format!("{request} {body}")
-            .trim_end()
-            .replace("/service/marathon/", ""),
-    );
-    match known.answers.get(&request) {
-        Some((status, body)) => (StatusCode::from_u16(*status).unwrap(), body.clone()),
-        None => (
-            StatusCode::NOT_FOUND,
-            json!({ "message": format!("no {request}") }).to_string(),
-        ),
+}
+
+impl Known {
+    fn answer(&mut self, method: &Verb, uri: &Uri, body: &[u8]) -> Option<(StatusCode, String)> {
+        let request = format!("{method} {uri}");
+        if let Some(answer) = file_answer(self, uri) {
+            return Some(answer);
+        }
+        let body = String::from_utf8_lossy(body);
+        self.requests.push(
+            format!("{request} {body}")
+                .trim_end()
+                .replace("/service/marathon/", ""),
+        );
+        if self.silent_at.as_ref() == Some(&request) {
+            return None;
+        }
+        Some(match self.answers.get(&request) {
+            Some((status, body)) => (StatusCode::from_u16(*status).unwrap(), body.clone()),
+            None => (
+                StatusCode::NOT_FOUND,
+                json!({ "message": format!("no {request}") }).to_string(),
+            ),
+        })
     }
 }
 
@@ -224,13 +266,14 @@ fn file_answer(known: &Known, uri: &Uri) -> Option<(StatusCode, String)> {
         query["offset"].parse().unwrap(),
         query["length"].parse().unwrap(),
     );
-    let Ok(offset) = usize::try_from(offset) else {
+    let inside = usize::try_from(offset).ok();
+    let Some(offset) = inside.filter(|offset| *offset < file.len()) else {
         return Some((
             StatusCode::OK,
             json!({ "data": "", "offset": file.len() }).to_string(),
         ));
     };
-    let rest = file.get(offset..).unwrap_or_default();
+    let rest = &file[offset..];
     let length = usize::try_from(length)
         .unwrap_or(usize::MAX)
         .min(CHUNK)

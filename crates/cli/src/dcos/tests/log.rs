@@ -86,6 +86,18 @@ async fn logs_are_followed() {
             || captured.out(),
         )
         .await;
+        cluster.rotate("/box/stderr", b"four\n");
+        until(
+            || captured.out().ends_with("three\nfour\n"),
+            || captured.out(),
+        )
+        .await;
+        cluster.append("/box/stderr", b"five\n");
+        until(
+            || captured.out().ends_with("three\nfour\nfive\n"),
+            || captured.out(),
+        )
+        .await;
     };
     tokio::select! {
         ended = following => panic!("{ended:?}"),
