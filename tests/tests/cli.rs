@@ -1,6 +1,7 @@
 //! The verbs for whoever sits at the machine, and the rarer `dcos` commands, against a cluster that runs.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -453,6 +454,52 @@ async fn the_doctor_knows_a_cluster_that_runs() -> anyhow::Result<()> {
     assert_eq!(code, Some(0), "{out} {err}");
     let front = format!("held by the cluster at {}", cluster.url(""));
     assert!(out.contains(&front), "{out}");
+    Ok(())
+}
+
+/// A cluster that was set up at another time gets no token of this one's.
+#[test]
+fn a_list_of_clusters_shows_nobody_the_token() -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let home = tempfile::tempdir()?;
+    let id = "c5b8a2e0-4a1f-4a6f-9a43-2d3c0f6b7a10";
+    let dir = home.path().join(".dcos/clusters").join(id);
+    std::fs::create_dir_all(&dir)?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let settings = dir.join("dcos.toml");
+    std::fs::write(&settings, format!("[core]\ndcos_url = \"{url}\"\n"))?;
+    std::fs::set_permissions(&settings, std::fs::Permissions::from_mode(0o600))?;
+    let child = Command::new(zddcluster())
+        .args(["dcos", "cluster", "list", "--json"])
+        .env("HOME", home.path())
+        .env("ZDD_TOKEN", "secret")
+        .env_remove("DCOS_DIR")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (mut stream, _) = listener.accept()?;
+    let mut head = String::new();
+    for line in BufReader::new(&stream).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        head.push_str(&line);
+        head.push('\n');
+    }
+    let body = r#"{"version": "1.8.4"}"#;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let output = child.wait_with_output()?;
+    let listed: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(listed[0]["version"], "1.8.4", "{listed}");
+    assert!(
+        head.starts_with("GET /dcos-metadata/dcos-version.json"),
+        "{head}"
+    );
+    assert!(!head.contains("secret"), "{head}");
     Ok(())
 }
 

@@ -173,7 +173,12 @@ impl Front {
 
     /// The front door at a URL that was typed.
     pub(crate) fn at_url(url: &str) -> Result<Self, Failure> {
-        Self::at(origin(&format!("[{url}]"), url)?).with_token()
+        Self::at_url_unknown(url)?.with_token()
+    }
+
+    /// The same, for one of clusters of which the token in the environment is at most one's: none is sent.
+    pub(crate) fn at_url_unknown(url: &str) -> Result<Self, Failure> {
+        Ok(Self::at(origin(&format!("[{url}]"), url)?))
     }
 
     /// The cluster of a data directory, whatever the environment says.

@@ -82,6 +82,12 @@ async fn setup(
             front.origin()
         )));
     }
+    // All is asked before anything is written: who gives up meanwhile leaves nothing behind.
+    let summary = front.mesos::<Value>("/mesos/state-summary").await;
+    let name = summary.ok().and_then(|summary| {
+        let name = summary["cluster"].as_str()?;
+        Some(name.to_owned())
+    });
     let Some(dir) = home.add(id)? else {
         return Err(Failure::with_hint(
             format!("Cluster [{url}] is already setup"),
@@ -94,11 +100,6 @@ async fn setup(
     if let Some(token) = token {
         settings.set("core", "dcos_acs_token", token.into());
     }
-    let summary = front.mesos::<Value>("/mesos/state-summary").await;
-    let name = summary.ok().and_then(|summary| {
-        let name = summary["cluster"].as_str()?;
-        Some(name.to_owned())
-    });
     settings.set("cluster", "name", name.unwrap_or_else(|| id.into()).into());
     settings.write()?;
     home.attach(&dir)?;
@@ -157,9 +158,9 @@ async fn list(
     Ok(ExitStatus::Success)
 }
 
-/// The version of DC/OS that a cluster tells, if it answers.
+/// The version of DC/OS that a cluster tells, if it answers: it tells everybody, so nobody's token is shown to it.
 async fn version(known: &Known) -> Option<String> {
-    let front = Front::at_url(known.url.as_deref()?).ok()?;
+    let front = Front::at_url_unknown(known.url.as_deref()?).ok()?;
     let path = "/dcos-metadata/dcos-version.json";
     let version = front.mesos::<Value>(path).await.ok()?;
     version["version"].as_str().map(str::to_owned)

@@ -305,6 +305,19 @@ async fn a_cluster_that_does_not_say_who_it_is_is_not_set_up() {
 }
 
 #[tokio::test]
+async fn who_gives_up_a_setup_leaves_nothing_behind() {
+    let user = User::new();
+    let cluster = cluster(ID).await;
+    cluster.is_silent_at("GET /mesos/state-summary");
+    let setup = format!("cluster setup {}", cluster.origin);
+    tokio::select! {
+        ended = user.dcos(&setup) => panic!("{ended:?}"),
+        () = cluster.is_asked("GET /mesos/state-summary") => {}
+    }
+    assert!(!user.dir.path().join(".dcos").exists());
+}
+
+#[tokio::test]
 async fn whoever_is_asked_logs_in() {
     let mut user = User::new();
     let cluster = cluster(ID).await;
