@@ -12,18 +12,17 @@
 
 mod cache;
 mod download;
+mod local;
 mod place;
 mod source;
 mod unpack;
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use zddcluster_client::{WebClient, WebError};
@@ -191,7 +190,7 @@ impl Fetcher {
                     .await?;
                 job.run(move |job| match job.format {
                     Some(format) => format.unpack(&job.name, file, &mut job.place()),
-                    None => job.copy(file),
+                    None => job.copy(file).map(drop),
                 })
                 .await
             }
@@ -206,9 +205,10 @@ impl Fetcher {
             .run(|job| job.place().make(&job.name, job.mode()))
             .await?;
         let part = Part::new(path);
-        download(&self.web, url, file, self.limits).await?;
+        let written = file.try_clone()?;
+        download(&self.web, url, written, self.limits).await?;
         part.keep();
-        job.run(|job| job.unpack_in_place()).await
+        job.run(move |job| job.unpack(file)).await
     }
 }
 
@@ -250,39 +250,22 @@ impl Job {
     }
 
     fn copy_local(&self, path: &Path) -> Result<(), FetchError> {
-        // Without waiting for somebody to write into a pipe.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        let options = options.read(true).custom_flags(flags);
-        let file = options.open(path).map_err(FetchError::Read)?;
-        // Of what is open: the path may lead elsewhere by now.
-        let metadata = file.metadata().map_err(FetchError::Read)?;
-        if !metadata.is_file() {
-            return Err(FetchError::NoFile);
-        }
-        if let Some(owner) = &self.owner {
-            // The copy will be the user's: it must not show what the user could not read.
-            let is_readable = metadata.uid() == owner.uid
-                || (metadata.gid() == owner.gid && metadata.mode() & 0o040 != 0)
-                || metadata.mode() & 0o004 != 0;
-            if !is_readable {
-                return Err(FetchError::Unreadable(owner.name.clone()));
-            }
-        }
-        self.copy(file)?;
-        self.unpack_in_place()
+        let file = local::open(path, self.owner.as_ref())?;
+        let copied = self.copy(file)?;
+        self.unpack(copied)
     }
 
-    fn copy(&self, mut file: File) -> Result<(), FetchError> {
+    /// Copies into the sandbox; the copy comes back.
+    fn copy(&self, mut file: File) -> Result<File, FetchError> {
         self.place().put(&self.name, self.mode(), &mut file)
     }
 
-    /// Unpacks the file that is in the sandbox, if it is an archive.
-    fn unpack_in_place(&self) -> Result<(), FetchError> {
+    /// Unpacks the file that was put into the sandbox, if it is an archive. Not by its name: that may lead elsewhere by now.
+    fn unpack(&self, mut file: File) -> Result<(), FetchError> {
         let Some(format) = self.format else {
             return Ok(());
         };
-        let file = File::open(self.sandbox.join(&self.name)).map_err(FetchError::Read)?;
+        file.rewind().map_err(FetchError::Read)?;
         format.unpack(&self.name, file, &mut self.place())
     }
 }

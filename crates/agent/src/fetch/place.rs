@@ -52,24 +52,29 @@ impl<'a> Place<'a> {
     }
 
     /// Puts a file there, instead of whatever had its name. What cannot be written whole is taken away.
+    ///
+    /// It comes back to be read, once it is rewound.
     pub(super) fn put(
         &mut self,
         name: &Path,
         mode: u32,
         content: &mut dyn Read,
-    ) -> Result<(), FetchError> {
+    ) -> Result<File, FetchError> {
         let (path, mut file) = self.make(name, mode)?;
-        let copied = self.copy(content, &mut file);
-        if copied.is_err() {
-            let _ = fs::remove_file(path);
+        match self.copy(content, &mut file) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
         }
-        copied
     }
 
-    /// Makes an empty file there, instead of whatever had its name.
+    /// Makes an empty file there, instead of whatever had its name; it may be written and read.
     pub(super) fn make(&mut self, name: &Path, mode: u32) -> Result<(PathBuf, File), FetchError> {
         let path = self.free(name)?;
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)

@@ -91,7 +91,8 @@ impl Format {
             Self::Gzip => {
                 let name = name.with_extension("");
                 let name = name.file_name().ok_or(FetchError::NoName)?;
-                place.put(Path::new(name), 0o644, &mut MultiGzDecoder::new(packed))
+                let content = &mut MultiGzDecoder::new(packed);
+                place.put(Path::new(name), 0o644, content).map(drop)
             }
             Self::Zip => zip(packed, place),
         }
