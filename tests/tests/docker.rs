@@ -354,6 +354,67 @@ async fn a_task_in_a_network_of_its_own_shows_its_own_address() -> anyhow::Resul
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_of_mesos_are_made_in_the_container_s_network() -> anyhow::Result<()> {
+    // contract: z-7, check-where
+    let Some(engine) = Engine::find() else {
+        return Ok(());
+    };
+    if let Err(why) = engine.bridge() {
+        eprintln!("skipped: {why:#}");
+        return Ok(());
+    }
+    let mut cluster = ClusterSandbox::start_with(engine.options(&["--speed", "10"])).await?;
+    // Nobody but the container has that port: asked at the task's host it is refused.
+    let mapping = json!({"containerPort": IN_ITS_NETWORK, "hostPort": 0});
+    let docker = json!({
+        "image": "mhausenblas/simpleservice:0.4.0", "network": "BRIDGE", "portMappings": [mapping],
+    });
+    let mut app = networked("/inside", docker, Value::Null);
+    // Else it listens at the number of the host port.
+    app["env"] = json!({"PORT0": IN_ITS_NETWORK.to_string()});
+    let check = |protocol: &str, at: Value| {
+        let mut check =
+            json!({"protocol": protocol, "intervalSeconds": 10, "gracePeriodSeconds": 60});
+        if protocol == "MESOS_HTTP" {
+            check["path"] = json!("/health");
+        }
+        for (key, value) in at.as_object().into_iter().flatten() {
+            check[key] = value.clone();
+        }
+        check
+    };
+    app["healthChecks"] = json!([
+        check("MESOS_HTTP", json!({"port": IN_ITS_NETWORK})),
+        check("MESOS_HTTP", json!({"portIndex": 0})),
+        check("MESOS_TCP", json!({"port": IN_ITS_NETWORK})),
+        check("TCP", json!({"port": IN_ITS_NETWORK})),
+    ]);
+    cluster.post_app(&app).await?;
+    eventually("all checks to have a result", || async {
+        let tasks = cluster
+            .tasks("/inside")
+            .await
+            .map_err(|error| error.to_string())?;
+        let all = tasks.iter().all(|task| {
+            let results = task["healthCheckResults"].as_array();
+            let alive = results
+                .into_iter()
+                .flatten()
+                .map(|result| result["alive"].as_bool());
+            alive.eq([Some(true), Some(true), Some(true), Some(false)])
+        });
+        match all && tasks.len() == 2 {
+            true => Ok(()),
+            false => Err(format!("{tasks:?}")),
+        }
+    })
+    .await;
+    cluster.stop().await?;
+    is_empty(&engine, &cluster).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_runs_in_a_container() -> anyhow::Result<()> {
     let Some(engine) = Engine::find() else {
         return Ok(());

@@ -38,10 +38,17 @@ pub(crate) enum Message {
     Acknowledged(u64),
     /// For a registration.
     Report(oneshot::Sender<Vec<TaskReport>>),
-    /// The order of a task, if it runs here.
-    Running(TaskId, oneshot::Sender<Option<Arc<Order>>>),
+    /// A task, if it runs here.
+    Running(TaskId, oneshot::Sender<Option<RunningTask>>),
     /// For the API.
     View(oneshot::Sender<View>),
+}
+
+/// A task that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningTask {
+    pub(crate) order: Arc<Order>,
+    pub(crate) addresses: Addresses,
 }
 
 /// What the API shows.
@@ -266,7 +273,12 @@ impl Actor {
                     .tasks
                     .get(&task_id)
                     .filter(|task| task.state == TaskState::Running);
-                let _ = answer.send(running.and_then(|task| task.order.clone()));
+                let _ = answer.send(running.and_then(|task| {
+                    Some(RunningTask {
+                        order: task.order.clone()?,
+                        addresses: task.addresses.clone(),
+                    })
+                }));
             }
             Message::View(answer) => {
                 let _ = answer.send(self.view());

@@ -27,6 +27,7 @@ mod journal;
 mod leftovers;
 mod link;
 mod outbox;
+mod probe;
 mod process;
 mod usage;
 mod volumes;

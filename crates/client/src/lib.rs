@@ -1,5 +1,6 @@
-//! Typed client of the Marathon, Mesos and zddcluster APIs.
+//! Typed client of the Marathon, Mesos and zddcluster APIs; and [`ask`], which puts a check's question to a task.
 
+pub mod ask;
 mod http;
 mod lines;
 pub mod marathon;

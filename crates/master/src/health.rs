@@ -8,28 +8,30 @@
 //! | protocol | asked by |
 //! |---|---|
 //! | HTTP, HTTPS, TCP | the master, at the task's host and host port (or its own address) |
-//! | MESOS_HTTP, MESOS_HTTPS, MESOS_TCP | the same: tasks are reached there, too (Z7) |
+//! | MESOS_HTTP, MESOS_HTTPS, MESOS_TCP | the task's agent, in the network where the task listens (Z7) |
 //! | COMMAND | the task's agent, which runs it beside the task |
 
-mod ask;
-mod command;
-mod tls;
+mod by_agent;
+mod endpoint;
+mod readiness;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use zddcluster_client::ask::{self, Scheme};
 use zddcluster_engine::state::Task;
 use zddcluster_engine::{CheckOrder, CheckVerdict, Input};
-use zddcluster_model::app::{HealthCheck, HealthProtocol, PortMapping, ReadinessCheck};
+use zddcluster_model::agent::Check;
+use zddcluster_model::app::{HealthCheck, HealthProtocol, ReadinessCheck};
 use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
 use zddcluster_runtime::{Error, OnFailure};
 
-use self::ask::Scheme;
 use crate::metrics::Asked;
 use crate::shared::{Message, Shared};
 
@@ -254,6 +256,35 @@ async fn check_health(
     }
 }
 
+/// What came of a question.
+#[derive(Debug)]
+enum Outcome {
+    /// What it says of the task's health.
+    Verdict(CheckVerdict),
+    /// The status of an answer of HTTP.
+    Status(u16),
+}
+
+impl Outcome {
+    /// `None` if it changes nothing.
+    fn verdict(self, check: &HealthCheck) -> Option<CheckVerdict> {
+        let status = match self {
+            Self::Verdict(verdict) => return Some(verdict),
+            Self::Status(status) => status,
+        };
+        match status {
+            200..400 => Some(CheckVerdict::Healthy),
+            100..200 if check.ignore_http1xx => None,
+            _ => Some(CheckVerdict::Unhealthy(
+                match StatusCode::from_u16(status) {
+                    Ok(status) => status.to_string(),
+                    Err(_) => status.to_string(),
+                },
+            )),
+        }
+    }
+}
+
 /// Asks one task; `None` if the answer changes nothing.
 async fn verdict(
     shared: &Shared,
@@ -262,74 +293,72 @@ async fn verdict(
     task: &Task,
     timeout: Duration,
 ) -> Option<CheckVerdict> {
-    let scheme = match check.protocol {
+    let no_port = || {
+        let cause = "Missing/invalid port index and no explicit port specified";
+        Some(CheckVerdict::Unhealthy(cause.to_owned()))
+    };
+    let question = match check.protocol {
+        HealthProtocol::Http | HealthProtocol::Https | HealthProtocol::Tcp => None,
         HealthProtocol::Command => {
             // One without a command is refused when the app is written.
             let command = check.command.as_ref()?;
-            return command::verdict(shared, &command.value, task, timeout).await;
+            Some(Check::Command(command.value.clone()))
         }
-        HealthProtocol::Tcp | HealthProtocol::MesosTcp => None,
-        HealthProtocol::Http | HealthProtocol::MesosHttp => Some(Scheme::Http),
-        HealthProtocol::Https | HealthProtocol::MesosHttps => Some(Scheme::Https),
-    };
-    let Some((host, port)) = endpoint(app, task, check.port_index, check.port) else {
-        let cause = "Missing/invalid port index and no explicit port specified";
-        return Some(CheckVerdict::Unhealthy(cause.to_owned()));
-    };
-    let outcome = match scheme {
-        None => ask::connect(host, port, timeout).await,
-        Some(scheme) => {
-            let path = check.path.as_deref().unwrap_or("/");
-            match ask::get(scheme, (host, port), path, timeout, 0).await {
-                Ok(answer) if (200..400).contains(&answer.status.as_u16()) => Ok(()),
-                Ok(answer) if answer.status.is_informational() && check.ignore_http1xx => {
-                    return None;
-                }
-                Ok(answer) => Err(answer.status.to_string()),
-                Err(failure) => Err(failure.to_string()),
-            }
+        HealthProtocol::MesosHttp | HealthProtocol::MesosHttps | HealthProtocol::MesosTcp => {
+            let Some(port) = endpoint::inside(app, task, check.port_index, check.port) else {
+                return no_port();
+            };
+            Some(match scheme(check.protocol) {
+                None => Check::Tcp { port },
+                Some(scheme) => Check::Http {
+                    is_https: scheme == Scheme::Https,
+                    path: path(check).to_owned(),
+                    port,
+                },
+            })
         }
     };
-    Some(match outcome {
-        Ok(()) => CheckVerdict::Healthy,
-        Err(cause) => CheckVerdict::Unhealthy(cause),
-    })
+    let asked = match question {
+        Some(question) => by_agent::ask(shared, question, task, timeout).await,
+        None => by_agent::Asked::TooOld,
+    };
+    let outcome = match asked {
+        by_agent::Asked::Outcome(outcome) => outcome,
+        by_agent::Asked::Nothing => return None,
+        by_agent::Asked::TooOld => {
+            let at = endpoint::outside(app, task, check.port_index, check.port);
+            let Some(at) = at else { return no_port() };
+            ask_here(check, at, timeout).await
+        }
+    };
+    outcome.verdict(check)
 }
 
-/// Where a check of this app asks: the fixed port, else the one of this index; at the task's own address if it has no
-/// host port (IP-per-task, user networks).
-fn endpoint<'a>(
-    app: &App,
-    task: &'a Task,
-    port_index: Option<u32>,
-    port: Option<u16>,
-) -> Option<(&'a str, u16)> {
-    let own = task
-        .ip_addresses
-        .first()
-        .map_or(task.host.as_str(), |own| own.ip_address.as_str());
-    let host = if app.ip_address.is_some() {
-        own
-    } else {
-        task.host.as_str()
-    };
-    if let Some(port) = port {
-        return Some((host, port));
+/// Asks from here.
+async fn ask_here(check: &HealthCheck, (host, port): (&str, u16), timeout: Duration) -> Outcome {
+    let unhealthy = |cause: String| Outcome::Verdict(CheckVerdict::Unhealthy(cause));
+    match scheme(check.protocol) {
+        None => match ask::connect(host, port, timeout).await {
+            Ok(()) => Outcome::Verdict(CheckVerdict::Healthy),
+            Err(refusal) => unhealthy(refusal.to_string()),
+        },
+        Some(scheme) => match ask::get(scheme, (host, port), path(check), timeout, 0).await {
+            Ok(answer) => Outcome::Status(answer.status.as_u16()),
+            Err(failure) => unhealthy(failure.to_string()),
+        },
     }
-    let i = usize::try_from(port_index.unwrap_or(0)).ok()?;
-    match (app.port_mappings(), &app.ip_address) {
-        (Some(mappings), _) => {
-            let mapping = mappings.get(i)?;
-            if mapping.host_port.is_none() {
-                return Some((own, mapping.container_port));
-            }
-            // A task holds host ports of those mappings only that ask for one.
-            let is_held = |mapping: &&PortMapping| mapping.host_port.is_some();
-            let held = mappings[..i].iter().filter(is_held).count();
-            Some((&task.host, *task.ports.get(held)?))
-        }
-        (None, Some(address)) => Some((own, address.discovery.ports.get(i)?.number)),
-        (None, None) => Some((host, *task.ports.get(i)?)),
+}
+
+fn path(check: &HealthCheck) -> &str {
+    check.path.as_deref().unwrap_or("/")
+}
+
+/// Of protocols that ask by HTTP.
+fn scheme(protocol: HealthProtocol) -> Option<Scheme> {
+    match protocol {
+        HealthProtocol::Http | HealthProtocol::MesosHttp => Some(Scheme::Http),
+        HealthProtocol::Https | HealthProtocol::MesosHttps => Some(Scheme::Https),
+        HealthProtocol::Tcp | HealthProtocol::MesosTcp | HealthProtocol::Command => None,
     }
 }
 
@@ -381,7 +410,7 @@ async fn check_readiness(
         }
         // Never closed, and in this order, as with health checks.
         let turn = (own_turns.acquire().await, turns.acquire().await);
-        let response = ask::readiness(app, check, &task, timeout).await;
+        let response = readiness::ask(app, check, &task, timeout).await;
         drop(turn);
         let is_ready = check.http_status_codes_for_ready.contains(&response.status);
         shared.metrics.checked(Asked::Readiness, is_ready);
@@ -395,6 +424,3 @@ async fn check_readiness(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

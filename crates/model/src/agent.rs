@@ -23,7 +23,7 @@ use crate::id::{AgentId, AppId, TaskId};
 use crate::task::{IpAddress, TaskState};
 use crate::time::Timestamp;
 
-pub use check::{CheckEnd, RunCheck};
+pub use check::{Check, CheckEnd, CheckPort, RunCheck};
 
 /// The version of this protocol; both sides refuse another.
 pub const PROTOCOL: u32 = 1;

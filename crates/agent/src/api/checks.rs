@@ -1,4 +1,5 @@
-//! `POST /zdd/v1/tasks/{id}/check`: runs a command beside a task, for the master's COMMAND health checks.
+//! `POST /zdd/v1/tasks/{id}/check`: health checks that the master has made here: COMMAND beside a task, MESOS_HTTP, MESOS_HTTPS
+//! and MESOS_TCP in its network.
 //!
 //! Whoever may call it may run anything as any task, as with the master's API; so it needs the cluster's token wherever there
 //! is one, also on loopback.
@@ -9,11 +10,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use zddcluster_client::ask::Scheme;
 use zddcluster_model::TaskId;
-use zddcluster_model::agent::RunCheck;
+use zddcluster_model::agent::{Check, RunCheck};
 
 use super::{Api, plain};
 use crate::actor::Message;
+use crate::probe;
 
 pub(super) async fn check(
     State(api): State<Api>,
@@ -32,12 +35,31 @@ pub(super) async fn check(
         .ask(|answer| Message::Running(task_id.clone(), answer))
         .await;
     match found {
-        Some(Some(order)) => {
-            let limit = Duration::from_millis(question.timeout_millis);
-            let end = api
-                .containerizer
-                .check(&order, &question.command, limit)
-                .await;
+        Some(Some(task)) => {
+            let RunCheck {
+                check,
+                timeout_millis,
+            } = question;
+            let limit = Duration::from_millis(timeout_millis);
+            let end = match check {
+                Check::Command(command) => {
+                    let containerizer = &api.containerizer;
+                    containerizer.check(&task.order, &command, limit).await
+                }
+                Check::Http {
+                    is_https,
+                    path,
+                    port,
+                } => {
+                    let scheme = if is_https {
+                        Scheme::Https
+                    } else {
+                        Scheme::Http
+                    };
+                    Ok(probe::get(&task, port, scheme, &path, limit).await)
+                }
+                Check::Tcp { port } => Ok(probe::connect(&task, port, limit).await),
+            };
             match end {
                 Ok(end) => Json(end).into_response(),
                 Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::{Request, StatusCode};
+use axum::response::Redirect;
+use axum::routing::get;
 use zddcluster_client::HttpClient;
 use zddcluster_model::TaskState::Running;
-use zddcluster_model::agent::{CheckEnd, RunCheck};
-use zddcluster_runtime::Token;
+use zddcluster_model::agent::{Check, CheckEnd, CheckPort, RunCheck};
+use zddcluster_runtime::{OnFailure, Tasks, Token};
 
 use crate::common::{World, is_alive, shell, wait_for};
 
@@ -21,8 +24,19 @@ async fn check_as(
     command: &str,
     limit: Duration,
 ) -> (StatusCode, String) {
+    let check = Check::Command(command.to_owned());
+    put(token, world, task, check, limit).await
+}
+
+async fn put(
+    token: Option<&Token>,
+    world: &World,
+    task: &str,
+    check: Check,
+    limit: Duration,
+) -> (StatusCode, String) {
     let question = RunCheck {
-        command: command.to_owned(),
+        check,
         timeout_millis: u64::try_from(limit.as_millis()).unwrap(),
     };
     let url = world.url(&format!("/zdd/v1/tasks/{task}/check"));
@@ -137,4 +151,71 @@ async fn what_a_check_started_ends_when_nobody_waits_for_it() {
         false => Ok(()),
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_asked_where_it_listens() {
+    // contract: health-http, health-refused, health-timeout, z-7
+    let world = World::start().await;
+    world.master.launch(shell("asked.1", "exec sleep 1000"));
+    world.master.state("asked.1", Running).await;
+    // In the task's place: it shares the agent's address.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shared = listener.local_addr().unwrap().port();
+    let router = Router::new()
+        .route("/good", get(|| async { "good" }))
+        .route("/moved", get(|| async { Redirect::temporary("/good") }))
+        .route("/never", get(std::future::pending::<()>));
+    let tasks = Tasks::new();
+    tasks.spawn(
+        "listener",
+        OnFailure::Log,
+        zddcluster_runtime::serve(listener, router, tasks.token().clone()),
+    );
+    let port = CheckPort { own: 1, shared };
+    let asked = async |task: &str, check: Check, limit: Duration| {
+        let (status, text) = put(None, &world, task, check, limit).await;
+        match status {
+            StatusCode::OK => Ok(serde_json::from_str::<CheckEnd>(&text).unwrap()),
+            status => Err(status),
+        }
+    };
+    let http = |path: &str, is_https| Check::Http {
+        is_https,
+        path: path.to_owned(),
+        port,
+    };
+    let long = Duration::from_secs(20);
+    for (path, status) in [
+        ("/good", 200),
+        ("good", 200),
+        ("/moved", 307),
+        ("/none", 404),
+    ] {
+        let end = asked("asked.1", http(path, false), long).await;
+        assert_eq!(end, Ok(CheckEnd::Answered { status }), "{path}");
+    }
+    let end = asked("asked.1", http("/never", false), Duration::from_millis(300)).await;
+    let cause = format!("AskTimeoutException: Ask timed out on 127.0.0.1:{shared} after [300 ms]");
+    assert_eq!(end, Ok(CheckEnd::NotAnswered { cause }));
+    let end = asked("asked.1", http("/good", true), long).await;
+    let is_tls = |cause: &str| cause.starts_with("SSLException: ");
+    assert!(
+        matches!(&end, Ok(CheckEnd::NotAnswered { cause }) if is_tls(cause)),
+        "{end:?}"
+    );
+    let end = asked("asked.1", Check::Tcp { port }, long).await;
+    assert_eq!(end, Ok(CheckEnd::Connected));
+    let end = asked("nobody.1", Check::Tcp { port }, long).await;
+    assert_eq!(end, Err(StatusCode::NOT_FOUND));
+
+    tasks.shut_down(Duration::from_secs(10)).await.unwrap();
+    let refused = "ConnectException: Connection refused".to_owned();
+    let end = asked("asked.1", Check::Tcp { port }, long).await;
+    assert_eq!(end, Ok(CheckEnd::NotAnswered { cause: refused }));
+    let end = asked("asked.1", http("/good", false), long).await;
+    let cause = format!(
+        "ConnectionAttemptFailedException: Connection attempt to 127.0.0.1:{shared} failed"
+    );
+    assert_eq!(end, Ok(CheckEnd::NotAnswered { cause }));
 }

@@ -1,6 +1,11 @@
-//! One question to one task: connect, or GET without redirects, over TLS or not, on a connection of its own. Failures in
-//! Marathon's words.
+//! One question to one task, as health and readiness checks ask it: connect, or GET without redirects, over TLS or not, on a
+//! connection of its own. Failures in Marathon's words.
+//!
+//! Source: contract marathon §6.2.
 
+mod tls;
+
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,25 +15,18 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use zddcluster_engine::state::Task;
-use zddcluster_model::App;
-use zddcluster_model::app::{HealthProtocol, ReadinessCheck};
-use zddcluster_model::task::ReadinessResponse;
-
-use super::tls;
-
-/// Longest body kept of a readiness answer: it is shown in the deployment, one for each new task.
-const LONGEST_BODY: usize = 16 * 1024;
-
 /// How a task is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub enum Scheme {
+    /// In the open.
     Http,
+    /// Over TLS, with whatever certificate the task shows.
     Https,
 }
 
 impl Scheme {
-    const fn as_str(self) -> &'static str {
+    /// As a URL begins.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -38,41 +36,67 @@ impl Scheme {
 
 /// Why a task gave no answer (contract marathon §6.2).
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
+    /// Not within the time limit.
     #[error("AskTimeoutException: Ask timed out on {host}:{port} after [{millis} ms]")]
     Timeout {
+        /// Who was asked.
         host: String,
+        /// At which port.
         port: u16,
+        /// The limit.
         millis: u128,
     },
+    /// Nobody there.
     #[error("ConnectionAttemptFailedException: Connection attempt to {host}:{port} failed")]
-    Connect { host: String, port: u16 },
+    Connect {
+        /// Who was asked.
+        host: String,
+        /// At which port.
+        port: u16,
+    },
+    /// Somebody, but no answer; why.
     #[error("{0}")]
     Exchange(String),
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) content_type: String,
-    pub(super) body: Bytes,
+/// Why a task took no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody listens there.
+    #[error("ConnectException: Connection refused")]
+    Refused,
+    /// Something else is wrong.
+    #[error("ConnectException: {0}")]
+    Failed(io::Error),
+    /// Not within the time limit.
+    #[error("SocketTimeoutException: connect timed out")]
+    Timeout,
 }
 
-/// Connects and closes; the cause if that fails.
-pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<(), String> {
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Also a redirect's: none is followed.
+    pub status: StatusCode,
+    /// `application/octet-stream` if it names none.
+    pub content_type: String,
+    /// Its first bytes.
+    pub body: Bytes,
+}
+
+/// Connects and closes. Cancel-safe: dropped, the connection is given up.
+pub async fn connect(host: &str, port: u16, timeout: Duration) -> Result<(), Refusal> {
     match tokio::time::timeout(timeout, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Err("ConnectException: Connection refused".to_owned())
-        }
-        Ok(Err(error)) => Err(format!("ConnectException: {error}")),
-        Err(_) => Err("SocketTimeoutException: connect timed out".to_owned()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Refusal::Refused),
+        Ok(Err(error)) => Err(Refusal::Failed(error)),
+        Err(_) => Err(Refusal::Timeout),
     }
 }
 
-/// GETs `path`; of the body at most `body_limit` bytes are read, the rest is cut off.
-pub(super) async fn get(
+/// GETs `path`; of the body at most `body_limit` bytes are read, the rest is cut off. Cancel-safe as [`connect`].
+pub async fn get(
     scheme: Scheme,
     (host, port): (&str, u16),
     path: &str,
@@ -119,7 +143,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         .map_err(|error| failed(&error))?;
     let slash = if path.starts_with('/') { "" } else { "/" };
     let request = Request::get(format!("{slash}{path}"))
-        .header(header::HOST, format!("{host}:{port}"))
+        .header(header::HOST, authority(host, port))
         .header(header::ACCEPT, "*/*")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
@@ -157,6 +181,14 @@ async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     }
 }
 
+/// `host:port`, where a host may be an address of IPv6.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// The first bytes of a body; what breaks off or goes on beyond is cut.
 async fn read_up_to(mut body: hyper::body::Incoming, limit: usize) -> Bytes {
     let mut read = Vec::new();
@@ -171,68 +203,18 @@ async fn read_up_to(mut body: hyper::body::Incoming, limit: usize) -> Bytes {
     read.into()
 }
 
-/// Asks a task whether it is ready. A task that cannot be asked answers 504.
-pub(super) async fn readiness(
-    app: &App,
-    check: &ReadinessCheck,
-    task: &Task,
-    timeout: Duration,
-) -> ReadinessResponse {
-    let port_index = port_index(app, &check.port_name);
-    let endpoint = super::endpoint(app, task, port_index, None).filter(|_| port_index.is_some());
-    let scheme = match check.protocol {
-        HealthProtocol::Https | HealthProtocol::MesosHttps => Scheme::Https,
-        HealthProtocol::Http
-        | HealthProtocol::Tcp
-        | HealthProtocol::Command
-        | HealthProtocol::MesosHttp
-        | HealthProtocol::MesosTcp => Scheme::Http,
-    };
-    let shown = scheme.as_str();
-    let Some((host, port)) = endpoint else {
-        let text = format!("no port named {}", check.port_name);
-        return not_asked(&format!("{shown}://{}{}", task.host, check.path), &text);
-    };
-    match get(scheme, (host, port), &check.path, timeout, LONGEST_BODY).await {
-        Ok(answer) => ReadinessResponse {
-            status: answer.status.as_u16(),
-            content_type: answer.content_type,
-            body: String::from_utf8_lossy(&answer.body).into_owned(),
-        },
-        Err(failure) => not_asked(
-            &format!("{shown}://{host}:{port}{}", check.path),
-            &failure.to_string(),
-        ),
-    }
-}
-
-fn not_asked(url: &str, text: &str) -> ReadinessResponse {
-    ReadinessResponse {
-        status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
-        content_type: "text/plain".to_owned(),
-        body: format!("Marathon could not query {url}: {text}"),
-    }
-}
-
-/// The index of the app's port with this name.
-fn port_index(app: &App, name: &str) -> Option<u32> {
-    let is_named = |given: &Option<String>| given.as_deref() == Some(name);
-    let at = match app.port_mappings() {
-        Some(mappings) => mappings.iter().position(|mapping| is_named(&mapping.name)),
-        None => app
-            .port_definitions
-            .iter()
-            .position(|definition| is_named(&definition.name)),
-    };
-    at.and_then(|at| u32::try_from(at).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn hosts_of_either_kind() {
+        assert_eq!(authority("10.0.0.1", 80), "10.0.0.1:80");
+        assert_eq!(authority("fd00::2", 80), "[fd00::2]:80");
+    }
 
     #[tokio::test]
     async fn of_a_long_body_the_beginning_is_kept() {
