@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use zddcluster_model::agent::{Command, LaunchTask, Registered, TaskReport};
-use zddcluster_model::task::IpAddress;
+use zddcluster_model::task::{IpAddress, StatusReason};
 use zddcluster_model::{TaskId, TaskState};
 use zddcluster_runtime::{Error, OnFailure, Tasks};
 
-use crate::containerizer::{Addresses, Containerizer, Exit, Order, verdict};
+use crate::containerizer::{Addresses, Containerizer, Exit, Order, reason, verdict};
 use crate::drive::{Driver, News, Origin};
 use crate::fetch::Fetcher;
 use crate::headroom;
@@ -65,6 +65,8 @@ pub(crate) struct TaskView {
     pub(crate) state: TaskState,
     pub(crate) ip_addresses: Vec<IpAddress>,
     pub(crate) message: String,
+    /// Why it ended, if there is a word for it.
+    pub(crate) reason: Option<StatusReason>,
     /// When it came into this state.
     pub(crate) since: SystemTime,
 }
@@ -81,6 +83,7 @@ struct Task {
     state: TaskState,
     addresses: Addresses,
     message: String,
+    reason: Option<StatusReason>,
     since: SystemTime,
     is_acknowledged: bool,
     /// Found in the books, and its containerizer has not said yet what it is.
@@ -509,6 +512,7 @@ impl Actor {
             task_id: task_id.clone(),
             state: task.state,
             message: task.message.clone(),
+            reason: task.reason,
             ip_addresses: self.addresses_of(task),
         }
     }
@@ -528,6 +532,7 @@ impl Actor {
                 state: task.state,
                 ip_addresses: self.addresses_of(task),
                 message: task.message.clone(),
+                reason: task.reason,
                 since: task.since,
             })
         };
@@ -545,6 +550,7 @@ impl Task {
             state: TaskState::Staging,
             addresses: Addresses::OfAgent,
             message: String::new(),
+            reason: None,
             since: SystemTime::now(),
             is_acknowledged: false,
             is_unknown: false,
@@ -556,6 +562,7 @@ impl Task {
         let has_image = self.order.as_ref().is_some_and(|order| order.has_image());
         let is_killed = self.kill.borrow().is_some();
         (self.state, self.message) = verdict(exit, has_image, is_killed);
+        self.reason = reason(exit, is_killed);
         self.since = SystemTime::now();
     }
 }

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use zddcluster_model::TaskState;
 use zddcluster_model::agent::{CheckEnd, LaunchTask};
+use zddcluster_model::task::StatusReason;
 
 use crate::executor::procfs::boot_id;
 use crate::usage::Usage;
@@ -286,6 +287,19 @@ pub fn verdict(exit: &Exit, has_image: bool, killed: bool) -> (TaskState, String
     (if killed { TaskState::Killed } else { state }, message)
 }
 
+/// Why a task ended, where Mesos' APIs have a word for it. `killed`: we asked for its end, whatever came in between.
+pub(crate) fn reason(exit: &Exit, killed: bool) -> Option<StatusReason> {
+    match exit {
+        Exit::MemoryLimit { .. } if !killed => Some(StatusReason::MemoryLimit),
+        Exit::MemoryLimit { .. }
+        | Exit::Exited { .. }
+        | Exit::Signalled { .. }
+        | Exit::NotStarted { .. }
+        | Exit::Rebooted
+        | Exit::Unknown { .. } => None,
+    }
+}
+
 /// `strsignal` of the C library, for the signals a task meets.
 fn signal_name(signal: i32) -> String {
     let name = match signal {
@@ -325,6 +339,8 @@ mod tests {
                 verdict(&exit, has_image, killed),
                 (state, message.to_owned())
             );
+            let is_memory = matches!(exit, Exit::MemoryLimit { .. });
+            assert_eq!(reason(&exit, killed).is_some(), is_memory && !killed);
         };
         let (image, plain, asked, alone) = (true, false, true, false);
         check(
@@ -377,6 +393,16 @@ mod tests {
             image,
             alone,
             Failed,
+            "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB",
+        );
+        check(
+            Exit::MemoryLimit {
+                limit: 32 << 20,
+                used: (31 << 20) + 5,
+            },
+            image,
+            asked,
+            Killed,
             "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB",
         );
     }

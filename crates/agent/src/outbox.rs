@@ -90,6 +90,7 @@ mod tests {
             task_id: TaskId::new(task),
             state,
             message: String::new(),
+            reason: None,
             ip_addresses: vec![],
         }
     }

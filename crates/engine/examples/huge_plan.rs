@@ -140,6 +140,7 @@ fn report(task_id: TaskId, state: TaskState) -> TaskReport {
         task_id,
         state,
         message: String::new(),
+        reason: None,
         ip_addresses: Vec::new(),
     }
 }

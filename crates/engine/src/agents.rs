@@ -188,6 +188,7 @@ impl Turn<'_> {
             task_id,
             state,
             message,
+            reason,
             ip_addresses,
         } = report;
         let known = self
@@ -217,7 +218,7 @@ impl Turn<'_> {
             | TaskState::Failed
             | TaskState::Killed
             | TaskState::Lost
-            | TaskState::Error => self.finalize(&task_id, state, message),
+            | TaskState::Error => self.finalize_for(&task_id, state, message, reason),
             TaskState::Staging | TaskState::Starting => {
                 if task.state == TaskState::Lost {
                     self.found_again(task, state);

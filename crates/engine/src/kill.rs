@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use zddcluster_model::app::App;
 use zddcluster_model::event::EventKind;
-use zddcluster_model::task::{IpAddress, TaskFailure};
+use zddcluster_model::task::{IpAddress, StatusReason, TaskFailure};
 use zddcluster_model::{AppId, EdgeId, TaskId, TaskState, Timestamp};
 
 use crate::Config;
@@ -239,6 +239,17 @@ impl Turn<'_> {
 
     /// A task has ended: publishes it, remembers a failure, delays its successor if it ended by itself, forgets it.
     pub(crate) fn finalize(&mut self, id: &TaskId, state: TaskState, message: String) {
+        self.finalize_for(id, state, message, None);
+    }
+
+    /// The same, for a reason that its agent told.
+    pub(crate) fn finalize_for(
+        &mut self,
+        id: &TaskId,
+        state: TaskState,
+        message: String,
+        reason: Option<StatusReason>,
+    ) {
         let Some(task) = self.remove_task(id) else {
             return;
         };
@@ -252,6 +263,8 @@ impl Turn<'_> {
         let task = Task {
             state,
             message,
+            // An end that was asked for has none, whatever came in between.
+            reason: reason.filter(|_| !was_asked),
             ended_at: Some(self.now),
             ..(*task).clone()
         };

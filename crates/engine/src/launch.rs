@@ -207,6 +207,7 @@ impl Turn<'_> {
             started_at: None,
             ended_at: None,
             message: String::new(),
+            reason: None,
             ip_addresses: Vec::new(),
             container_id,
             health: vec![None; app.health_checks.len()],

@@ -365,6 +365,7 @@ fn report(task: &Task, state: TaskState) -> TaskReport {
         task_id: task.id.clone(),
         state,
         message: String::new(),
+        reason: None,
         ip_addresses: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use zddcluster_model::agent::Resources;
 use zddcluster_model::app::App;
 use zddcluster_model::deployment::{Download, Plan};
-use zddcluster_model::task::{HealthResult, IpAddress, LocalVolume, TaskFailure};
+use zddcluster_model::task::{HealthResult, IpAddress, LocalVolume, StatusReason, TaskFailure};
 use zddcluster_model::{AgentId, AppId, DeploymentId, EdgeId, Group, TaskId, TaskState, Timestamp};
 
 use crate::Config;
@@ -165,6 +165,9 @@ pub struct Task {
     pub ended_at: Option<Timestamp>,
     /// Message of the last status.
     pub message: String,
+    /// Why it ended, if its agent had a word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<StatusReason>,
     /// Known from RUNNING on.
     pub ip_addresses: Vec<IpAddress>,
     /// The container's UUID, which names the sandbox.

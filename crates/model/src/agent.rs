@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Container;
 use crate::id::{AgentId, AppId, TaskId};
-use crate::task::{IpAddress, TaskState};
+use crate::task::{IpAddress, StatusReason, TaskState};
 use crate::time::Timestamp;
 
 pub use check::{Check, CheckEnd, CheckPort, RunCheck};
@@ -87,6 +87,9 @@ pub struct TaskReport {
     pub state: TaskState,
     /// What there is to say of it.
     pub message: String,
+    /// Why it ended, if there is a word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<StatusReason>,
     /// Where it can be reached.
     pub ip_addresses: Vec<IpAddress>,
 }

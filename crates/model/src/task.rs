@@ -37,6 +37,14 @@ pub enum TaskState {
     Error,
 }
 
+/// Why a task ended, in Mesos' words; Marathon's answers do not tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatusReason {
+    /// It used more memory than it had asked for.
+    #[serde(rename = "REASON_CONTAINER_LIMITATION_MEMORY")]
+    MemoryLimit,
+}
+
 impl TaskState {
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {

@@ -137,7 +137,7 @@ fn tasks(view: &View) -> Value {
 
 fn task_json(task: &TaskView) -> Value {
     let launch = &task.order.launch;
-    json!({
+    let mut json = json!({
         "task_id": { "value": launch.task_id },
         "name": launch.app_id.mesos_name(),
         "framework_id": { "value": launch.framework_id },
@@ -152,7 +152,11 @@ fn task_json(task: &TaskView) -> Value {
             "container_status": container_status(task),
         }],
         "resources": resources(task),
-    })
+    });
+    if let Some(reason) = task.reason {
+        json["statuses"][0]["reason"] = json!(reason);
+    }
+    json
 }
 
 fn resources(task: &TaskView) -> Value {

@@ -125,7 +125,7 @@ fn executor(view: &TaskView, key: &str) -> Value {
         "disk": launch.disk,
         "ports": ranges(launch.ports.iter().map(|&port| (port, port))),
     });
-    let task = json!({
+    let mut task = json!({
         "id": launch.task_id,
         "name": launch.app_id.mesos_name(),
         "slave_id": launch.agent_id,
@@ -140,6 +140,9 @@ fn executor(view: &TaskView, key: &str) -> Value {
             "container_status": container_status(view),
         }],
     });
+    if let Some(reason) = view.reason {
+        task["statuses"][0]["reason"] = json!(reason);
+    }
     let mut entry = json!({
         "id": launch.task_id,
         "name": "",

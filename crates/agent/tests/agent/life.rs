@@ -7,6 +7,7 @@ use crate::common::{World, container_id, is_alive, shell, wait_for};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zddcluster_model::TaskState::{Failed, Finished, Killed, Running};
 use zddcluster_model::app::{Container, ContainerKind, Docker, DockerEngine, Fetch};
+use zddcluster_model::task::StatusReason;
 
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -247,6 +248,14 @@ async fn over_memory(world: World) {
     assert!(
         message.starts_with("Memory limit exceeded: Requested: 32MB Maximum Used: "),
         "{message}"
+    );
+    let reports = world.master.reports("fat.2");
+    let reason = reports.last().and_then(|report| report.reason);
+    assert_eq!(reason, Some(StatusReason::MemoryLimit));
+    let (_, state) = world.get("/state").await;
+    assert!(
+        state.contains(r#""reason":"REASON_CONTAINER_LIMITATION_MEMORY""#),
+        "{state}"
     );
 }
 

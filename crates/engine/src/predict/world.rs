@@ -378,6 +378,7 @@ impl<'a> World<'a> {
             task_id: task_id.clone(),
             state,
             message: String::new(),
+            reason: None,
             ip_addresses: Vec::new(),
         };
         self.step(Input::TaskStatus { agent_id, report })

@@ -472,6 +472,7 @@ fn report(task_id: &TaskId, state: TaskState) -> TaskReport {
         task_id: task_id.clone(),
         state,
         message: String::new(),
+        reason: None,
         ip_addresses: Vec::new(),
     }
 }

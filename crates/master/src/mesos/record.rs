@@ -143,6 +143,14 @@ pub(super) fn statuses(task: &Task) -> Vec<(TaskState, Timestamp)> {
     statuses
 }
 
+/// Puts the reason of a task's end, if there is one, into the last of its statuses.
+pub(super) fn with_reason(mut statuses: Vec<Value>, task: &Task) -> Vec<Value> {
+    if let (Some(reason), Some(last)) = (task.reason, statuses.last_mut()) {
+        last["reason"] = json!(reason);
+    }
+    statuses
+}
+
 /// What is offered or used: cores, memory and disk in MiB, devices, and ports as inclusive ranges.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Amounts {

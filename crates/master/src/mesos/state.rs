@@ -13,7 +13,7 @@ use zddcluster_model::app::Docker;
 
 use super::record::{
     Amounts, agent_pid, container_status, counts, discovery, live, live_by_agent, ranges_text,
-    statuses,
+    statuses, with_reason,
 };
 use super::{FRAMEWORK_ROLE, MESOS_VERSION, present};
 use crate::http::Query;
@@ -319,7 +319,7 @@ fn task_json(framework_id: &str, task: &Task) -> Value {
         "slave_id": task.agent_id,
         "state": task.state,
         "resources": resources(&Amounts::of_task(task)),
-        "statuses": statuses,
+        "statuses": with_reason(statuses, task),
         "discovery": discovery(task),
     });
     if let Some(app) = &task.app {

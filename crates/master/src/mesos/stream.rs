@@ -160,7 +160,7 @@ fn task_record(shared: &Shared, event: &Event) -> Option<Value> {
         let task = v1::task(&shared.identity.framework_id(), &task);
         return Some(json!({ "type": "TASK_ADDED", "task_added": { "task": task } }));
     }
-    let status = json!({
+    let mut status = json!({
         "task_id": { "value": task_id },
         "state": task_status,
         "timestamp": event.timestamp.as_secs_f64(),
@@ -169,6 +169,14 @@ fn task_record(shared: &Shared, event: &Event) -> Option<Value> {
         "message": message,
         "container_status": { "network_infos": network_infos(ip_addresses.iter().flatten()) },
     });
+    // Marathon's event does not tell it. Readers see a state before its events, with the tasks that ended last.
+    let state = shared.state();
+    let mut ended = state.completed.iter().rev();
+    if let Some(task) = ended.find(|task| task.id == *task_id)
+        && let Some(reason) = task.reason
+    {
+        status["reason"] = json!(reason);
+    }
     Some(json!({
         "type": "TASK_UPDATED",
         "task_updated": {

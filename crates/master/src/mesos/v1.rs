@@ -8,7 +8,7 @@ use zddcluster_engine::state::{Agent, Task};
 use zddcluster_model::Timestamp;
 
 use super::record::{
-    Amounts, agent_pid, container_status, discovery, live, live_by_agent, statuses,
+    Amounts, agent_pid, container_status, discovery, live, live_by_agent, statuses, with_reason,
 };
 use super::{FRAMEWORK_ROLE, MESOS_VERSION, present};
 use crate::shared::{Identity, Shared};
@@ -121,7 +121,7 @@ pub(super) fn task(framework_id: &str, task: &Task) -> Value {
         "framework_id": { "value": framework_id },
         "agent_id": { "value": task.agent_id },
         "state": task.state,
-        "statuses": statuses,
+        "statuses": with_reason(statuses, task),
         "resources": resources(&Amounts::of_task(task), "*"),
         "discovery": discovery(task),
     })

@@ -285,6 +285,7 @@ impl FakeAgent {
             task_id,
             state,
             message: String::new(),
+            reason: None,
             ip_addresses,
         }
     }

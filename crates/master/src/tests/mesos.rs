@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, PATIENCE};
+use super::cluster::{Cluster, PATIENCE, registration};
 
 const APP: &str = r#"{"id": "/zdd/blue", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32,
     "portDefinitions": [{"port": 0, "name": "web", "protocol": "tcp"}]}"#;
@@ -124,6 +124,71 @@ async fn a_subscriber_sees_tasks_come_and_go() {
     assert_eq!(states, ["TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]);
     let added = seen.iter().find(|(kind, _)| kind == "TASK_ADDED").unwrap();
     assert_eq!(added.1["task_added"]["task"]["name"], "blue.zdd");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_by_memory_is_told_with_its_reason() {
+    let cluster = Cluster::start().await;
+    let agent = serde_json::to_string(&registration("127.0.0.22", 5051)).unwrap();
+    let registered = cluster
+        .call(http::Method::POST, "/zdd/v1/agents/register", &agent)
+        .await;
+    let id = registered.body["agentId"].as_str().unwrap().to_owned();
+    let url = cluster.url(&format!("/zdd/v1/agents/{id}/commands?epoch=1"));
+    let request = Request::get(url).body(Bytes::new()).unwrap();
+    let _commands = cluster.open(request).await;
+    let url = format!("http://{}/api/v1", cluster.handle.mesos());
+    let body = Bytes::from_static(br#"{"type":"SUBSCRIBE"}"#);
+    let request = Request::post(url).header("content-type", "application/json");
+    let mut events = cluster.open(request.body(body).unwrap()).await;
+    cluster
+        .call(
+            http::Method::POST,
+            "/v2/apps",
+            r#"{"id": "/fat", "cmd": "x"}"#,
+        )
+        .await;
+    cluster
+        .until("it is staged", |state| !state.tasks.is_empty())
+        .await;
+    let task_id = cluster.get("/v2/tasks").await.body["tasks"][0]["id"].clone();
+    let message = "Memory limit exceeded: Requested: 32MB Maximum Used: 32MB";
+    let reason = "REASON_CONTAINER_LIMITATION_MEMORY";
+    let status = json!([{
+        "seq": 1, "taskId": task_id, "state": "TASK_FAILED", "message": message, "reason": reason, "ipAddresses": [],
+    }]);
+    let path = format!("/zdd/v1/agents/{id}/statuses?epoch=1");
+    let told = cluster
+        .call(http::Method::POST, &path, &status.to_string())
+        .await;
+    assert_eq!(told.status, 200, "{}", told.text);
+
+    let mut buffer = Vec::new();
+    let updated = loop {
+        let frame = tokio::time::timeout(PATIENCE, events.frame())
+            .await
+            .unwrap();
+        buffer.extend_from_slice(&frame.unwrap().unwrap().into_data().unwrap());
+        let mut records = std::iter::from_fn(|| take_record(&mut buffer));
+        if let Some(event) = records.find(|event| event["type"] == "TASK_UPDATED") {
+            break event["task_updated"]["status"].clone();
+        }
+    };
+    assert_eq!(
+        (&updated["state"], &updated["reason"], &updated["message"]),
+        (&json!("TASK_FAILED"), &json!(reason), &json!(message))
+    );
+    let state = cluster.get("/mesos/master/state.json").await.body;
+    let completed = &state["frameworks"][0]["completed_tasks"][0];
+    assert_eq!(
+        (&completed["id"], &completed["statuses"][0]["reason"]),
+        (&task_id, &json!(reason))
+    );
+    // Marathon has no such word.
+    let failure = cluster.get("/v2/apps/fat").await.body["app"]["lastTaskFailure"].clone();
+    assert_eq!(failure["message"], message);
+    assert!(failure.get("reason").is_none(), "{failure}");
     cluster.stop().await;
 }
 

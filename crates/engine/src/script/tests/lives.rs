@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use zddcluster_model::agent::TaskReport;
-use zddcluster_model::task::IpAddress;
+use zddcluster_model::task::{IpAddress, StatusReason};
 use zddcluster_model::{AppId, EdgeId, TaskState};
 
 use super::{app, update};
@@ -179,6 +179,7 @@ fn an_address_that_an_agent_corrects_is_told_and_kept() {
         task_id: task.id.clone(),
         state: TaskState::Running,
         message: String::new(),
+        reason: None,
         ip_addresses: vec![IpAddress {
             ip_address: address.to_owned(),
             protocol: "IPv4".to_owned(),
@@ -199,6 +200,35 @@ fn an_address_that_an_agent_corrects_is_told_and_kept() {
         assert_eq!(script.tasks("/a")[0].ip_addresses, ip_addresses);
     }
     assert_eq!(script.tasks("/a")[0].started_at, task.started_at);
+}
+
+#[test]
+fn the_reason_of_an_end_is_kept_unless_it_was_asked_for() {
+    for is_asked in [false, true] {
+        let mut script = Script::new();
+        script.deploy(app(json!({ "instances": 1 })));
+        let task = script.tasks("/a")[0].clone();
+        if is_asked {
+            script.delete("/a").unwrap();
+        }
+        script.step(Input::TaskStatus {
+            agent_id: task.agent_id.clone(),
+            report: TaskReport {
+                task_id: task.id.clone(),
+                state: TaskState::Failed,
+                message: "Memory limit exceeded".to_owned(),
+                reason: Some(StatusReason::MemoryLimit),
+                ip_addresses: Vec::new(),
+            },
+        });
+        let ended = script.engine.state().completed.last().unwrap().clone();
+        let told = (ended.state, ended.reason);
+        let expected = match is_asked {
+            false => (TaskState::Failed, Some(StatusReason::MemoryLimit)),
+            true => (TaskState::Killed, None),
+        };
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

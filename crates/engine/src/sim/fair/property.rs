@@ -126,6 +126,7 @@ fn launch(state: &mut State, app: &App, agent: &Agent, ports: Vec<u16>, number: 
         started_at: None,
         ended_at: None,
         message: String::new(),
+        reason: None,
         ip_addresses: Vec::new(),
         container_id: String::new(),
         health: Vec::new(),
