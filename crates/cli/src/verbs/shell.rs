@@ -112,7 +112,8 @@ pub(super) async fn run(
         if !is_command && dns.port() != DNS_PORT {
             let (ip, port) = (dns.ip(), dns.port());
             printer.talk(&format!(
-                "addresses below mesos are in the /etc/hosts of this shell, renewed each second; for other records: dig @{ip} -p {port}"
+                "addresses below mesos are in the /etc/hosts of this shell, renewed each second; \
+                 for other records: dig @{ip} -p {port}"
             ));
         }
         match (hooks.namespace)(&namespace) {

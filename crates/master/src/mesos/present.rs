@@ -1,8 +1,8 @@
 //! Which agents the Mesos API tells of.
 //!
-//! Mesos removes an agent that has been away for longer than its tasks are waited for. The engine keeps it, for it may come back
-//! with its volumes; here it is not listed any more. As long as a known task names it, ended ones among them, it stays: dcos clients
-//! 0.4 end with an error at a task whose agent is not there (contract dcos-cli §9).
+//! Mesos removes an agent that has been away for longer than its tasks are waited for. The engine keeps it, for it may come
+//! back with its volumes; here it is not listed any more. As long as a known task names it, ended ones among them, it stays:
+//! dcos clients 0.4 end with an error at a task whose agent is not there (contract dcos-cli §9).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

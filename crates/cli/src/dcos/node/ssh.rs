@@ -1,7 +1,7 @@
 //! `dcos node ssh`: looks up where a node is and lets `ssh` take this process' place.
 //!
-//! The original hands a line to a shell; here the words go to ssh as they are, so that no shell of this machine reads them. What a
-//! cluster calls the node's address must look like one, for a proxy's shell does read it.
+//! The original hands a line to a shell; here the words go to ssh as they are, so that no shell of this machine reads them.
+//! What a cluster calls the node's address must look like one, for a proxy's shell does read it.
 //!
 //! Source: dcoscli 0.4.17 `node/main.py`; `--private-ip` and `--proxy-ip` are its own, the rest 0.4.14's.
 
@@ -80,7 +80,8 @@ pub(super) async fn run(args: SshArgs, context: &Context<'_>) -> Result<ExitStat
     context.printer.say(&format!("Running `{line}`"));
     if is_here(&host) {
         context.printer.hint(&format!(
-            "{host} is an address of the machine that runs the cluster; `zddcluster exec` enters a task, `zddcluster shell` opens a shell in which the cluster's names resolve"
+            "{host} is an address of the machine that runs the cluster; `zddcluster exec` enters a task, \
+             `zddcluster shell` opens a shell in which the cluster's names resolve"
         ));
     } else if proxy.is_none() {
         context.printer.talk(ELSEWHERE);

@@ -4,9 +4,9 @@
 //!   shell ── mounts ──▶ <data dir>/shell/hosts.<pid> ◀── writes ── renewer, one a shell
 //! ```
 //!
-//! The renewer asks the front door for the zone each second and ends with the shell, or when its file is gone. It is nobody's child:
-//! what runs in the shell's place may wait for children, and knows only its own. Only addresses stand in /etc/hosts, no SRV
-//! records.
+//! The renewer asks the front door for the zone each second and ends with the shell, or when its file is gone. It is nobody's
+//! child: what runs in the shell's place may wait for children, and knows only its own. Only addresses stand in /etc/hosts, no
+//! SRV records.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
