@@ -12,11 +12,12 @@
 //! ```
 //!
 //! Reading order: [`args`](Config), `labels` and `table` decide what is served, `verdict` what becomes of a request; `live` is the
-//! table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `listeners` and
-//! `proxy` carry traffic; `admin`, `stats` and `rendering` tell about it.
+//! table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `workers`,
+//! `listeners` and `proxy` carry traffic; `admin`, `stats` and `rendering` tell about it.
 
 mod admin;
 mod args;
+mod bind;
 mod checks;
 mod choose;
 mod counters;
@@ -36,6 +37,7 @@ mod state;
 mod stats;
 mod table;
 mod verdict;
+mod workers;
 
 pub use args::{ArgsError, Config, Ports};
 pub use start::{Addresses, Handle, StartError, start};

@@ -3,32 +3,36 @@
 //! A reconciler: it compares the ports that should listen (the fixed ones and the table's) with those that do, closes first and opens
 //! then. A port that cannot be bound is warned about once and tried again, all others go on. Closing a
 //! listener stops accepting at once; its connections live on.
+//!
+//! A listener that carries traffic has a socket for each worker, and the kernel deals connections out to them.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
+use futures_util::FutureExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use zddcluster_runtime::{Backoff, Error, OnFailure, Tasks};
 
 use crate::admin;
+use crate::bind::{Bound, bind};
 use crate::counters::Counters;
 use crate::labels::Mode;
-use crate::proxy::headers::Origin;
-use crate::proxy::http::{Entry, Visit};
-use crate::proxy::io::ClientSocket;
-use crate::proxy::{session, tcp};
+use crate::proxy::visit::{Entry, Visit};
+use crate::proxy::{rewrite, session, tcp};
 use crate::state::Shared;
+use crate::workers::Workers;
 
-/// HAProxy's backlog in Marathon-LB's template; the kernel caps it.
-const BACKLOG: u32 = 10_000;
 /// HAProxy's `maxconn` of a frontend in Marathon-LB's template: further connections wait in the backlog.
 const MAX_CONNECTIONS: usize = 10_000;
 /// Pauses between attempts to bind a port: another program may free it any time, and its users wait for it.
@@ -53,6 +57,7 @@ pub(crate) enum Role {
 pub(crate) struct Listeners {
     shared: Arc<Shared>,
     tasks: Tasks,
+    workers: Workers,
     /// The fixed ports.
     fixed: BTreeMap<u16, Role>,
     open: BTreeMap<u16, Open>,
@@ -62,23 +67,8 @@ pub(crate) struct Listeners {
 
 struct Open {
     token: CancellationToken,
-    /// Resolves when the socket is closed.
-    closed: oneshot::Receiver<()>,
-}
-
-/// Binds a listening socket.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address.ip() {
-        IpAddr::V4(_) => TcpSocket::new_v4()?,
-        IpAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of a former listener that linger must not keep the port.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    /// Ends when all its sockets are closed.
+    closed: mpsc::Receiver<Infallible>,
 }
 
 impl Listeners {
@@ -86,19 +76,21 @@ impl Listeners {
     pub(crate) fn new(
         shared: Arc<Shared>,
         tasks: Tasks,
-        fixed: Vec<(u16, Role, Option<TcpListener>)>,
+        workers: Workers,
+        fixed: Vec<(u16, Role, Option<Bound>)>,
     ) -> Self {
         let mut listeners = Self {
             shared,
             tasks,
+            workers,
             fixed: BTreeMap::new(),
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
         };
-        for (port, role, listener) in fixed {
+        for (port, role, bound) in fixed {
             listeners.fixed.insert(port, role);
-            if let Some(listener) = listener {
-                listeners.open(port, role, listener);
+            if let Some(bound) = bound {
+                listeners.open(port, role, bound);
             }
         }
         listeners
@@ -138,10 +130,10 @@ impl Listeners {
             .copied()
             .collect();
         for port in gone {
-            if let Some(Open { token, closed }) = self.open.remove(&port) {
+            if let Some(Open { token, mut closed }) = self.open.remove(&port) {
                 token.cancel();
-                // An error means that the task has ended, and the socket with it.
-                let _ = closed.await;
+                // Nothing is ever sent: it ends.
+                let _ = closed.recv().await;
             }
         }
         self.failed.retain(|port, _| wanted.contains_key(port));
@@ -153,12 +145,13 @@ impl Listeners {
             if self.failed.get(&port).is_some_and(|(at, _)| *at > now) {
                 continue;
             }
-            match bind(SocketAddr::new(self.shared.config.bind, port)) {
-                Ok(listener) => {
+            let n_sockets = role.n_sockets(&self.workers);
+            match bind(SocketAddr::new(self.shared.config.bind, port), n_sockets) {
+                Ok(bound) => {
                     if self.failed.remove(&port).is_some() {
                         tracing::info!(port, "the port is free now: listening");
                     }
-                    self.open(port, role, listener);
+                    self.open(port, role, bound);
                 }
                 Err(error) => {
                     let is_new = !self.failed.contains_key(&port);
@@ -173,28 +166,37 @@ impl Listeners {
         }
     }
 
-    fn open(&mut self, port: u16, role: Role, listener: TcpListener) {
+    fn open(&mut self, port: u16, role: Role, bound: Bound) {
         let token = self.tasks.token().child_token();
-        let (is_closed, closed) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        let stop = token.clone();
-        let shutdown = self.tasks.token().clone();
-        match role {
-            Role::Stats => self.tasks.spawn("stats", OnFailure::Log, async move {
+        let (is_open, closed) = mpsc::channel(1);
+        if role == Role::Stats {
+            let (shared, stop) = (Arc::clone(&self.shared), token.clone());
+            self.tasks.spawn("stats", OnFailure::Log, async move {
+                let socket = bound.into_sockets().next().expect("one at least is bound");
+                let listener = TcpListener::from_std(socket)?;
                 let served = zddcluster_runtime::serve(listener, admin::router(shared), stop).await;
-                drop(is_closed);
+                drop(is_open);
                 served
-            }),
-            Role::Http | Role::AppIds | Role::Service => {
-                let listening = Listening {
-                    shared,
-                    role,
-                    port,
-                    shutdown,
-                };
-                self.tasks.spawn("listener", OnFailure::Log, async move {
-                    listening.run(listener, stop, is_closed).await;
-                    Ok(())
+            });
+        } else {
+            // The limit is the listener's, not a worker's.
+            let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+            for (index, socket) in bound.into_sockets().enumerate() {
+                let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&places));
+                let (stop, is_open) = (token.clone(), is_open.clone());
+                self.workers.run(index, move |tasks| {
+                    let listening = Listening {
+                        shared,
+                        role,
+                        port,
+                        places,
+                        shutdown: tasks.token().clone(),
+                    };
+                    tasks.spawn("listener", OnFailure::Log, async move {
+                        let listener = TcpListener::from_std(socket)?;
+                        listening.run(listener, stop, is_open).await;
+                        Ok(())
+                    });
                 });
             }
         }
@@ -202,12 +204,24 @@ impl Listeners {
     }
 }
 
-/// A listener for proxied traffic.
+impl Role {
+    /// How many sockets its listener has.
+    pub(crate) fn n_sockets(self, workers: &Workers) -> usize {
+        match self {
+            Self::Stats => 1,
+            Self::Http | Self::AppIds | Self::Service => workers.len(),
+        }
+    }
+}
+
+/// One worker's part of a listener for proxied traffic.
 struct Listening {
     shared: Arc<Shared>,
     role: Role,
     port: u16,
-    /// Ends connections; the listener's own token only ends accepting.
+    /// For the connections of all workers.
+    places: Arc<Semaphore>,
+    /// Ends connections; the listener's own token only ends accepting. The worker's own, so that workers do not meet at it.
     shutdown: CancellationToken,
 }
 
@@ -216,107 +230,101 @@ impl Listening {
         self,
         listener: TcpListener,
         stop: CancellationToken,
-        is_closed: oneshot::Sender<()>,
+        is_open: mpsc::Sender<Infallible>,
     ) {
-        let mut connections = JoinSet::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = TaskTracker::new();
+        let listening = Arc::new(self);
         let mut backoff = Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1);
+        let mut stopped = pin!(stop.cancelled());
         loop {
             let accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await;
+                let place = Arc::clone(&listening.places).acquire_owned().await;
                 (listener.accept().await, place)
             };
             tokio::select! {
                 biased;
                 // Cancel-safe: they only wait for a state; a connection stays in the kernel's queue.
-                () = stop.cancelled() => break,
-                Some(ended) = connections.join_next() => report(ended),
+                () = stopped.as_mut() => break,
                 (accepted, place) = accepted => match accepted {
                     Ok((stream, peer)) => {
                         backoff.reset();
-                        if let Some(visit) = self.admit(stream, peer) {
-                            connections.spawn(async move {
-                                visit.await;
-                                drop(place);
-                            });
-                        }
+                        let visit = Arc::clone(&listening).visit(stream, peer, place.ok());
+                        connections.spawn(visit.map(report));
                     }
                     Err(error) if is_of_connection(&error) => {}
                     Err(error) => {
-                        tracing::warn!(port = self.port, %error, "cannot accept connections");
+                        tracing::warn!(port = listening.port, %error, "cannot accept connections");
                         tokio::time::sleep(backoff.next()).await;
                     }
                 },
             }
         }
         drop(listener);
-        drop(is_closed);
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
+        drop(is_open);
+        connections.close();
+        connections.wait().await;
     }
 
-    /// Decides what a connection is for; `None` if it is to be closed at once.
-    fn admit(
-        &self,
+    /// Serves one connection to its end. A panic in it is its own affair.
+    async fn visit(
+        self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-    ) -> Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> {
-        stream.set_nodelay(true).ok()?;
-        let shared = Arc::clone(&self.shared);
-        let port = self.port;
-        let client = peer.ip().to_canonical();
-        let (entry, frontend) = match self.role {
-            Role::Http => (Entry::Vhosts { port }, Arc::clone(&shared.fixed.http)),
-            Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id)),
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        let served = AssertUnwindSafe(self.serve(stream, peer))
+            .catch_unwind()
+            .await;
+        drop(place);
+        served
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let shared = &self.shared;
+        let Some((entry, frontend, mode)) = self.entry() else {
+            // Its service has gone this moment.
+            return;
+        };
+        let counted = Session::begin(&frontend, shared);
+        let ip = peer.ip().to_canonical();
+        match (mode, entry) {
+            (Mode::Tcp, Entry::Service { port, backend }) => {
+                tcp::pass(shared, stream, ip, &frontend, port, &backend).await;
+            }
+            (_, entry) => {
+                let visit = Visit {
+                    shared: Arc::clone(shared),
+                    entry,
+                    frontend,
+                    client: ip,
+                    forwarded: rewrite::forwarded(ip, self.port),
+                };
+                session::serve(&visit, stream, &self.shutdown).await;
+            }
+        }
+        drop(counted);
+    }
+
+    /// Decides what a new connection is for.
+    fn entry(&self) -> Option<(Entry, Arc<Counters>, Mode)> {
+        let (shared, port) = (&self.shared, self.port);
+        Some(match self.role {
+            Role::Http => (
+                Entry::Vhosts { port },
+                Arc::clone(&shared.fixed.http),
+                Mode::Http,
+            ),
+            Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id), Mode::Http),
             Role::Service | Role::Stats => {
                 let routes = shared.routes.load();
                 let backend = routes.ports.get(&port)?.next(|_| true)?;
-                let frontend = Arc::clone(&backend.kept.frontend);
-                let name: Arc<str> = backend.spec.name.as_str().into();
-                match backend.spec.mode {
-                    Mode::Http => (
-                        Entry::Service {
-                            port,
-                            backend: name,
-                        },
-                        frontend,
-                    ),
-                    Mode::Tcp => {
-                        drop(routes);
-                        let session = Session::begin(&frontend, &shared);
-                        return Some(Box::pin(async move {
-                            let socket = ClientSocket::new(stream, frontend);
-                            tcp::pass(&shared, socket, client, port, &name).await;
-                            drop(session);
-                        }));
-                    }
-                }
+                let entry = Entry::Service {
+                    port,
+                    backend: Arc::clone(&backend.name),
+                };
+                (entry, Arc::clone(&backend.kept.frontend), backend.spec.mode)
             }
-        };
-        let text = |text: String| HeaderValue::try_from(text).ok();
-        let origin = Origin {
-            client: text(client.to_string())?,
-            port: text(port.to_string())?,
-        };
-        let counted = Session::begin(&frontend, &shared);
-        let shutdown = self.shutdown.clone();
-        Some(Box::pin(async move {
-            let socket = ClientSocket::new(stream, Arc::clone(&frontend));
-            session::serve(
-                Visit {
-                    shared,
-                    entry,
-                    frontend,
-                    origin,
-                    client,
-                },
-                socket,
-                shutdown,
-            )
-            .await;
-            drop(counted);
-        }))
+        })
     }
 }
 
@@ -336,12 +344,11 @@ impl Drop for Session {
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "a connection's task failed"
-        );
+fn report(ended: Result<(), Box<dyn Any + Send>>) {
+    if let Err(panic) = ended {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        tracing::error!(panic = text, "a connection's task failed");
     }
 }
 

@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::health::Health;
 use crate::labels::{Balance, Mode};
 use crate::proxy::pool::Pool;
+use crate::proxy::wire::Tally;
 use crate::table::{Backend, Server, Table};
 
 /// What is in flight on a task, over all its ports.
@@ -100,6 +101,16 @@ impl LiveServer {
         !self.spec.is_draining && !self.health.is_down() && !self.load.is_draining()
     }
 
+    /// What counts bytes towards the server: its own counter and its backend's.
+    pub(crate) fn bytes_in(&self) -> Tally<'_> {
+        (&self.counters.bytes_in, Some(&self.backend.bytes_in))
+    }
+
+    /// What counts bytes from the server.
+    pub(crate) fn bytes_out(&self) -> Tally<'_> {
+        (&self.counters.bytes_out, Some(&self.backend.bytes_out))
+    }
+
     /// Takes a lease for one request or connection; `None` if the task is draining. `now` is the second of the process' life.
     pub(crate) fn lease(self: &Arc<Self>, now: u64) -> Option<Lease> {
         if !self.load.enter() {
@@ -133,6 +144,8 @@ impl Drop for Lease {
 pub(crate) struct LiveBackend {
     /// As in the table.
     pub(crate) spec: Arc<Backend>,
+    /// Its name there, for connections that stay with it.
+    pub(crate) name: Arc<str>,
     /// The servers, in table order.
     pub(crate) servers: Vec<Arc<LiveServer>>,
     /// One weight a server.
@@ -321,6 +334,7 @@ impl Registry {
             };
             Arc::new(LiveBackend {
                 spec: Arc::clone(spec),
+                name: spec.name.as_str().into(),
                 servers: spec.servers.iter().map(server).collect(),
                 weights: spec.servers.iter().map(|server| server.weight).collect(),
                 kept,

@@ -9,18 +9,45 @@
 //! ```
 //!
 //! Routes are read anew for each attempt, so that an old connection never keeps an old table in use.
+//!
+//! A connection is one task of one worker: it owns the client's socket and, during a request, a server's. Heads are read where they
+//! arrived and written anew; bodies are framed anew around the bytes where they are. Nobody reads more than a buffer ahead of who
+//! takes.
+//!
+//! | phase of a request | where |
+//! |---|---|
+//! | wait for it, refuse what cannot be read | `session`, `head`, `fields` |
+//! | choose a server, make the head that goes there | `visit`, `rewrite` |
+//! | try servers, tell the client that none answers | `forward`, `connect`, `pool`, `pages` |
+//! | send it, its body beside the answer if it has one | `exchange`, `upload` |
+//! | make the head that goes to the client, pass the body on | `download`, `rewrite`, `body`, `chunks` |
+//! | leave HTTP | `tcp` |
+//!
+//! What a route asks for beyond this has three places: [`visit`] sees the request's head as it came together with the backend,
+//! before a server has been leased (to answer at once) and when the head is made for it (to change it); `download` makes the head
+//! for the client.
+//!
 //! Source: contract marathon-lb §2.
 
 pub(crate) mod body;
+pub(crate) mod buffer;
+pub(crate) mod chunks;
 pub(crate) mod connect;
-pub(crate) mod headers;
-pub(crate) mod http;
-pub(crate) mod io;
+pub(crate) mod download;
+pub(crate) mod exchange;
+pub(crate) mod fields;
+pub(crate) mod forward;
+pub(crate) mod head;
 pub(crate) mod obey;
 pub(crate) mod pages;
 pub(crate) mod pool;
+pub(crate) mod rewrite;
 pub(crate) mod session;
 pub(crate) mod tcp;
+pub(crate) mod timer;
+pub(crate) mod upload;
+pub(crate) mod visit;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;

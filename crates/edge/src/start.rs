@@ -9,23 +9,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use zddcluster_client::HttpClient;
 use zddcluster_runtime::{OnFailure, StillRunning, Tasks, Token};
 
 use crate::args::Config;
+use crate::bind::{Bound, bind};
 use crate::checks;
 use crate::drain;
 use crate::follow::follow;
 use crate::labels::Policy;
-use crate::listeners::{self, Listeners, Role};
+use crate::listeners::{Listeners, Role};
+use crate::proxy::pool::Pool;
 use crate::source::Source;
 use crate::state::Shared;
+use crate::workers::Workers;
 
 /// How long requests in flight may go on after SIGTERM: as long as the master waits for a draining task.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often idle connections to servers are looked through.
-const SWEEP: Duration = Duration::from_secs(2);
 /// TLS; nothing listens there yet, and no service may.
 const HTTPS: u16 = 443;
 
@@ -40,6 +40,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// No threads for traffic.
+    #[error("cannot start the threads that carry traffic")]
+    Workers(#[source] io::Error),
 }
 
 /// Where the fixed listeners are, or will be once their port is free.
@@ -97,14 +100,17 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     tracing::info!("TLS is not available yet: nothing listens on port {HTTPS}");
     let at = |port| SocketAddr::new(config.bind, port);
     let ports = config.ports;
-    let (stats, stats_listener) = bind_fixed(at(ports.stats))?;
-    let (app_id, app_id_listener) = bind_fixed(at(ports.app_id))?;
+    let tasks = tasks.child("edge");
+    let workers = Workers::start(&tasks).map_err(StartError::Workers)?;
+    let n = workers.len();
+    let (stats, stats_listener) = bind_fixed(at(ports.stats), 1)?;
+    let (app_id, app_id_listener) = bind_fixed(at(ports.app_id), n)?;
     let mut fixed = vec![
         (stats.port(), Role::Stats, stats_listener),
         (app_id.port(), Role::AppIds, app_id_listener),
     ];
     let http = if config.bind_http {
-        let (http, listener) = match listeners::bind(at(ports.http)) {
+        let (http, listener) = match bind(at(ports.http), n) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let fallback = at(ports.http_unprivileged);
                 tracing::info!(
@@ -112,7 +118,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
                     used = ports.http_unprivileged,
                     "may not bind the port for vhosts: another one is used"
                 );
-                bind_fixed(fallback)?
+                bind_fixed(fallback, n)?
             }
             bound => taken_or_bound(at(ports.http), bound)?,
         };
@@ -134,7 +140,6 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         http_port: http.map(|address| address.port()),
         reserved: BTreeSet::from([HTTPS, stats.port(), app_id.port()]),
     };
-    let tasks = tasks.child("edge");
     let token = tasks.token().clone();
     let source = Arc::new(Source::new(config.marathon.clone()));
     let shared = Arc::new(Shared::new(config, policy, addresses));
@@ -144,7 +149,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     tasks.spawn(
         "listeners",
         OnFailure::Shutdown,
-        Listeners::new(Arc::clone(&shared), tasks.clone(), fixed).keep(token.clone()),
+        Listeners::new(Arc::clone(&shared), tasks.clone(), workers, fixed).keep(token.clone()),
     );
     tasks.spawn(
         "follow",
@@ -179,22 +184,17 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     );
     let swept = Arc::clone(&shared);
     tasks.spawn("sweep", OnFailure::Shutdown, async move {
-        loop {
-            tokio::select! {
-                // Cancel-safe: timers.
-                () = token.cancelled() => return Ok(()),
-                () = tokio::time::sleep(SWEEP) => {}
-            }
-            for server in swept
-                .routes
-                .load()
-                .backends
-                .iter()
-                .flat_map(|backend| &backend.servers)
-            {
-                server.pool.sweep();
-            }
+        let pools = |visit: &mut dyn FnMut(&Pool)| {
+            let routes = swept.routes.load();
+            let servers = routes.backends.iter().flat_map(|backend| &backend.servers);
+            servers.for_each(|server| visit(&server.pool));
+        };
+        tokio::select! {
+            // Cancel-safe: nothing is done any more.
+            () = token.cancelled() => {}
+            () = swept.broom.sweep(pools) => {}
         }
+        Ok(())
     });
     Ok(Handle {
         shared,
@@ -204,15 +204,15 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
 }
 
 /// Binds a fixed port. One that is taken comes without a listener, to be tried again.
-fn bind_fixed(address: SocketAddr) -> Result<(SocketAddr, Option<TcpListener>), StartError> {
-    taken_or_bound(address, listeners::bind(address))
+fn bind_fixed(address: SocketAddr, n: usize) -> Result<(SocketAddr, Option<Bound>), StartError> {
+    taken_or_bound(address, bind(address, n))
 }
 
 fn taken_or_bound(
     address: SocketAddr,
-    bound: io::Result<TcpListener>,
-) -> Result<(SocketAddr, Option<TcpListener>), StartError> {
-    match bound.and_then(|listener| Ok((listener.local_addr()?, Some(listener)))) {
+    bound: io::Result<Bound>,
+) -> Result<(SocketAddr, Option<Bound>), StartError> {
+    match bound.and_then(|bound| Ok((bound.local_addr()?, Some(bound)))) {
         Ok(bound) => Ok(bound),
         Err(source) if address.port() == 0 => Err(StartError::Bind { address, source }),
         // Warned about when it is tried again.

@@ -18,6 +18,7 @@ use crate::args::Config;
 use crate::counters::Counters;
 use crate::labels::{Policy, Warning};
 use crate::live::{Lease, Load, Registry, Routes};
+use crate::proxy::pool::Broom;
 use crate::start::Addresses;
 use crate::table::{self, Rules};
 use crate::verdict::Passwords;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) warnings: ArcSwap<Vec<Warning>>,
     /// Passwords of clients that were right.
     pub(crate) passwords: Passwords,
+    /// Sweeps idle connections to servers.
+    pub(crate) broom: Broom,
     /// When the edge started.
     pub(crate) started: Instant,
     /// How often everything was asked for anew, and how many of these wishes are fulfilled.
@@ -94,6 +97,7 @@ impl Shared {
             addresses,
             warnings: ArcSwap::default(),
             passwords: Passwords::default(),
+            broom: Broom::default(),
             started: Instant::now(),
             wishes: watch::Sender::new(0),
             fulfilled: watch::Sender::new(0),

@@ -1,280 +1,198 @@
-//! Bodies on their way through: [`Upload`] to the server, [`Answer`] to the client. Neither is ever kept whole.
+//! Bodies on their way through: how one is framed on the side it comes from, and how on the side it goes to.
 //!
-//! An answer owns the connection it comes from and the lease on the server, drives the connection whenever the client
-//! can take more, and gives both back when its last byte has been handed on.
+//! A body passes in [`Piece`]s, each of what one read brought, in place: data stay in the buffer they were read into, and the
+//! framing of the other side is written around them. So a body is never kept whole, and who reads waits for who takes.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::borrow::Cow;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
+use super::chunks::{Chunks, Taken};
+use super::head::{Framing, Malformed};
 
-use super::SERVER_TIMEOUT;
-use super::pool::Connection;
-use crate::live::Lease;
+/// A body on the side it comes from, as far as it has not come yet.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunks),
+    /// Whatever comes until the connection ends.
+    UntilClose,
+    /// Nothing more.
+    Ended,
+}
 
-/// How far an upload has come, for whoever waits for the answer.
+impl Body {
+    pub(crate) fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::Length(0) => Self::Ended,
+            Framing::Length(n) => Self::Length(n),
+            Framing::Chunked => Self::Chunked(Chunks::default()),
+            Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// Whether all of it has come.
+    pub(crate) fn is_ended(&self) -> bool {
+        match self {
+            Self::Ended => true,
+            Self::Chunked(chunks) => chunks.is_ended(),
+            Self::Length(_) | Self::UntilClose => false,
+        }
+    }
+
+    /// Takes what `bytes` hold of it; data stand at their front then.
+    pub(crate) fn take(&mut self, bytes: &mut [u8]) -> Result<Taken, Malformed> {
+        let n = match self {
+            Self::Ended => 0,
+            Self::UntilClose => bytes.len(),
+            Self::Length(left) => {
+                let n = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= n as u64;
+                if *left == 0 {
+                    *self = Self::Ended;
+                }
+                n
+            }
+            Self::Chunked(chunks) => return chunks.take(bytes),
+        };
+        Ok(Taken {
+            data: n,
+            consumed: n,
+        })
+    }
+
+    /// The connection has ended. Whether the body has too; else it was cut off.
+    pub(crate) fn end(&mut self) -> bool {
+        if matches!(self, Self::UntilClose) {
+            *self = Self::Ended;
+        }
+        self.is_ended()
+    }
+
+    fn trailers(&self) -> &[u8] {
+        match self {
+            Self::Chunked(chunks) => chunks.trailers(),
+            Self::Ended | Self::Length(_) | Self::UntilClose => &[],
+        }
+    }
+}
+
+/// A piece of a body: `line`, then `data` bytes at the front of its buffer, then `tail`.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
-    frames: AtomicU64,
-    has_ended: AtomicBool,
+pub(crate) struct Piece {
+    line: Line,
+    /// Bytes of data.
+    pub(crate) data: usize,
+    /// Bytes of the buffer that are used up when the piece has been written.
+    pub(crate) consumed: usize,
+    tail: Cow<'static, [u8]>,
+    /// Nothing of the body comes after it.
+    pub(crate) is_last: bool,
 }
 
-impl Progress {
-    /// How many pieces have gone out.
-    pub(crate) fn frames(&self) -> u64 {
-        self.frames.load(Relaxed)
-    }
-
-    /// Whether the whole body has gone out.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Relaxed)
-    }
-}
-
-/// A request's body.
-#[derive(Debug)]
-pub(crate) enum Upload {
-    /// There is none.
-    Empty,
-    /// As it comes from the client.
-    Streaming {
-        /// The body.
-        body: Incoming,
-        /// Where its progress is noted.
-        progress: Arc<Progress>,
-    },
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streaming { body, progress } = self.get_mut() else {
-            return Poll::Ready(None);
+impl Piece {
+    /// The piece of what was `taken` of `body`, for a side that wants chunks or does not.
+    pub(crate) fn new(taken: Taken, body: &Body, is_chunked: bool) -> Self {
+        let Taken { data, consumed } = taken;
+        let is_last = body.is_ended();
+        let (line, tail) = match (is_chunked, is_last, body.trailers()) {
+            (false, _, _) => (Line::default(), Cow::default()),
+            (true, false, _) => (Line::of(data), Cow::Borrowed(&b"\r\n"[..])),
+            (true, true, []) if data == 0 => (Line::default(), Cow::Borrowed(&b"0\r\n\r\n"[..])),
+            (true, true, []) => (Line::of(data), Cow::Borrowed(&b"\r\n0\r\n\r\n"[..])),
+            (true, true, trailers) if data == 0 => (
+                Line::default(),
+                [b"0\r\n", trailers, b"\r\n"].concat().into(),
+            ),
+            (true, true, trailers) => (
+                Line::of(data),
+                [b"\r\n0\r\n", trailers, b"\r\n"].concat().into(),
+            ),
         };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        if polled.is_ready() {
-            progress.frames.fetch_add(1, Relaxed);
-            if body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
-                progress.has_ended.store(true, Relaxed);
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Streaming { body, .. } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming { body, .. } => body.size_hint(),
-        }
-    }
-}
-
-/// Why an answer broke off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AnswerError {
-    /// The server broke it off.
-    #[error("the server broke the answer off")]
-    Server(#[source] hyper::Error),
-    /// The server fell silent.
-    #[error("the server was silent for {} s", SERVER_TIMEOUT.as_secs())]
-    Silent,
-}
-
-/// Notes that an answer has left, when dropped.
-#[derive(Debug)]
-pub(crate) struct Leaving(pub(crate) Arc<AtomicU64>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
-/// An answer's body.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    source: Source,
-    /// Set for answers on a connection that watches for idleness.
-    pub(crate) leaving: Option<Leaving>,
-}
-
-#[derive(Debug)]
-enum Source {
-    Fixed(Option<Bytes>),
-    Server(Box<Exchange>),
-}
-
-/// An answer that comes from a server.
-#[derive(Debug)]
-struct Exchange {
-    body: Incoming,
-    /// Declared before the lease: it is closed before the lease ends.
-    connection: Option<Connection>,
-    lease: Option<Lease>,
-    /// The connection may be used again.
-    may_keep: bool,
-    silence: Option<Pin<Box<Sleep>>>,
-    /// The silence has begun.
-    is_silent: bool,
-    /// Why the answer broke off, to be told when what came before has gone out.
-    failure: Option<AnswerError>,
-}
-
-impl Answer {
-    /// An answer of the edge itself.
-    pub(crate) fn fixed(bytes: Bytes) -> Self {
         Self {
-            source: Source::Fixed((!bytes.is_empty()).then_some(bytes)),
-            leaving: None,
+            line,
+            data,
+            consumed,
+            tail,
+            is_last,
         }
     }
 
-    /// The answer that `body` brings over `connection`; `may_keep` says whether the connection may be used again.
-    pub(crate) fn proxied(
-        body: Incoming,
-        connection: Connection,
-        lease: Lease,
-        may_keep: bool,
-        cx: &mut Context<'_>,
-    ) -> Self {
-        let mut exchange = Exchange {
-            body,
-            connection: Some(connection),
-            lease: Some(lease),
-            may_keep,
-            silence: None,
-            is_silent: false,
-            failure: None,
-        };
-        if exchange.body.is_end_stream() {
-            exchange.finish(cx);
-        }
-        Self {
-            source: Source::Server(Box::new(exchange)),
-            leaving: None,
-        }
+    /// What stands before the data.
+    pub(crate) fn line(&self) -> &[u8] {
+        &self.line.bytes[..self.line.length]
+    }
+
+    /// What stands behind them.
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.tail
     }
 }
 
-impl Exchange {
-    /// Gives back the connection and the lease: the answer is complete.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        let connection = self.connection.take();
-        if let (Some(connection), Some(lease), true) = (connection, &self.lease, self.may_keep) {
-            lease.server.pool.put(connection, cx);
-        }
-        self.lease = None;
-    }
+/// A chunk's size and its line end.
+#[derive(Debug, Default)]
+struct Line {
+    bytes: [u8; 8],
+    length: usize,
+}
 
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        if let Some(failure) = self.failure.take() {
-            return Poll::Ready(Some(Err(failure)));
+impl Line {
+    /// For a size other than 0: that of a piece is not larger than a buffer.
+    fn of(size: usize) -> Self {
+        let mut line = Self::default();
+        let n_digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
+        for (at, digit) in line.bytes.iter_mut().enumerate().take(n_digits) {
+            let value = size >> (4 * (n_digits - 1 - at)) & 0xf;
+            *digit = b"0123456789abcdef"[value];
         }
-        // Twice: asking the body for more is what lets the connection read on.
-        for _ in 0..2 {
-            if let Some(connection) = &mut self.connection {
-                connection.drive(cx);
-            }
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(None) => {
-                    self.finish(cx);
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.is_silent = false;
-                    if self.body.is_end_stream() {
-                        self.finish(cx);
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return self.fail(AnswerError::Server(error), cx);
-                }
-                Poll::Pending => {}
-            }
-        }
-        let deadline = || Instant::now() + SERVER_TIMEOUT;
-        let silence = self
-            .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(SERVER_TIMEOUT)));
-        if !self.is_silent {
-            self.is_silent = true;
-            silence.as_mut().reset(deadline());
-        }
-        match silence.as_mut().poll(cx) {
-            Poll::Ready(()) => self.fail(AnswerError::Silent, cx),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Ends the exchange. The error is held back once: the server side of HTTP drops what it has not yet written when a
-    /// body fails, but writes it out when a body has nothing more for now.
-    fn fail(
-        &mut self,
-        error: AnswerError,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        self.connection = None;
-        if let Some(lease) = self.lease.take() {
-            lease.server.counters.response_errors.fetch_add(1, Relaxed);
-            lease.server.backend.response_errors.fetch_add(1, Relaxed);
-        }
-        self.failure = Some(error);
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        line.bytes[n_digits..n_digits + 2].copy_from_slice(b"\r\n");
+        line.length = n_digits + 2;
+        line
     }
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = AnswerError;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        match &mut self.source {
-            Source::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Server(exchange) => exchange.poll_frame(cx),
+    #[test]
+    fn sizes_are_written_in_hexadecimal() {
+        for size in [1, 9, 10, 15, 16, 255, 256, 4095, 4096, 16 * 1024] {
+            let line = Line::of(size);
+            let expected = format!("{size:x}\r\n");
+            assert_eq!(&line.bytes[..line.length], expected.as_bytes());
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Fixed(bytes) => bytes.is_none(),
-            Source::Server(exchange) => {
-                exchange.lease.is_none()
-                    && exchange.failure.is_none()
-                    && exchange.body.is_end_stream()
-            }
-        }
+    /// All pieces of `input`, read at once, framed for the other side.
+    fn pass(framing: Framing, is_chunked: bool, input: &str) -> String {
+        let mut body = Body::new(framing);
+        let mut bytes = input.as_bytes().to_vec();
+        let taken = body.take(&mut bytes).unwrap();
+        let piece = Piece::new(taken, &body, is_chunked);
+        let parts = [piece.line(), &bytes[..piece.data], piece.tail()].concat();
+        format!("{} {}", String::from_utf8(parts).unwrap(), piece.is_last)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Fixed(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Source::Server(exchange) => exchange.body.size_hint(),
-        }
+    #[test]
+    fn framings() {
+        assert_eq!(pass(Framing::None, false, "x"), " true");
+        assert_eq!(pass(Framing::Length(2), false, "abc"), "ab true");
+        assert_eq!(pass(Framing::Length(4), false, "abc"), "abc false");
+        assert_eq!(pass(Framing::UntilClose, true, "abc"), "3\r\nabc\r\n false");
+        let chunks = "1;x\r\na\r\n2\r\nbc\r\n0\r\nT: 1\r\n\r\n";
+        assert_eq!(
+            pass(Framing::Chunked, true, chunks),
+            "3\r\nabc\r\n0\r\nT: 1\r\n\r\n true"
+        );
+        assert_eq!(pass(Framing::Chunked, false, chunks), "abc true");
+        assert_eq!(pass(Framing::Chunked, true, "0\r\n\r\n"), "0\r\n\r\n true");
+    }
+
+    #[test]
+    fn only_some_may_be_cut_off() {
+        assert!(Body::new(Framing::UntilClose).end());
+        assert!(!Body::new(Framing::Length(1)).end());
+        assert!(!Body::new(Framing::Chunked).end());
     }
 }

@@ -1,58 +1,37 @@
 //! Connecting to servers.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::CONNECT_TIMEOUT;
-use super::io::ServerIo;
-use super::pool::Connection;
-use crate::live::Lease;
+use super::timer::Timer;
+use crate::live::LiveServer;
 
-/// Connects to the leased server; a failure is counted.
+/// Connects to a server; a failure is counted.
 ///
 /// # Errors
 /// When there is no connection within [`CONNECT_TIMEOUT`]: the server has seen nothing.
-pub(crate) async fn connect(lease: &Lease) -> io::Result<ServerIo> {
-    let server = &lease.server;
-    let connected =
-        tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(server.spec.address)).await;
-    let stream = connected
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .and_then(|stream| {
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        });
-    match stream {
-        Ok(stream) => Ok(ServerIo::new(
-            stream,
-            Arc::clone(&server.counters),
-            Arc::clone(&server.backend),
-        )),
-        Err(error) => {
-            server.counters.connect_errors.fetch_add(1, Relaxed);
-            server.backend.connect_errors.fetch_add(1, Relaxed);
-            tracing::debug!(server = %server.spec.name, %error, "cannot connect");
-            Err(error)
-        }
-    }
+pub(crate) async fn connect(server: &LiveServer, timer: &mut Timer) -> io::Result<TcpStream> {
+    let connected = timer.within(CONNECT_TIMEOUT, open(server.spec.address));
+    let connected = connected
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    connected.inspect_err(|error| {
+        server.counters.connect_errors.fetch_add(1, Relaxed);
+        server.backend.connect_errors.fetch_add(1, Relaxed);
+        tracing::debug!(server = %server.spec.name, %error, "cannot connect");
+    })
 }
 
-/// Prepares a fresh connection for HTTP. Nothing is sent yet.
-///
-/// # Errors
-/// None that is known: the handshake of HTTP/1 sends nothing.
-pub(crate) async fn handshake(io: ServerIo) -> Result<Connection, hyper::Error> {
-    let mut builder = http1::Builder::new();
-    builder.preserve_header_case(true).title_case_headers(true);
-    let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
-    Ok(Connection {
-        sender,
-        driver: Box::new(driver),
-        has_ended: false,
-    })
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // All is written as soon as it can be; there is nothing to wait for.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }

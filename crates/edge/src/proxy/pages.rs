@@ -4,12 +4,11 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::Answer;
-
 /// One of the edge's own answers: status and line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Page {
     status: StatusCode,
+    title: &'static str,
     body: &'static str,
 }
 
@@ -17,6 +16,7 @@ macro_rules! page {
     ($status:expr, $title:literal, $line:literal) => {
         Page {
             status: $status,
+            title: $title,
             body: concat!(
                 "<html><body><h1>",
                 $title,
@@ -70,16 +70,17 @@ pub(crate) const GATEWAY_TIMEOUT: Page = page!(
     "504 Gateway Time-out",
     "The server didn't respond in time."
 );
+/// It is elsewhere. Only a head.
+pub(crate) const MOVED: Page = Page {
+    status: StatusCode::MOVED_PERMANENTLY,
+    title: "301 Moved Permanently",
+    body: "",
+};
 /// The edge is well.
 pub(crate) const READY: Page = page!(StatusCode::OK, "200 OK", "Service ready.");
 
 impl Page {
-    /// The answer.
-    pub(crate) fn response(self) -> Response<Answer> {
-        self.with(Answer::fixed(self.bytes()))
-    }
-
-    /// The answer around another body type.
+    /// The answer around any type of body.
     pub(crate) fn with<B>(self, body: B) -> Response<B> {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -99,18 +100,35 @@ impl Page {
         self.status
     }
 
-    /// The whole answer as it goes over the wire, for a connection that is closed after it.
-    pub(crate) fn raw(self) -> String {
-        let title = self
-            .body
-            .strip_prefix("<html><body><h1>")
-            .and_then(|rest| rest.split("</h1>").next());
+    /// The whole answer as it goes over the wire. `lines` are more of its head; to a HEAD no body goes.
+    pub(crate) fn raw(self, lines: &str, is_head: bool) -> String {
+        let Self { title, body, .. } = self;
+        let about_body = match body {
+            "" => "",
+            _ => "Cache-Control: no-cache\r\nContent-Type: text/html\r\n",
+        };
         format!(
-            "HTTP/1.1 {}\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{}",
-            title.unwrap_or_default(),
-            self.body.len(),
-            self.body
+            "HTTP/1.1 {title}\r\n{about_body}Content-Length: {}\r\n{lines}\r\n{}",
+            body.len(),
+            if is_head { "" } else { body }
         )
+    }
+}
+
+/// One of the edge's own answers with what is particular to this one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) page: Page,
+    /// More lines of the head.
+    pub(crate) lines: String,
+}
+
+impl From<Page> for Said {
+    fn from(page: Page) -> Self {
+        Self {
+            page,
+            lines: String::new(),
+        }
     }
 }
 
@@ -124,7 +142,7 @@ mod tests {
         assert_eq!(READY.body.len(), 58);
         assert!(
             REQUEST_TIMEOUT
-                .raw()
+                .raw("", false)
                 .starts_with("HTTP/1.1 408 Request Time-out\r\n")
         );
     }

@@ -1,108 +1,131 @@
-//! Idle connections to one server.
+//! Idle connections to one server, apart for each worker: a connection is driven by the runtime it was opened in.
 //!
-//! A connection is driven by whoever uses it, inside the future of the client's connection, so that no task is spawned
-//! for it and it ends with its user. An idle one is driven by nobody: whether the server has closed it is seen
-//! when it is taken, and by the sweep.
+//! An idle one is watched by nobody: whether the server has closed it is seen when it is taken, and by the sweep.
 
-use std::future::Future as _;
-use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::proxy::body::Upload;
-use crate::proxy::io::ServerIo;
+use crate::workers;
 
 /// How long a connection may be idle: less than servers' usual keep-alive times (5 s and more).
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
-/// Idle connections kept to a server; more are only needed by more requests at once, and those open their own.
+/// Idle connections kept to a server by a worker; more are only needed by more requests at once, and those open their own.
 const MAX_IDLE: usize = 64;
+/// How often idle connections are looked through while there are some.
+const SWEEP: Duration = Duration::from_secs(2);
 
-/// A connection to a server, and the way to send on it.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Upload>,
-    pub(crate) driver: Box<http1::Connection<TokioIo<ServerIo>, Upload>>,
-    /// The driver has ended and must not be polled again.
-    pub(crate) has_ended: bool,
-}
-
-impl Connection {
-    /// Moves bytes. Ready once the connection has ended.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.has_ended && Pin::new(&mut *self.driver).poll(cx).is_ready() {
-            self.has_ended = true;
-        }
-    }
-
-    /// Whether a request may be sent now.
-    fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        !self.has_ended && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
-    }
-}
-
-/// Idle connections, the last used on top.
+/// Idle connections, each worker's apart and the last used on top.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    state: Mutex<State>,
+    shards: [Mutex<Shard>; workers::MAX],
 }
 
+/// One worker's. Aligned to a cache line, so that workers do not slow each other down.
 #[derive(Debug, Default)]
-struct State {
-    idle: Vec<(Instant, Connection)>,
+#[repr(align(64))]
+struct Shard {
+    idle: Vec<(Instant, TcpStream)>,
     is_closed: bool,
 }
 
 impl Pool {
-    /// Takes a connection that looks alive.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Connection> {
+    /// Takes a connection of this worker that looks alive.
+    pub(crate) fn take(&self) -> Option<TcpStream> {
         loop {
-            let (since, mut connection) = self.lock().idle.pop()?;
-            if since.elapsed() < IDLE_LIMIT && connection.is_usable(cx) {
-                return Some(connection);
+            let (since, stream) = self.shard().idle.pop()?;
+            if since.elapsed() < IDLE_LIMIT && is_silent(&stream) {
+                return Some(stream);
             }
         }
     }
 
-    /// Keeps a connection whose exchange is over, if it can be used again.
-    pub(crate) fn put(&self, mut connection: Connection, cx: &mut Context<'_>) {
-        if !connection.is_usable(cx) {
-            return;
-        }
-        let mut state = self.lock();
-        if !state.is_closed && state.idle.len() < MAX_IDLE {
-            state.idle.push((Instant::now(), connection));
+    /// Keeps a connection whose exchange is over.
+    pub(crate) fn put(&self, stream: TcpStream) {
+        let mut shard = self.shard();
+        if !shard.is_closed && shard.idle.len() < MAX_IDLE {
+            shard.idle.push((Instant::now(), stream));
         }
     }
 
     /// Closes the idle connections and keeps none from now on.
     pub(crate) fn close(&self) {
-        let idle = {
-            let mut state = self.lock();
-            state.is_closed = true;
-            std::mem::take(&mut state.idle)
-        };
-        drop(idle);
+        for shard in &self.shards {
+            let idle = {
+                let mut shard = lock(shard);
+                shard.is_closed = true;
+                std::mem::take(&mut shard.idle)
+            };
+            drop(idle);
+        }
     }
 
-    /// Closes connections that have been idle for too long.
-    pub(crate) fn sweep(&self) {
-        let old = {
-            let mut state = self.lock();
-            let fresh = state
+    /// Closes connections that have been idle for too long; how many are left.
+    fn sweep(&self) -> usize {
+        let sweep = |shard: &Mutex<Shard>| {
+            let mut shard = lock(shard);
+            let n_old = shard
                 .idle
                 .partition_point(|(since, _)| since.elapsed() >= IDLE_LIMIT);
-            state.idle.drain(..fresh).collect::<Vec<_>>()
+            let old: Vec<_> = shard.idle.drain(..n_old).collect();
+            let n_left = shard.idle.len();
+            drop(shard);
+            drop(old);
+            n_left
         };
-        drop(old);
+        self.shards.iter().map(sweep).sum()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[workers::index()])
     }
+}
+
+/// Wakes the sweep while there is something to sweep, so that an edge without traffic does nothing at all.
+#[derive(Debug, Default)]
+pub(crate) struct Broom {
+    is_in_use: AtomicBool,
+    needed: Notify,
+}
+
+impl Broom {
+    /// There is an idle connection somewhere.
+    pub(crate) fn is_needed(&self) {
+        if !self.is_in_use.load(Relaxed) && !self.is_in_use.swap(true, Relaxed) {
+            self.needed.notify_one();
+        }
+    }
+
+    /// Sweeps the pools that `pools` visits for as long as they hold something, and then when it is needed again.
+    pub(crate) async fn sweep(&self, pools: impl Fn(&mut dyn FnMut(&Pool))) {
+        loop {
+            self.needed.notified().await;
+            let mut n_left = usize::MAX;
+            while n_left > 0 {
+                tokio::time::sleep(SWEEP).await;
+                // Before the look: who comes after it asks for the next one.
+                self.is_in_use.store(false, Relaxed);
+                n_left = 0;
+                pools(&mut |pool| n_left += pool.sweep());
+                if n_left > 0 {
+                    self.is_in_use.store(true, Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a connection has nothing to say. An idle server that speaks has ended, or is not to be trusted.
+fn is_silent(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    let read = stream.try_read(&mut byte);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,185 +1,191 @@
-//! A client's HTTP connection: kept while it is of use, cut when it is stuck, handed to a tunnel when it leaves HTTP.
+//! A client's HTTP connection: request after request, for as long as both sides are of use to each other.
 
-use std::convert::Infallible;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::http::Visit;
-use super::io::{ClientIo, ClientSocket, ServerIo};
-use super::{CLIENT_TIMEOUT, HEAD_TIMEOUT, KEEP_ALIVE_TIMEOUT, pages, tcp};
-use crate::live::Lease;
+use super::buffer::Buffer;
+use super::forward::Unanswered;
+use super::head::Scan;
+use super::pages::{self, Page, Said};
+use super::rewrite::Farewell;
+use super::tcp::End;
+use super::timer::Timer;
+use super::upload::Upload;
+use super::visit::{Dispatch, Request, Visit};
+use super::wire::{Fault, Sink, Source};
+use super::{CLIENT_TIMEOUT, HEAD_TIMEOUT, KEEP_ALIVE_TIMEOUT};
 
-/// How often a connection looks whether it is idle or stuck.
-const TICK: Duration = Duration::from_millis(500);
+/// How long a client whose connection we end may go on sending: it takes a round trip until it has heard.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// What a connection's keeper needs to know of its requests.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    /// Requests that have begun.
-    pub(crate) begun: AtomicU64,
-    /// Answers that have left.
-    pub(crate) left: Arc<AtomicU64>,
-    /// Set by the request that leaves HTTP.
-    pub(crate) tunnel: Mutex<Option<Tunnel>>,
+/// A client's connection.
+pub(crate) struct Session<'s> {
+    pub(crate) visit: &'s Visit,
+    pub(crate) client: End<'s, ReadHalf<'s>, WriteHalf<'s>>,
+    pub(crate) timer: Timer,
+    stop: &'s CancellationToken,
 }
 
-/// A connection that has left HTTP.
-#[derive(Debug)]
-pub(crate) struct Tunnel {
-    pub(crate) client: OnUpgrade,
-    pub(crate) server: ServerIo,
-    /// What the server sent right behind its answer.
-    pub(crate) early: Bytes,
-    pub(crate) lease: Lease,
+/// What comes of waiting for a request.
+enum Next {
+    Request(Request, Dispatch),
+    /// The client has gone, or is told nothing.
+    Ended,
+    /// It is told this, and nothing more.
+    Refused(Page),
 }
 
-/// Serves all requests of one connection. After `token` is cancelled, the request that is being answered is the last one.
-pub(crate) async fn serve(visit: Visit, socket: Arc<ClientSocket>, token: CancellationToken) {
-    let visit = Arc::new(visit);
-    let activity = Arc::new(Activity::default());
-    let service = service_fn(|request| {
-        let (visit, activity) = (Arc::clone(&visit), Arc::clone(&activity));
-        // Boxed: the connection's own future stays small.
-        Box::pin(async move { Ok::<_, Infallible>(visit.answer(request, &activity).await) })
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .half_close(true)
-        .preserve_header_case(true)
-        .title_case_headers(true)
-        .auto_date_header(false);
-    socket.hold_refusals();
-    let io = TokioIo::new(ClientIo(Arc::clone(&socket)));
-    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
-    let mut watch = Watch::default();
-    let mut ticks = interval_at(Instant::now() + TICK, TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_closing = false;
-    let ended = loop {
-        tokio::select! {
-            biased;
-            // Cancel-safe: the connection is only borrowed.
-            ended = connection.as_mut() => break ended,
-            // Cancel-safe: both only wait for a state.
-            () = token.cancelled(), if !is_closing => {
-                is_closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            _ = ticks.tick() => match watch.look(&activity, &socket) {
-                Look::Busy => {}
-                // A request that has just arrived would be lost with the connection.
-                Look::Idle if socket.has_unread() => {}
-                Look::Idle => connection.as_mut().graceful_shutdown(),
-                Look::Stuck => {
-                    tracing::debug!("the client takes nothing: connection cut");
+/// Serves all requests of one connection. After `stop` is cancelled, the request that is being answered is the last one.
+pub(crate) async fn serve(visit: &Visit, mut stream: TcpStream, stop: &CancellationToken) {
+    let (reader, writer) = stream.split();
+    let mut session = Session {
+        visit,
+        client: End {
+            source: Source::new(reader, (&visit.frontend.bytes_in, None)),
+            sink: Sink::new(writer, (&visit.frontend.bytes_out, None)),
+            unread: Buffer::default(),
+        },
+        timer: Timer::new(KEEP_ALIVE_TIMEOUT),
+        stop,
+    };
+    let mut stopped = pin!(stop.cancelled());
+    let mut connected_at = Some(Instant::now());
+    loop {
+        match session.next(connected_at.take(), stopped.as_mut()).await {
+            Next::Request(request, dispatch) => {
+                if !session.answer(request, dispatch).await {
                     return;
                 }
-            },
-        }
-    };
-    let held = socket.take_held();
-    let last_words = match &ended {
-        Err(error) if error.is_timeout() => {
-            visit.frontend.request_errors.fetch_add(1, Relaxed);
-            visit.frontend.response(StatusCode::REQUEST_TIMEOUT);
-            Some(pages::REQUEST_TIMEOUT.raw().into_bytes().into())
-        }
-        Err(error) if error.is_parse() => {
-            visit.frontend.request_errors.fetch_add(1, Relaxed);
-            visit.frontend.response(StatusCode::BAD_REQUEST);
-            held.map(|_| pages::BAD_REQUEST.raw().into_bytes().into())
-        }
-        // A server's own words, after all.
-        Ok(()) | Err(_) => held,
-    };
-    if let Some(bytes) = last_words {
-        socket.say_last(&bytes).await;
-    }
-    if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
-    }
-    let tunnel = activity
-        .tunnel
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(Tunnel {
-        client,
-        server,
-        early,
-        lease,
-    }) = tunnel
-    {
-        // The upgrade was fulfilled when the connection ended, so this does not wait.
-        if let Ok(client) = client.await {
-            let mut client = TokioIo::new(client);
-            if client.write_all(&early).await.is_ok() {
-                tcp::splice(client, server, &socket).await;
+            }
+            Next::Ended => return,
+            Next::Refused(page) => {
+                visit.frontend.request_errors.fetch_add(1, Relaxed);
+                session.say(page.into(), Farewell::Close, false).await;
+                session.linger().await;
+                return;
             }
         }
-        drop(lease);
     }
 }
 
-/// What a look at a connection says.
-enum Look {
-    Busy,
-    /// Nothing has come for [`KEEP_ALIVE_TIMEOUT`] since the last answer.
-    Idle,
-    /// The client has taken nothing for [`CLIENT_TIMEOUT`].
-    Stuck,
-}
+impl Session<'_> {
+    /// Whether the connection may stay after the next answer.
+    pub(crate) fn may_keep(&self) -> bool {
+        !self.stop.is_cancelled()
+    }
 
-/// What the last looks saw.
-#[derive(Debug, Default)]
-struct Watch {
-    seen: (u64, u64),
-    idle_for: Duration,
-    sent: u64,
-    stuck_for: Duration,
-}
+    /// Waits for a request. `began`: when the time for it began to run, if that was not with its first byte.
+    async fn next(
+        &mut self,
+        mut began: Option<Instant>,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> Next {
+        let mut scan = Scan::default();
+        loop {
+            let End { source, unread, .. } = &mut self.client;
+            let is_idle = unread.is_empty();
+            if !is_idle && (scan.is_due(unread.unread()) || unread.is_full()) {
+                match self.visit.receive(unread.unread()) {
+                    Ok(Some((request, dispatch))) => {
+                        unread.consume(request.head.len());
+                        return Next::Request(request, dispatch);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "request refused");
+                        return Next::Refused(pages::BAD_REQUEST);
+                    }
+                }
+            }
+            if !is_idle && began.is_none() {
+                began = Some(Instant::now());
+            }
+            let limit = began.map_or(KEEP_ALIVE_TIMEOUT, |began| {
+                HEAD_TIMEOUT.saturating_sub(began.elapsed())
+            });
+            let read = source.read(unread, &mut self.timer, limit);
+            let read = tokio::select! {
+                biased;
+                // Cancel-safe: what is not read stays in the socket.
+                read = read => read,
+                () = stopped.as_mut(), if is_idle && !self.stop.is_cancelled() => Err(Fault::Stuck),
+            };
+            match read {
+                Ok(0) | Err(Fault::Broken(_)) => return Next::Ended,
+                Ok(_) => {}
+                // A request that has just arrived would be lost with the connection.
+                Err(Fault::Stuck) if is_idle && self.client.source.has_unread() => {}
+                Err(Fault::Stuck) if self.stop.is_cancelled() || began.is_none() => {
+                    return Next::Ended;
+                }
+                Err(Fault::Stuck) => return Next::Refused(pages::REQUEST_TIMEOUT),
+            }
+        }
+    }
 
-impl Watch {
-    fn look(&mut self, activity: &Activity, socket: &ClientSocket) -> Look {
-        let begun = activity.begun.load(Relaxed);
-        let seen = (begun, socket.received.load(Relaxed));
-        let is_idle = begun > 0 && begun == activity.left.load(Relaxed) && seen == self.seen;
-        self.seen = seen;
-        self.idle_for = if is_idle {
-            self.idle_for + TICK
-        } else {
-            Duration::ZERO
+    /// Answers one request; whether another one may follow.
+    async fn answer(&mut self, request: Request, dispatch: Dispatch) -> bool {
+        self.visit.frontend.requests.fetch_add(1, Relaxed);
+        let mut upload = Upload::new(request.framing);
+        let keeps = match self.forward(&request, dispatch, &mut upload).await {
+            Ok(keeps) => keeps,
+            Err(Unanswered::Told(said)) => {
+                let keeps = request.keeps && self.may_keep() && upload.is_over();
+                self.say(said, request.farewell(keeps), request.is_head)
+                    .await;
+                keeps
+            }
+            Err(Unanswered::Cut) => return false,
         };
+        // A client that has said that it is the last one has nothing more to say.
+        if !keeps && (request.keeps || !upload.is_over()) {
+            self.linger().await;
+        }
+        keeps
+    }
 
-        let sent = socket.sent.load(Relaxed);
-        let is_stuck = socket.is_blocked.load(Relaxed) && sent == self.sent;
-        self.sent = sent;
-        self.stuck_for = if is_stuck {
-            self.stuck_for + TICK
-        } else {
-            Duration::ZERO
+    /// Says one of the edge's own answers.
+    async fn say(&mut self, said: Said, farewell: Farewell, is_head: bool) {
+        let Said { page, mut lines } = said;
+        self.visit.frontend.response(page.status());
+        lines += match farewell {
+            Farewell::Close => "Connection: close\r\n",
+            Farewell::KeepAlive => "Connection: keep-alive\r\n",
+            Farewell::Nothing | Farewell::Upgrade => "",
         };
+        let answer = page.raw(&lines, is_head);
+        let sink = &mut self.client.sink;
+        let said = sink.write([answer.as_bytes()], &mut self.timer, CLIENT_TIMEOUT);
+        if let Err(fault) = said.await {
+            tracing::debug!(%fault, "the client does not listen");
+        }
+    }
 
-        if self.stuck_for >= CLIENT_TIMEOUT {
-            Look::Stuck
-        } else if self.idle_for >= KEEP_ALIVE_TIMEOUT {
-            Look::Idle
-        } else {
-            Look::Busy
+    /// Ends our side. What the client still sends is read and dropped for [`LINGER`]: a socket that is closed over unread bytes resets
+    /// the connection, and what was just said is lost.
+    async fn linger(&mut self) {
+        if self.client.sink.end().await.is_err() {
+            return;
+        }
+        let End { source, unread, .. } = &mut self.client;
+        let deadline = Instant::now() + LINGER;
+        loop {
+            unread.consume(unread.unread().len());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            match source.read(unread, &mut self.timer, left).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
         }
     }
 }

@@ -1,42 +1,49 @@
-//! TCP mode: bytes both ways, each side closed when the other has ended its own.
+//! TCP mode and tunnels: bytes both ways, each side closed when the other has ended its own.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
-use super::io::{ClientIo, ClientSocket};
-use super::{Attempts, TUNNEL_TIMEOUT, connect};
+use super::buffer::Buffer;
+use super::timer::Timer;
+use super::wire::{Fault, Sink, Source};
+use super::{Attempts, CONNECT_TIMEOUT, TUNNEL_TIMEOUT, connect};
+use crate::counters::Counters;
 use crate::labels::Mode;
-use crate::live::Lease;
+use crate::live::{Lease, LiveServer};
 use crate::state::Shared;
 use crate::verdict;
 
-/// How often a tunnel looks whether it is silent.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// Passes one connection to the service listener `port` on to a server of the backend named `preferred`, or, when that can
+/// Passes one connection of `ip` to the service listener `port` on to a server of the backend named `preferred`, or, when that can
 /// serve no more, of another TCP backend on the port. Without a server the connection is closed without a byte.
 pub(crate) async fn pass(
     shared: &Shared,
-    socket: Arc<ClientSocket>,
-    client: IpAddr,
+    mut client: TcpStream,
+    ip: IpAddr,
+    frontend: &Counters,
     port: u16,
     preferred: &str,
 ) {
     let mut attempts = Attempts::default();
+    let mut timer = Timer::new(CONNECT_TIMEOUT);
     loop {
-        let Some(lease) = lease(shared, client, port, preferred, &attempts) else {
+        let Some(lease) = lease(shared, ip, port, preferred, attempts.tried()) else {
             if attempts.pause().await {
                 continue;
             }
             return;
         };
-        match connect::connect(&lease).await {
+        match connect::connect(&lease.server, &mut timer).await {
             Ok(server) => {
-                splice(ClientIo(Arc::clone(&socket)), server, &socket).await;
+                let (reader, writer) = client.split();
+                let mut client = End {
+                    source: Source::new(reader, (&frontend.bytes_in, None)),
+                    sink: Sink::new(writer, (&frontend.bytes_out, None)),
+                    unread: Buffer::default(),
+                };
+                tunnel(&mut client, server, Buffer::default(), &lease.server).await;
                 return;
             }
             Err(_) if attempts.has_failed(lease.server.spec.address) => {
@@ -49,47 +56,73 @@ pub(crate) async fn pass(
 
 fn lease(
     shared: &Shared,
-    client: IpAddr,
+    ip: IpAddr,
     port: u16,
     preferred: &str,
-    attempts: &Attempts,
+    tried: &[SocketAddr],
 ) -> Option<Lease> {
     shared.lease(|routes| {
         let backend = routes.by_port(port, preferred, Mode::Tcp)?;
-        if !verdict::is_allowed(&backend.spec, client) {
+        if !verdict::is_allowed(&backend.spec, ip) {
             return None;
         }
-        backend.lease(attempts.tried(), client, shared.second())
+        backend.lease(tried, ip, shared.second())
     })
 }
 
-/// Copies both ways until both sides have ended, one fails, or nothing has moved for [`TUNNEL_TIMEOUT`]. `socket` is the client's.
-pub(crate) async fn splice<C, S>(mut client: C, mut server: S, socket: &ClientSocket)
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
+/// One side of a tunnel.
+pub(crate) struct End<'a, R, W> {
+    pub(crate) source: Source<'a, R>,
+    pub(crate) sink: Sink<'a, W>,
+    /// What has been read of its bytes and not been passed on.
+    pub(crate) unread: Buffer,
+}
+
+/// Passes bytes both ways until both sides have ended, one fails, or nothing has moved for [`TUNNEL_TIMEOUT`]. `early` is what the
+/// server has said already; its bytes are `counted`.
+pub(crate) async fn tunnel<R, W>(
+    client: &mut End<'_, R, W>,
+    mut server: TcpStream,
+    mut early: Buffer,
+    counted: &LiveServer,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
 {
-    let silence = async {
-        let mut silent_for = Duration::ZERO;
-        let mut moved = 0;
-        while silent_for < TUNNEL_TIMEOUT {
-            tokio::time::sleep(LOOK).await;
-            let now = socket.received.load(Relaxed) + socket.sent.load(Relaxed);
-            silent_for = if now == moved {
-                silent_for + LOOK
-            } else {
-                Duration::ZERO
-            };
-            moved = now;
-        }
-    };
-    tokio::select! {
-        // Dropped together with both connections, so cancellation loses nothing that could still arrive.
-        copied = tokio::io::copy_bidirectional(&mut client, &mut server) => {
-            if let Err(error) = copied {
-                tracing::debug!(%error, "tunnel broke");
+    let (reader, writer) = server.split();
+    let mut source = Source::new(reader, counted.bytes_out());
+    let mut sink = Sink::new(writer, counted.bytes_in());
+    let moved = AtomicU64::new(0);
+    let up = pump(&mut client.source, &mut sink, &mut client.unread, &moved);
+    let down = pump(&mut source, &mut client.sink, &mut early, &moved);
+    if let Err(error) = tokio::try_join!(up, down) {
+        tracing::debug!(%error, "tunnel broke");
+    }
+}
+
+/// Passes bytes one way until the side they come from has ended. `moved` counts what has passed either way.
+async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    source: &mut Source<'_, R>,
+    sink: &mut Sink<'_, W>,
+    buffer: &mut Buffer,
+    moved: &AtomicU64,
+) -> Result<(), Fault> {
+    let mut timer = Timer::new(TUNNEL_TIMEOUT);
+    loop {
+        if buffer.is_empty() {
+            let before = moved.load(Relaxed);
+            match source.read(buffer, &mut timer, TUNNEL_TIMEOUT).await {
+                Ok(0) => return Ok(sink.end().await?),
+                Ok(_) => {}
+                // The other way is not silent.
+                Err(Fault::Stuck) if moved.load(Relaxed) != before => continue,
+                Err(fault) => return Err(fault),
             }
         }
-        () = silence => tracing::debug!("silent tunnel closed"),
+        let n = buffer.unread().len();
+        sink.write([buffer.unread()], &mut timer, TUNNEL_TIMEOUT)
+            .await?;
+        moved.fetch_add(n as u64, Relaxed);
+        buffer.consume(n);
     }
 }

@@ -1,0 +1,149 @@
+//! One request and its answer over one connection to a server.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+
+use tokio::net::TcpStream;
+
+use super::SERVER_TIMEOUT;
+use super::body::Piece;
+use super::buffer::Buffer;
+use super::download::{Download, Failure};
+use super::rewrite::Kind;
+use super::session::Session;
+use super::upload::{Broken, Progress, Upload};
+use super::visit::{Errand, Request};
+use super::wire::{Fault, Sink, Source};
+
+/// How an exchange ended that gave an answer.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// All of the answer has gone out.
+    Answered {
+        /// The client's connection can serve another request.
+        keeps: bool,
+    },
+    /// The server left HTTP, its answer that says so has gone out, and it has said something since.
+    Switched(TcpStream, Buffer),
+}
+
+impl Session<'_> {
+    /// Sends the request and passes the answer on. `upload`: its body. The lease ends when the server has said all, and its connection is
+    /// kept then if it can be.
+    ///
+    /// # Errors
+    /// When there is no answer, or not all of it.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: &Request,
+        errand: &mut Errand,
+        upload: &mut Upload,
+        mut stream: TcpStream,
+    ) -> Result<Outcome, Failure> {
+        if !upload.is_over() {
+            // Apart and boxed: most requests have no body, and their task is to stay small.
+            let exchange = self.exchange_both_ways(request, errand, upload, stream);
+            return Box::pin(exchange).await;
+        }
+        let may_keep = self.may_keep();
+        let server = &errand.route.server;
+        let (visit, client, timer) = (self.visit, &mut self.client, &mut self.timer);
+        let mut sink = Sink::new(&mut stream, server.bytes_in());
+        match sink.write([&errand.head], timer, SERVER_TIMEOUT).await {
+            Ok(()) => {}
+            Err(Fault::Stuck) => return Err(Failure::Silent),
+            Err(Fault::Broken(_)) if sink.has_begun() => return Err(Failure::Broken),
+            Err(Fault::Broken(_)) => return Err(Failure::Unsent),
+        }
+        let mut source = Source::new(&mut stream, server.bytes_out());
+        let sink = &mut client.sink;
+        let mut download = Download::new(request, &errand.route, &visit.frontend, sink, timer);
+        let mut answer = download.answer(&mut source, None, may_keep).await?;
+        if answer.is_switching() {
+            let early = std::mem::take(&mut download.buffer);
+            download.finish(&Piece::default()).await?;
+            return Ok(Outcome::Switched(stream, early));
+        }
+        let last = download.pass(&mut answer, &mut source).await?;
+        if request.kind == Kind::Repeatable && download.leaves_server_usable(&answer, &last) {
+            server.pool.put(stream);
+            visit.shared.broom.is_needed();
+        } else {
+            // Before the lease: a server that is told to end has no connections left then.
+            drop(stream);
+        }
+        errand.lease = None;
+        download.finish(&last).await?;
+        Ok(Outcome::Answered {
+            keeps: answer.client_keeps,
+        })
+    }
+
+    /// The same for a request with a body. The answer may begin, and end, before all of the body has gone out.
+    async fn exchange_both_ways(
+        &mut self,
+        request: &Request,
+        errand: &mut Errand,
+        upload: &mut Upload,
+        mut stream: TcpStream,
+    ) -> Result<Outcome, Failure> {
+        let may_keep = self.may_keep();
+        let server = &errand.route.server;
+        let (visit, client, timer) = (self.visit, &mut self.client, &mut self.timer);
+        let (reader, writer) = stream.split();
+        let mut to_server = Sink::new(writer, server.bytes_in());
+        let mut from_server = Source::new(reader, server.bytes_out());
+        let progress = Progress::default();
+        let sink = &mut client.sink;
+        let mut download = Download::new(request, &errand.route, &visit.frontend, sink, timer);
+        let both = {
+            let (source, unread) = (&mut client.source, &mut client.unread);
+            let head = &errand.head;
+            let mut up = pin!(upload.run(source, unread, &mut to_server, head, &progress));
+            let mut down = pin!(async {
+                let mut answer = download
+                    .answer(&mut from_server, Some(&progress), may_keep)
+                    .await?;
+                progress.is_answered.store(true, Relaxed);
+                let last = download.pass(&mut answer, &mut from_server).await?;
+                Ok((answer, last))
+            });
+            std::future::poll_fn(|cx| {
+                if progress.over_at.get().is_none()
+                    && let Poll::Ready(uploaded) = up.as_mut().poll(cx)
+                {
+                    match uploaded {
+                        Err(Broken::Server) if !progress.has_begun.load(Relaxed) => {
+                            return Poll::Ready(Err(Failure::Unsent));
+                        }
+                        Err(Broken::Client(_)) if progress.is_answered.load(Relaxed) => {
+                            return Poll::Ready(Err(Failure::Cut));
+                        }
+                        Err(Broken::Client(page)) => {
+                            return Poll::Ready(Err(Failure::Client(page)));
+                        }
+                        Err(Broken::ServerStuck) if !progress.is_answered.load(Relaxed) => {
+                            return Poll::Ready(Err(Failure::Silent));
+                        }
+                        // A server that takes no more may say why.
+                        Ok(()) | Err(Broken::Server | Broken::ServerStuck) => {
+                            progress.is_over();
+                        }
+                    }
+                }
+                down.as_mut().poll(cx)
+            })
+            .await
+        };
+        let (answer, last) = both?;
+        drop(stream);
+        errand.lease = None;
+        download.finish(&last).await?;
+        Ok(Outcome::Answered {
+            // The rest of a body cannot be told from a request.
+            keeps: answer.client_keeps && upload.is_over(),
+        })
+    }
+}

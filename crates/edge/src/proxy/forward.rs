@@ -1,0 +1,135 @@
+//! Carrying out a request: which servers are tried, how often, and what the client is told if none of them answers.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::download::Failure;
+use super::exchange::Outcome;
+use super::pages::{self, Page, Said};
+use super::rewrite::Kind;
+use super::session::Session;
+use super::upload::Upload;
+use super::visit::{Dispatch, Errand, Request};
+use super::{Attempts, connect, tcp};
+use crate::live::LiveServer;
+
+/// Why a request has no answer of a server that another request may follow.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The client is to be told.
+    Told(Said),
+    /// There is nothing to tell it: it has gone, had a part of an answer, or has left HTTP.
+    Cut,
+}
+
+impl Unanswered {
+    fn told(page: Page) -> Self {
+        Self::Told(page.into())
+    }
+}
+
+impl Session<'_> {
+    /// Tries servers until one answers. Whether the client's connection can serve another request.
+    ///
+    /// # Errors
+    /// When none does, or when HTTP is over on this connection.
+    pub(crate) async fn forward(
+        &mut self,
+        request: &Request,
+        mut dispatch: Dispatch,
+        upload: &mut Upload,
+    ) -> Result<bool, Unanswered> {
+        let mut attempts = Attempts::default();
+        let mut was_sent = false;
+        loop {
+            let mut errand = match dispatch {
+                Dispatch::Server(errand) => errand,
+                Dispatch::Said(_) | Dispatch::Nobody if was_sent => {
+                    return Err(Unanswered::told(pages::BAD_GATEWAY));
+                }
+                Dispatch::Said(said) => return Err(Unanswered::Told(said)),
+                Dispatch::Nobody => {
+                    if !attempts.pause().await {
+                        return Err(Unanswered::told(pages::UNAVAILABLE));
+                    }
+                    dispatch = self.visit.dispatch_again(request, attempts.tried());
+                    continue;
+                }
+            };
+            let attempt = self.attempt(request, &mut errand, upload).await;
+            let Errand { route, lease, .. } = errand;
+            let server = route.server;
+            let address = server.spec.address;
+            match attempt {
+                Ok(Outcome::Answered { keeps }) => return Ok(keeps),
+                Ok(Outcome::Switched(stream, early)) => {
+                    // Boxed: few connections leave HTTP, and their task is to stay small.
+                    Box::pin(tcp::tunnel(&mut self.client, stream, early, &server)).await;
+                    return Err(Unanswered::Cut);
+                }
+                Err(Failure::Unsent) => {
+                    if !attempts.has_failed(address) {
+                        return Err(Unanswered::told(pages::UNAVAILABLE));
+                    }
+                    server.backend.retries.fetch_add(1, Relaxed);
+                }
+                Err(Failure::Broken) => {
+                    count_failure(&server, pages::BAD_GATEWAY);
+                    // Once more on another server, if doing it twice does no harm.
+                    let is_harmless =
+                        request.kind == Kind::Repeatable && self.visit.shared.config.resends;
+                    if was_sent || !is_harmless || !attempts.has_failed(address) {
+                        return Err(Unanswered::told(pages::BAD_GATEWAY));
+                    }
+                    was_sent = true;
+                    server.backend.redispatches.fetch_add(1, Relaxed);
+                }
+                // What could not be read is no better elsewhere.
+                Err(Failure::Unreadable) => {
+                    count_failure(&server, pages::BAD_GATEWAY);
+                    return Err(Unanswered::told(pages::BAD_GATEWAY));
+                }
+                Err(Failure::Silent) => {
+                    count_failure(&server, pages::GATEWAY_TIMEOUT);
+                    return Err(Unanswered::told(pages::GATEWAY_TIMEOUT));
+                }
+                Err(Failure::Client(page)) => {
+                    self.visit.frontend.request_errors.fetch_add(1, Relaxed);
+                    return Err(Unanswered::told(page));
+                }
+                Err(Failure::Cut) => return Err(Unanswered::Cut),
+            }
+            drop(lease);
+            dispatch = self.visit.dispatch_again(request, attempts.tried());
+        }
+    }
+
+    /// Tries one server: first over a connection that it has left open, if the request may be sent twice.
+    async fn attempt(
+        &mut self,
+        request: &Request,
+        errand: &mut Errand,
+        upload: &mut Upload,
+    ) -> Result<Outcome, Failure> {
+        if request.kind == Kind::Repeatable
+            && let Some(stream) = errand.route.server.pool.take()
+        {
+            match self.exchange(request, errand, upload, stream).await {
+                // It was closing while we wrote: a fresh one decides.
+                Err(Failure::Unsent | Failure::Broken) => {
+                    tracing::debug!(server = %errand.route.server.spec.name, "kept connection was closed");
+                }
+                ended => return ended,
+            }
+        }
+        let connected = connect::connect(&errand.route.server, &mut self.timer).await;
+        let stream = connected.map_err(|_| Failure::Unsent)?;
+        self.exchange(request, errand, upload, stream).await
+    }
+}
+
+fn count_failure(server: &LiveServer, page: Page) {
+    for counters in [&server.counters, &server.backend] {
+        counters.response_errors.fetch_add(1, Relaxed);
+        counters.response(page.status());
+    }
+}

@@ -1,0 +1,217 @@
+//! What a client's connection brings along, and where each of its requests goes by the routes of the moment.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::head::{self, Framing, Malformed, RequestHead};
+use super::obey;
+use super::pages::Said;
+use super::rewrite::{self, Farewell, Kind};
+use crate::counters::Counters;
+use crate::labels::Mode;
+use crate::live::{Lease, LiveBackend, LiveServer, Routes};
+use crate::state::Shared;
+use crate::table::Backend;
+use crate::verdict::{self, Facts, Refusal};
+
+/// TLS is not available yet; this is where clients would look for it.
+const HTTPS: u16 = 443;
+const X_MARATHON_APP_ID: &str = "x-marathon-app-id";
+
+/// What decides where a connection's requests go.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    /// The host, then whatever services share the port.
+    Vhosts {
+        /// The vhost port.
+        port: u16,
+    },
+    /// The app id header.
+    AppIds,
+    /// The listener.
+    Service {
+        /// Its port.
+        port: u16,
+        /// The backend this connection was given.
+        backend: Arc<str>,
+    },
+}
+
+/// A client's connection as its requests see it.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) entry: Entry,
+    pub(crate) frontend: Arc<Counters>,
+    pub(crate) client: IpAddr,
+    /// Lines for the heads of requests that tell where they came from.
+    pub(crate) forwarded: Vec<u8>,
+}
+
+/// What is to be known of a request while it is carried out.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The head as it came, for another attempt.
+    pub(crate) head: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) framing: Framing,
+    pub(crate) is_head: bool,
+    pub(crate) is_1_1: bool,
+    /// The client leaves its connection open for another request.
+    pub(crate) keeps: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Dispatch {
+    /// It goes to a server.
+    Server(Errand),
+    /// No server may see it: the client is told this.
+    Said(Said),
+    /// No server is there for it at the moment.
+    Nobody,
+}
+
+/// A request on its way to a server.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    /// Until the server has done its part.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) route: Route,
+    /// The head as it goes out.
+    pub(crate) head: Vec<u8>,
+}
+
+/// Whom a request goes to.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) server: Arc<LiveServer>,
+    pub(crate) backend: Arc<Backend>,
+    /// The client has the cookie that keeps it with the server.
+    pub(crate) has_cookie: bool,
+}
+
+impl Request {
+    fn new(head: &RequestHead<'_>, bytes: &[u8]) -> Self {
+        let options = head.fields.options;
+        Self {
+            head: bytes[..head.length].to_vec(),
+            kind: Kind::of(head),
+            framing: head.framing,
+            is_head: head.method == "HEAD",
+            is_1_1: head.is_1_1,
+            keeps: !options.close && (head.is_1_1 || options.keep_alive),
+        }
+    }
+
+    /// What is said about the client's connection with an answer after which it stays, or does not.
+    pub(crate) fn farewell(&self, keeps: bool) -> Farewell {
+        match (keeps, self.is_1_1) {
+            (false, _) => Farewell::Close,
+            (true, true) => Farewell::Nothing,
+            (true, false) => Farewell::KeepAlive,
+        }
+    }
+}
+
+impl Visit {
+    /// Reads the request at the beginning of `bytes` and decides what becomes of it; `None` if its head is not all there.
+    ///
+    /// # Errors
+    /// When it is to be refused.
+    pub(crate) fn receive(&self, bytes: &[u8]) -> Result<Option<(Request, Dispatch)>, Malformed> {
+        head::request(bytes, |head| {
+            let request = Request::new(head, bytes);
+            let dispatch = match self.refusal(head) {
+                Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
+                None => self.dispatch(head, request.kind, &[]),
+            };
+            (request, dispatch)
+        })
+    }
+
+    /// Decides once more, by the routes of now and leaving out the servers that were `tried`.
+    pub(crate) fn dispatch_again(&self, request: &Request, tried: &[SocketAddr]) -> Dispatch {
+        let again = head::request(&request.head, |head| {
+            self.dispatch(head, request.kind, tried)
+        });
+        again.ok().flatten().expect("it could be read before")
+    }
+
+    /// What the vhosts' rules say before a request is routed.
+    fn refusal(&self, head: &RequestHead<'_>) -> Option<Refusal> {
+        let Entry::Vhosts { .. } = self.entry else {
+            return None;
+        };
+        let routes = self.shared.routes.load();
+        let facts = obey::facts(self, head);
+        verdict::before_routing(&routes.table, &facts, &self.shared.passwords, HTTPS)
+    }
+
+    /// Chooses a server and makes the head that goes there.
+    fn dispatch(&self, head: &RequestHead<'_>, kind: Kind, tried: &[SocketAddr]) -> Dispatch {
+        let facts = obey::facts(self, head);
+        let refused = Cell::new(None);
+        let chosen = Cell::new(None);
+        let lease = self.shared.lease(|routes| {
+            let backend = self.backend(routes, head, &facts)?;
+            let refusal = verdict::at_backend(&backend.spec, &facts);
+            let is_refused = refusal.is_some();
+            // Also when it is not: what an older table refused may be let in by this one.
+            refused.set(refusal);
+            if is_refused {
+                return None;
+            }
+            let second = self.shared.second();
+            let wanted = obey::wanted_server(&backend.spec, &head.fields);
+            let lease = wanted
+                .and_then(|at| backend.lease_of(at, tried, second))
+                .or_else(|| backend.lease(tried, facts.client, second))?;
+            let has_cookie =
+                wanted.is_some_and(|at| backend.spec.servers[at].name == lease.server.spec.name);
+            chosen.set(Some((Arc::clone(&backend.spec), has_cookie)));
+            Some(lease)
+        });
+        let (Some(lease), Some((backend, has_cookie))) = (lease, chosen.take()) else {
+            return match refused.take() {
+                Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
+                None => Dispatch::Nobody,
+            };
+        };
+        let changes = verdict::changes(&backend, &facts);
+        // Our own lines and a little more than came: one allocation.
+        let mut out = Vec::with_capacity(head.length + self.forwarded.len() + 64);
+        rewrite::request(head, kind, &changes, &self.forwarded, &mut out);
+        let route = Route {
+            server: Arc::clone(&lease.server),
+            backend,
+            has_cookie,
+        };
+        Dispatch::Server(Errand {
+            lease: Some(lease),
+            route,
+            head: out,
+        })
+    }
+
+    /// The backend of a request, by these routes.
+    fn backend<'r>(
+        &self,
+        routes: &'r Routes,
+        head: &RequestHead<'_>,
+        facts: &Facts<'_>,
+    ) -> Option<&'r Arc<LiveBackend>> {
+        match &self.entry {
+            Entry::Vhosts { port } => {
+                let by_host = routes.by_host(facts.host, head.path());
+                by_host.or_else(|| routes.by_port(*port, "", Mode::Http))
+            }
+            Entry::AppIds => {
+                let app_id = head.fields.get(X_MARATHON_APP_ID)?;
+                routes.by_app_id(std::str::from_utf8(app_id).ok()?)
+            }
+            Entry::Service { port, backend } => routes.by_port(*port, backend, Mode::Http),
+        }
+    }
+}
