@@ -13,6 +13,7 @@ mod role;
 mod tools;
 mod up;
 mod value;
+mod zdd;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -42,6 +43,7 @@ pub(crate) use self::up::DataDirArgs;
 pub use self::up::{Containerizer, DownArgs, LogArgs, Package, UpArgs};
 use self::value::BARE;
 pub use self::value::{AttributeSpec, LoopbackNet, ResourceSpec};
+pub(crate) use self::zdd::{BARE_JSON, ZddArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no cluster runs, 64 wrong settings,
@@ -129,6 +131,9 @@ enum Verb {
     /// Show what an update will do, before it happens
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
+    /// Replace an app by its next version as Marathon-LB's zdd.py does, one step at a time
+    #[command(after_help = examples::ZDD)]
+    Zdd(ZddArgs),
     /// Print the logs of all tasks of an app
     #[command(after_help = examples::LOGS)]
     Logs(LogsArgs),
@@ -386,6 +391,7 @@ where
         Verb::Status(args) => client(ClientVerbs::Status(args)),
         Verb::Explain(args) => client(ClientVerbs::Explain(args)),
         Verb::Plan(args) => client(ClientVerbs::Plan(args)),
+        Verb::Zdd(args) => client(ClientVerbs::Zdd(args)),
         Verb::Env(args) => client(ClientVerbs::Env(args)),
         Verb::Probe(args) => client(ClientVerbs::Probe(args)),
         Verb::Dcos(args) => client(ClientVerbs::Dcos(DcosArgs { about, ..args })),

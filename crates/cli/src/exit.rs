@@ -16,6 +16,8 @@ pub enum ExitStatus {
     NotRunning,
     /// The settings are wrong: nothing was started (`EX_USAGE`).
     Config,
+    /// One of zdd.py's codes, which `zdd` has.
+    Zdd(u8),
     /// The reader of stdout went away, as a process ended by SIGPIPE shows it.
     BrokenPipe,
 }
@@ -29,6 +31,7 @@ impl ExitStatus {
             Self::Usage => 2,
             Self::NotRunning => 3,
             Self::Config => 64,
+            Self::Zdd(code) => code,
             Self::BrokenPipe => 141,
         }
     }

@@ -197,7 +197,18 @@ impl Front {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let url = format!("{}/service/marathon/{path}", self.origin);
+        self.direct(method, &format!("service/marathon/{path}"), body)
+            .await
+    }
+
+    /// Asks Marathon where it is on its own, without an admin router before it; `path` begins with `v2/` and is encoded.
+    pub(crate) async fn direct(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}/{path}", self.origin);
         let (status, answer) = self
             .exchange(method.clone(), &url, body.map(Body::json))
             .await?;

@@ -11,6 +11,7 @@ mod probe;
 mod resolver;
 mod shell;
 mod status;
+mod zdd;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -20,7 +21,7 @@ pub use self::shell::{Namespace, NamespaceError};
 
 use crate::args::{
     CompletionsArgs, DataDirArgs, DcosArgs, DnsVerb, DoctorArgs, EnvArgs, ExecArgs, ExplainArgs,
-    LogsArgs, ManArgs, PlanArgs, ProbeArgs, ShellArgs,
+    LogsArgs, ManArgs, PlanArgs, ProbeArgs, ShellArgs, ZddArgs,
 };
 use crate::dcos::{self, TaskCommand};
 use crate::exit::ExitStatus;
@@ -38,6 +39,7 @@ pub(crate) enum Verb {
     Status(DataDirArgs),
     Explain(ExplainArgs),
     Plan(PlanArgs),
+    Zdd(ZddArgs),
     Env(EnvArgs),
     Probe(ProbeArgs),
     Logs(LogsArgs),
@@ -88,6 +90,7 @@ pub async fn run_client(verb: ClientVerb, printer: &Printer, hooks: &Hooks) -> E
         Verb::Status(args) => end(printer, status::run(&args, printer, hooks).await),
         Verb::Explain(args) => end(printer, explain::run(&args, printer).await),
         Verb::Plan(args) => end(printer, plan::run(&args, printer).await),
+        Verb::Zdd(args) => end(printer, zdd::run(&args, printer).await),
         Verb::Env(args) => end(printer, env::run(&args, printer)),
         Verb::Probe(args) => end(printer, probe::run(args, printer).await),
         Verb::Logs(args) => end(printer, logs::run(&args, printer).await),

@@ -23,6 +23,16 @@ Examples:
   zddcluster explain /zdd/base
   zddcluster --output json explain /zdd/base | jq .queue.refusals";
 
+pub(super) const ZDD: &str = "\
+Exit codes are zdd.py's: 0 done, 1 you said no, 2 unforeseen, 3 flags exclude each other,
+4 something is missing, 5 no edge, 6 no Marathon, 7 not created, 8 not deleted, 9 not scaled or killed.
+
+Examples:
+  zddcluster zdd blue.json --group zdd --alt-port 10081    the first app of the group
+  zddcluster zdd green.json --group zdd --port 10080 --alt-port 10081
+  zddcluster zdd green.json --pause-at 25%                 then --complete-cur or --rollback
+  zddcluster zdd -j app.json -m http://marathon:8080 -l http://marathon-lb:9090 -f";
+
 pub(super) const PLAN: &str = "\
 Ends with 1 if the update cannot finish. Nothing is changed.
 
