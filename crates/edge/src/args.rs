@@ -50,6 +50,8 @@ pub struct Config {
     pub resends: bool,
     /// Marathon's own app, which is not exposed.
     pub framework_name: Option<String>,
+    /// Threads that carry traffic, 1 at least; one for each core if it is not given.
+    pub threads: Option<usize>,
     /// The intervals of health checks are divided by it, as the cluster's are.
     pub speed: f64,
     /// What was skipped, for the log.
@@ -107,7 +109,7 @@ pub enum ArgsError {
 
 impl Config {
     /// Reads `args` (without the program's name) and the environment (`ZDD_MARATHON_URL`, `HOST`, `MESOS_TASK_ID`,
-    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`, `ZDD_SPEED`; of marathon-lb's own what is skipped) through `env`.
+    /// `FRAMEWORK_NAME`, `ZDD_NO_RESEND`, `ZDD_ALLOW_HOST`, `ZDD_EDGE_THREADS`, `ZDD_SPEED`; of marathon-lb's own what is skipped) through `env`.
     ///
     /// # Errors
     /// When an option lacks its value or an address is no address.
@@ -147,6 +149,9 @@ impl Config {
             edge_id: EdgeId::new(&edge_id),
             resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
             framework_name: env("FRAMEWORK_NAME"),
+            threads: env("ZDD_EDGE_THREADS")
+                .and_then(|threads| threads.parse().ok())
+                .filter(|threads| *threads > 0),
             speed: env("ZDD_SPEED")
                 .and_then(|speed| speed.parse().ok())
                 .filter(|speed: &f64| speed.is_finite() && *speed > 0.0)
@@ -273,6 +278,7 @@ mod tests {
                 ("HOST", "127.0.0.2"),
                 ("MESOS_TASK_ID", "marathon-lb.1"),
                 ("HAPROXY_SYSCTL_PARAMS", "net.core.somaxconn=10000"),
+                ("ZDD_EDGE_THREADS", "1"),
             ],
         )
         .unwrap();
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(config.groups, BTreeSet::from(["external".to_owned()]));
         assert!(config.health_check && config.haproxy_map && config.bind_http);
         assert_eq!(config.bind.to_string(), "127.0.0.2");
+        assert_eq!(config.threads, Some(1));
         assert_eq!(config.edge_id.as_str(), "marathon-lb.1");
         assert_eq!(config.warnings, Vec::<String>::new());
         let note = "HAPROXY_SYSCTL_PARAMS is ignored: the kernel's settings stay as they are";

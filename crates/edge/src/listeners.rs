@@ -289,7 +289,8 @@ impl Listening {
         let ip = peer.ip().to_canonical();
         match (mode, entry) {
             (Mode::Tcp, Entry::Service { port, backend }) => {
-                tcp::pass(shared, stream, ip, &frontend, port, &backend).await;
+                // Boxed: it is larger than what most connections need.
+                Box::pin(tcp::pass(shared, stream, ip, &frontend, port, &backend)).await;
             }
             (_, entry) => {
                 let visit = Visit {

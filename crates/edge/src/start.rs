@@ -101,7 +101,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let at = |port| SocketAddr::new(config.bind, port);
     let ports = config.ports;
     let tasks = tasks.child("edge");
-    let workers = Workers::start(&tasks).map_err(StartError::Workers)?;
+    let workers = Workers::start(&tasks, config.threads).map_err(StartError::Workers)?;
     let n = workers.len();
     let (stats, stats_listener) = bind_fixed(at(ports.stats), 1)?;
     let (app_id, app_id_listener) = bind_fixed(at(ports.app_id), n)?;

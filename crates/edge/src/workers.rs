@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
@@ -37,12 +38,13 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts a worker for each core, owned by `tasks`.
+    /// Starts a worker for each core, or as many as are `wanted`, owned by `tasks`.
     ///
     /// # Errors
     /// When the kernel has no more threads.
-    pub(crate) fn start(tasks: &Tasks) -> io::Result<Self> {
-        let n = thread::available_parallelism().map_or(1, |n| n.get().min(MAX));
+    pub(crate) fn start(tasks: &Tasks, wanted: Option<usize>) -> io::Result<Self> {
+        let n_cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let n = wanted.unwrap_or_else(n_cores).min(MAX);
         let inboxes = (0..n).map(|index| start(index, tasks));
         Ok(Self {
             inboxes: inboxes.collect::<io::Result<_>>()?,

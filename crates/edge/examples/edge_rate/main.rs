@@ -8,6 +8,7 @@
 //! Peers take turns in every round, so that a machine that grows slower does so for all of them. `wrk` drives the load. A peer that
 //! is not installed is skipped, and said to be. HAProxy runs twice, with one thread each: `keep` keeps connections to servers, `mlb`
 //! closes them after each answer as Marathon-LB's template has it (`option http-server-close`). nginx runs one worker that keeps them.
+//! Ours runs as it comes, with a thread for each core, and with one.
 //!
 //! `req/cpu-s` are answers in a second of the proxy's own processor time (user and system, all threads); p50 and p99 are
 //! wrk's at full load, so they hang on what the machine does besides; memory is the resident set with 5,000 clients that are
@@ -87,6 +88,7 @@ fn start_peers(origin: SocketAddr) -> anyhow::Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for start in [
         peers::start_ours,
+        peers::start_ours_1,
         peers::start_haproxy_keep,
         peers::start_haproxy_mlb,
         peers::start_nginx,

@@ -14,8 +14,8 @@ use zddcluster_runtime::Tasks;
 use crate::load::is_installed;
 
 pub(crate) const HAPROXY_KEEP: &str = "haproxy keep";
-/// Where our edge listens, and the port of the one service: other edges of this machine have addresses of their own.
-const OURS: Ipv4Addr = Ipv4Addr::new(127, 99, 7, 1);
+/// Where our edges listen, and the port of the one service: other edges of this machine have addresses of their own.
+const OURS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 99, 7, 1), Ipv4Addr::new(127, 99, 7, 2)];
 const PORT: u16 = 10_080;
 
 /// A proxy that runs; ends when dropped.
@@ -64,7 +64,22 @@ impl Drop for Peer {
 /// A peer, or why there is none.
 type Started = anyhow::Result<Result<Peer, String>>;
 
+/// With a thread for each core.
 pub(crate) fn start_ours(origin: SocketAddr) -> Started {
+    start_edge("ours", OURS[0], None, origin)
+}
+
+/// With one thread, as HAProxy and nginx have here.
+pub(crate) fn start_ours_1(origin: SocketAddr) -> Started {
+    start_edge("ours 1 thread", OURS[1], Some("1"), origin)
+}
+
+fn start_edge(
+    name: &'static str,
+    ip: Ipv4Addr,
+    threads: Option<&str>,
+    origin: SocketAddr,
+) -> Started {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let marathon = listener.local_addr()?;
     std::thread::spawn(move || {
@@ -74,10 +89,12 @@ pub(crate) fn start_ours(origin: SocketAddr) -> Started {
     });
     let child = Command::new(std::env::current_exe()?)
         .args(["edge", &marathon.to_string()])
+        .env("HOST", ip.to_string())
+        .envs(threads.map(|threads| ("ZDD_EDGE_THREADS", threads)))
         .spawn()?;
     Ok(Ok(Peer {
-        name: "ours",
-        address: (OURS, PORT).into(),
+        name,
+        address: (ip, PORT).into(),
         child,
         config: None,
     }))
@@ -125,7 +142,7 @@ fn answer(mut stream: TcpStream, origin: SocketAddr) -> std::io::Result<()> {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn run_edge(marathon: &str) -> anyhow::Result<()> {
     let args = format!("sse -m http://{marathon} --health-check --haproxy-map --group external");
-    let env = |key: &str| (key == "HOST").then(|| OURS.to_string());
+    let env = |key: &str| std::env::var(key).ok();
     let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env)?;
     config.ports = Ports {
         http: 0,

@@ -18,6 +18,8 @@ use super::wire::{Fault, Sink, Source};
 use super::{CLIENT_TIMEOUT, SERVER_TIMEOUT};
 use crate::counters::Counters;
 
+/// Bytes that are cheaper copied behind the head than gathered by the kernel.
+const SMALL: usize = 2 * 1024;
 /// Switching Protocols.
 const SWITCHING: u16 = 101;
 
@@ -195,7 +197,14 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
 
     async fn write(&mut self, piece: &Piece) -> Result<(), Failure> {
         let data = &self.buffer.unread()[..piece.data];
-        let parts = [&self.head, piece.line(), data, piece.tail()];
+        let mut parts = [&*self.head, piece.line(), data, piece.tail()];
+        let is_small = !self.head.is_empty() && data.len() <= SMALL;
+        if is_small {
+            for part in [piece.line(), data, piece.tail()] {
+                self.head.extend_from_slice(part);
+            }
+            parts = [&self.head, &[], &[], &[]];
+        }
         let written = self.client.write(parts, self.timer, CLIENT_TIMEOUT).await;
         written.map_err(|fault| {
             tracing::debug!(%fault, "the client takes no more");

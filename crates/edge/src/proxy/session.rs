@@ -60,7 +60,8 @@ pub(crate) async fn serve(visit: &Visit, mut stream: TcpStream, stop: &Cancellat
     loop {
         match session.next(connected_at.take(), stopped.as_mut()).await {
             Next::Request(request, dispatch) => {
-                if !session.answer(request, dispatch).await {
+                // Boxed: a connection that waits for a request is not to pay for what carries one out.
+                if !Box::pin(session.answer(request, dispatch)).await {
                     return;
                 }
             }

@@ -121,8 +121,15 @@ impl<'a, W: AsyncWrite + Unpin> Sink<'a, W> {
         // Leaves out empty parts at the front.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
+            let (first, others) = slices.split_first().expect("it is not empty");
+            // Gathering costs the kernel something, so it is only asked to if there is something to gather.
+            let is_alone = others.iter().all(|other| other.is_empty());
             let written = std::future::poll_fn(|cx| {
-                Pin::new(&mut self.writer).poll_write_vectored(cx, slices)
+                let writer = Pin::new(&mut self.writer);
+                match is_alone {
+                    true => writer.poll_write(cx, first),
+                    false => writer.poll_write_vectored(cx, slices),
+                }
             });
             let n = timer.within(limit, written).await??;
             if n == 0 {
