@@ -120,9 +120,10 @@ fn general(out: &mut String, proxies: &[Proxy], process: &Process, view: &View) 
         process.idle,
     );
     if process.n_warnings > 0 {
+        let plural = if process.n_warnings == 1 { "" } else { "s" };
         let _ = writeln!(
             out,
-            "<a href=\"/_haproxy_getconfig\">{} warnings about labels</a><br>",
+            "<a href=\"/_haproxy_getconfig\">{} warning{plural} about apps</a><br>",
             process.n_warnings
         );
     }
