@@ -126,22 +126,10 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                     }
                 }
             }
-            match source
-                .read(&mut self.buffer, self.timer, SERVER_TIMEOUT)
-                .await
-            {
+            match self.read(source, upload).await {
                 Ok(0) | Err(Fault::Broken(_)) => return Err(Failure::Broken),
                 Ok(_) => {}
-                Err(Fault::Stuck) => {
-                    // As long as the upload is not over, it is not the server's turn yet.
-                    let is_its_turn = upload.is_none_or(|upload| {
-                        let over_at = upload.over_at.get();
-                        over_at.is_some_and(|at| at.elapsed() >= SERVER_TIMEOUT)
-                    });
-                    if is_its_turn {
-                        return Err(Failure::Silent);
-                    }
-                }
+                Err(Fault::Stuck) => return Err(Failure::Silent),
             }
         }
     }
@@ -154,6 +142,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
         &mut self,
         answer: &mut Answer,
         source: &mut Source<'_, R>,
+        upload: Option<&Progress>,
     ) -> Result<Piece, Failure> {
         loop {
             if !self.buffer.is_empty() || answer.body.is_ended() {
@@ -169,10 +158,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                 self.write(&Piece::default()).await?;
             }
             if self.buffer.is_empty() {
-                match source
-                    .read(&mut self.buffer, self.timer, SERVER_TIMEOUT)
-                    .await
-                {
+                match self.read(source, upload).await {
                     Ok(0) if answer.body.end() => {}
                     Ok(0) => return Err(self.broke_off("it was cut off")),
                     Ok(_) => {}
@@ -193,6 +179,29 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
     /// Whether the server's connection can serve another request: it has said all, and no more than that.
     pub(crate) fn leaves_server_usable(&self, answer: &Answer, last: &Piece) -> bool {
         answer.server_keeps && self.buffer.unread().len() == last.consumed
+    }
+
+    /// Reads on. The server has [`SERVER_TIMEOUT`] from when it is its turn: as long as an upload goes on, it is not.
+    async fn read<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut Source<'_, R>,
+        upload: Option<&Progress>,
+    ) -> Result<usize, Fault> {
+        let mut limit = SERVER_TIMEOUT;
+        loop {
+            match source.read(&mut self.buffer, self.timer, limit).await {
+                Err(Fault::Stuck) => {}
+                read => return read,
+            }
+            limit = match upload.map(|upload| upload.over_at.get()) {
+                None => return Err(Fault::Stuck),
+                Some(None) => SERVER_TIMEOUT,
+                Some(Some(over_at)) => SERVER_TIMEOUT.saturating_sub(over_at.elapsed()),
+            };
+            if limit.is_zero() {
+                return Err(Fault::Stuck);
+            }
+        }
     }
 
     async fn write(&mut self, piece: &Piece) -> Result<(), Failure> {

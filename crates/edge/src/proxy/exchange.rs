@@ -66,7 +66,7 @@ impl Session<'_> {
             download.finish(&Piece::default()).await?;
             return Ok(Outcome::Switched(stream, early));
         }
-        let last = download.pass(&mut answer, &mut source).await?;
+        let last = download.pass(&mut answer, &mut source, None).await?;
         if request.kind == Kind::Repeatable && download.leaves_server_usable(&answer, &last) {
             server.pool.put(stream);
             visit.shared.broom.is_needed();
@@ -107,7 +107,9 @@ impl Session<'_> {
                     .answer(&mut from_server, Some(&progress), may_keep)
                     .await?;
                 progress.is_answered.store(true, Relaxed);
-                let last = download.pass(&mut answer, &mut from_server).await?;
+                let last = download
+                    .pass(&mut answer, &mut from_server, Some(&progress))
+                    .await?;
                 Ok((answer, last))
             });
             std::future::poll_fn(|cx| {

@@ -190,3 +190,6 @@ impl Session<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

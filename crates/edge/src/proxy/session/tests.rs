@@ -1,0 +1,295 @@
+//! How long everybody waits for everybody, on a clock that only runs when nobody has anything to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::sleep;
+
+use super::*;
+use crate::args::Config;
+use crate::labels::Policy;
+use crate::proxy::visit::Entry;
+use crate::start::Addresses;
+use crate::state::Shared;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The clock leaps to the next timer whenever a socket is waited for, also if it is ready then: so there is always one that is near.
+const STEP: Duration = Duration::from_millis(10);
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// A connection's view of an edge with one service, whose only server is at `server`.
+fn visit(server: SocketAddr) -> Visit {
+    let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
+    let config = Config::from_args(args, None, |_| None).unwrap();
+    let policy = Policy {
+        groups: config.groups.clone(),
+        strict_mode: false,
+        http_port: None,
+        reserved: BTreeSet::new(),
+    };
+    let at = |port| SocketAddr::new(LOCALHOST, port);
+    let addresses = Addresses {
+        http: None,
+        stats: at(9090),
+        app_id: at(9091),
+    };
+    let shared = Shared::new(config, policy, addresses);
+    let app = serde_json::json!({
+        "id": "/a", "version": "1", "ports": [10080],
+        "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_MODE": "http" },
+        "tasks": [{ "id": "a.1", "host": "127.0.0.1", "ports": [server.port()], "state": "TASK_RUNNING" }],
+    });
+    shared.put(serde_json::from_value(app).unwrap(), BTreeMap::new());
+    Visit {
+        shared: Arc::new(shared),
+        entry: Entry::Service {
+            port: 10080,
+            backend: "a_10080".into(),
+        },
+        frontend: Arc::default(),
+        client: LOCALHOST,
+        forwarded: Vec::new(),
+    }
+}
+
+/// What a client does: writes these, each after a pause, and takes nothing, or all there is.
+struct Client<'a> {
+    writes: &'a [(Duration, &'a str)],
+    reads: bool,
+}
+
+/// What a server does with its one connection.
+enum Server<'a> {
+    /// It is not there.
+    Refuses,
+    /// It reads, and says this when something has come.
+    Says(&'a str),
+    /// It says this without end.
+    Floods(&'a str),
+}
+
+/// Lets them meet over a session. What the client has read when the session has ended, and after how many tenths of a second that was.
+async fn meet(client: Client<'_>, server: Server<'_>) -> (String, u128) {
+    let at_server = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let at_edge = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let visit = visit(at_server.local_addr().unwrap());
+    let socket = TcpSocket::new_v4().unwrap();
+    // A client that takes nothing is to be noticed soon.
+    socket.set_recv_buffer_size(4096).unwrap();
+    // The kernel's clock does not leap: it must not wait for an acknowledgement.
+    socket.set_nodelay(true).unwrap();
+    let mut stream = socket.connect(at_edge.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = at_edge.accept().await.unwrap();
+    accepted.set_nodelay(true).unwrap();
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let session = async {
+        serve(&visit, accepted, &stop).await;
+        began.elapsed().as_millis() / 100
+    };
+    let server = async {
+        let answer = match server {
+            Server::Refuses => {
+                drop(at_server);
+                return std::future::pending().await;
+            }
+            Server::Says(answer) | Server::Floods(answer) => answer,
+        };
+        let (mut stream, _) = at_server.accept().await.unwrap();
+        let mut bytes = [0; 4096];
+        let mut has_asked = false;
+        loop {
+            match stream.read(&mut bytes).await {
+                Ok(0) | Err(_) => return std::future::pending().await,
+                Ok(_) if !has_asked => stream.write_all(answer.as_bytes()).await.unwrap(),
+                Ok(_) => {}
+            }
+            has_asked = true;
+            while let Server::Floods(_) = server {
+                if stream.write_all(&[b'x'; 65536]).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    };
+    let (reader, mut writer) = stream.split();
+    let mut reader = Some(reader);
+    let mut text = Vec::new();
+    let reading = async {
+        match reader.as_mut().filter(|_| client.reads) {
+            // A connection that is cut may be reset.
+            Some(reader) => drop(reader.read_to_end(&mut text).await),
+            None => std::future::pending().await,
+        }
+    };
+    let writing = async {
+        for (pause, text) in client.writes {
+            sleep(*pause).await;
+            // Nobody may be left to take it.
+            let _ = writer.write_all(text.as_bytes()).await;
+        }
+    };
+    let clock = async {
+        loop {
+            sleep(STEP).await;
+        }
+    };
+    let ended = tokio::select! {
+        (took, ()) = async { tokio::join!(session, reading_until_end(reading, client.reads)) } => took,
+        () = async { writing.await; std::future::pending().await } => unreachable!("it never ends"),
+        () = server => unreachable!("it never ends"),
+        () = clock => unreachable!("it never ends"),
+    };
+    (String::from_utf8_lossy(&text).into_owned(), ended)
+}
+
+/// Waits for a client's reading if it reads at all.
+async fn reading_until_end(reading: impl Future<Output = ()>, reads: bool) {
+    if reads {
+        reading.await;
+    }
+}
+
+/// A client that writes `text` at once and reads.
+async fn ask(text: &str, server: Server<'_>) -> (String, u128) {
+    let writes = [(Duration::ZERO, text)];
+    let client = Client {
+        writes: &writes,
+        reads: true,
+    };
+    meet(client, server).await
+}
+
+/// Seconds, as tenths, with a little more that waiting costs here.
+fn seconds(n: u128) -> std::ops::RangeInclusive<u128> {
+    n * 10..=n * 10 + 3
+}
+
+#[track_caller]
+fn check((text, took): (String, u128), status: &str, n: u128) {
+    assert!(seconds(n).contains(&took), "after {took} tenths: {text}");
+    assert!(text.starts_with(status), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_told_after_15_seconds() {
+    // And we wait a second for it to end.
+    check(ask("", Server::Refuses).await, "HTTP/1.1 408 ", 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_has_15_seconds_in_all() {
+    let mut writes = vec![(Duration::ZERO, "GET / HTTP/1.1\r\nX: ")];
+    writes.extend([(Duration::from_secs(1), "x"); 20]);
+    let client = Client {
+        writes: &writes,
+        reads: true,
+    };
+    // And we wait a second for it to end.
+    check(meet(client, Server::Refuses).await, "HTTP/1.1 408 ", 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_silently_after_a_second() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (text, took) = ask(GET, Server::Says(answer)).await;
+    assert_eq!(text, answer);
+    assert!(seconds(1).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_head_has_15_seconds_from_its_first_byte() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let writes = [
+        (Duration::ZERO, GET),
+        (Duration::from_millis(500), "GET / HT"),
+    ];
+    let client = Client {
+        writes: &writes,
+        reads: true,
+    };
+    let (text, took) = meet(client, Server::Says(answer)).await;
+    assert!(text[answer.len()..].starts_with("HTTP/1.1 408 "), "{text}");
+    assert!((165..=168).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_has_30_seconds() {
+    // And the client's second afterwards.
+    check(ask(GET, Server::Says("")).await, "HTTP/1.1 504 ", 31);
+    check(
+        ask(GET, Server::Says("HTTP/1.1 200 OK\r\n")).await,
+        "HTTP/1.1 504 ",
+        31,
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_in_its_answer_is_cut_off_after_30_seconds() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    let (text, took) = ask(GET, Server::Says(answer)).await;
+    assert_eq!(text, answer);
+    assert!(seconds(30).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_falls_silent_in_its_request_is_told_after_30_seconds() {
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf";
+    // And we wait a second for it to end.
+    check(ask(post, Server::Says("")).await, "HTTP/1.1 408 ", 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_is_nobodys_fault() {
+    let mut writes = vec![(
+        Duration::ZERO,
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n",
+    )];
+    writes.extend([(Duration::from_secs(20), "x"); 4]);
+    let client = Client {
+        writes: &writes,
+        reads: true,
+    };
+    // The server has its time when all has come.
+    check(meet(client, Server::Says("")).await, "HTTP/1.1 504 ", 110);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_begins_early_may_wait_for_a_slow_upload() {
+    let mut writes = vec![(
+        Duration::ZERO,
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n",
+    )];
+    writes.extend([(Duration::from_secs(20), "x"); 4]);
+    let client = Client {
+        writes: &writes,
+        reads: true,
+    };
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    check(
+        meet(client, Server::Says(answer)).await,
+        "HTTP/1.1 200 ",
+        110,
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_cut_off_after_30_seconds() {
+    let writes = [(Duration::ZERO, GET)];
+    let client = Client {
+        writes: &writes,
+        reads: false,
+    };
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    let (_, took) = meet(client, Server::Floods(head)).await;
+    assert!((300..=330).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusing_server_is_tried_four_times_in_three_seconds() {
+    let get = GET.replace("Host", "Connection: close\r\nHost");
+    check(ask(&get, Server::Refuses).await, "HTTP/1.1 503 ", 3);
+}
