@@ -27,7 +27,7 @@ fn age(task_dir: &Path, boot_id: &str) -> anyhow::Result<()> {
     let text = fs::read_to_string(&intent)?;
     anyhow::ensure!(text.contains(boot_id), "{text}");
     fs::write(&intent, text.replace(boot_id, "another"))?;
-    for name in ["started", "spec.json", "executor.json", "process.json"] {
+    for name in ["spec.json", "executor.json", "process.json"] {
         fs::remove_file(task_dir.join(name))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Files that are either whole or absent, whatever happens: written beside, flushed, renamed, directory flushed.
 //!
-//! What means nothing after a power cut, such as which process a task is, is not flushed ([`note`], [`claim`]): whoever reads it
+//! What means nothing after a power cut, such as which process a task is, is not flushed ([`note`]): whoever reads it
 //! sees first that the machine was started anew since. A process that dies, however it dies, loses nothing it has written.
 
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Readable by the agent's own user only: an intent holds a task's environment, which may hold secrets.
-const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Puts `bytes` under `path` so that a reader sees the old content or the new one, and the new one is on disk afterwards.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -53,18 +53,6 @@ fn replace(
 /// [`write`] of a value as JSON.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     write(path, &serde_json::to_vec(value)?)
-}
-
-/// Creates an empty file that must not exist yet, for this boot of the machine.
-///
-/// `AlreadyExists` tells that somebody else was first.
-pub(crate) fn claim(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
-        .map(drop)
 }
 
 /// Reads a JSON file; `None` if there is none.

@@ -1,10 +1,10 @@
 //! The executor: the small process between agent and task that makes tasks outlive agents.
 //!
-//! `zddcluster executor <task dir>` branches off `main` before any runtime or command line is set up, so it costs a
-//! couple of MiB. It owns one task from before its first instruction to its exit status:
+//! `zddcluster executor …` branches off `main` before any runtime or command line is set up, so it costs little memory;
+//! [`spawn`] forks one for each task. It owns its task from before its first instruction to its exit status:
 //!
 //! ```text
-//!   agent: intent.json (flushed), spec.json ── spawns ──▶ executor: setsid, lock, `started` (a second one refuses)
+//!   agent: intent.json (flushed), spec.json ─ spawner forks ─▶ executor: setsid, claims `executor.json` (a second one refuses)
 //!                                                            │ forks
 //!            task process: setsid, joins its control groups, waits for "go"
 //!                                                            │ process.json: pid, start time, boot
@@ -14,8 +14,8 @@
 //!                          kills what is left of the task, exit.json (flushed), end
 //! ```
 //!
-//! The order is the guarantee. `started` is a claim that only one executor of a task directory ever gets, so no task is
-//! started twice. The command runs only after `process.json` is written, so no running task is ever missed: if the
+//! The order is the guarantee. `executor.json` is a claim that only one executor of a task directory ever gets: it writes
+//! itself into it while it holds its lock, and nobody starts a task whose claim is written. The command runs only after `process.json` is written, so no running task is ever missed: if the
 //! executor dies before, the waiting process sees its socket close and ends without having run anything.
 //!
 //! Only the intent and the end are flushed. A power cut ends all tasks, and an agent that finds an intent of another boot does
@@ -26,6 +26,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod procfs;
 pub(crate) mod pump;
+pub(crate) mod spawn;
 mod stage;
 mod start;
 mod watch;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -47,19 +49,16 @@ use self::start::Running;
 use crate::containerizer::Exit;
 use crate::{durable, headroom};
 
-/// The lock whose holder is the one living executor of a task directory.
-pub(crate) const LOCK: &str = "lock";
-/// Exists once an executor claimed the task for ever.
-pub(crate) const STARTED: &str = "started";
 /// What to run, a [`Spec`].
 pub(crate) const SPEC: &str = "spec.json";
-/// The executor's own [`ProcessRecord`].
-pub(crate) const EXECUTOR: &str = "executor.json";
+/// The claim on a task: whoever writes into it, holding its lock, has it for ever. The executor's own [`ProcessRecord`], or
+/// `null` when the agent has seen to it that no executor starts. The lock is held as long as the executor lives.
+const EXECUTOR: &str = "executor.json";
 /// The task's [`ProcessRecord`].
 pub(crate) const PROCESS: &str = "process.json";
 /// How it ended, an [`Exit`].
 pub(crate) const EXIT: &str = "exit.json";
-/// Where the executor's own complaints go.
+/// Where the executor's own complaints go, if it has any.
 pub(crate) const LOG: &str = "executor.log";
 
 /// What the executor writes to its stdout once the command was executed.
@@ -67,9 +66,6 @@ pub(crate) const RUNNING: &str = "running";
 
 /// Exit code of `executor --check` that could not take on the task's environment; as `docker run` says that it failed itself.
 pub(crate) const CHECK_NOT_RUN: u8 = 125;
-
-/// Exit code of an executor that found the task claimed by another one.
-const REFUSED: u8 = 3;
 
 /// Everything needed to run one task, as the agent decided it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,16 +94,13 @@ pub(crate) struct Spec {
 /// Why an executor gave up.
 #[derive(Debug, thiserror::Error)]
 enum ExecutorError {
-    #[error("usage: executor TASK_DIR")]
-    Usage,
     #[error("{}: another executor holds this task", .0.display())]
     Held(PathBuf),
     #[error("{}: this task was started before; it is never started twice", .0.display())]
     StartedBefore(PathBuf),
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Io {
         what: &'static str,
-        #[source]
         source: io::Error,
     },
 }
@@ -124,24 +117,49 @@ impl ExecutorError {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let outcome = match args.as_slice() {
-        [directory] if directory == "--hold" => stage::hold(),
-        [directory] => run(Path::new(directory)),
+        [flag] if flag == "--spawn" => match spawn::serve() {
+            Ok(Some(directory)) => return execute(&directory),
+            served => served.map(drop),
+        },
+        [flag] if flag == "--hold" => stage::hold(),
         [flag, directory, command] if flag == "--check" => {
             stage::check(Path::new(directory), command);
             return ExitCode::from(CHECK_NOT_RUN);
         }
-        _ => Err(ExecutorError::Usage),
+        _ => Err(io::Error::other("usage: executor --spawn")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-            // Its stderr is `executor.log` in the task directory.
-            let _ = writeln!(io::stderr(), "{error}{}", source.unwrap_or_default());
-            match error {
-                ExecutorError::Held(_) | ExecutorError::StartedBefore(_) => ExitCode::from(REFUSED),
-                ExecutorError::Usage | ExecutorError::Io { .. } => ExitCode::FAILURE,
-            }
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Is the executor of one task. What it complains of is in [`LOG`].
+fn execute(directory: &Path) -> ExitCode {
+    let complain = |text: String| {
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(directory.join(LOG));
+        // There is nobody else to tell.
+        let _ = log.and_then(|mut log| writeln!(log, "{text}"));
+    };
+    let log = directory.join(LOG);
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = std::fs::write(&log, format!("{panic}\n"));
+    }));
+    // Whoever looks for a cluster's processes finds it by the directory it works in.
+    let outcome = std::env::set_current_dir(directory)
+        .map_err(ExecutorError::io("its directory cannot be entered"))
+        .and_then(|()| run(directory));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.to_string());
+            ExitCode::FAILURE
         }
     }
 }
@@ -153,16 +171,12 @@ pub(crate) fn command_in(directory: &Path, argv: &[OsString]) -> Result<Command,
 }
 
 fn run(directory: &Path) -> Result<(), ExecutorError> {
-    // Fails only for a group leader, and then it is detached enough: the agent never starts us as one.
+    // Fails only for a group leader, and a process that was forked is none.
     let _ = rustix::process::setsid();
     let _lock = claim(directory)?;
     let spec: Spec = durable::read_json(&directory.join(SPEC))
         .and_then(|spec| spec.ok_or_else(|| io::ErrorKind::NotFound.into()))
         .map_err(ExecutorError::io("spec.json cannot be read"))?;
-    let me =
-        ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
-    durable::note(&directory.join(EXECUTOR), &me)
-        .map_err(ExecutorError::io("executor.json cannot be written"))?;
     let exit = match start::start(directory, &spec) {
         Ok(running) => supervise(&spec, running),
         Err(message) => Exit::NotStarted { message },
@@ -205,33 +219,57 @@ fn remove(cgroup: &Cgroup) {
     }
 }
 
-/// Takes the lock and the one claim on this task.
+/// Takes the one claim on this task, and holds its lock.
 fn claim(directory: &Path) -> Result<File, ExecutorError> {
-    let lock = lock(directory).map_err(ExecutorError::io("the lock cannot be opened"))?;
-    let lock = lock.ok_or_else(|| ExecutorError::Held(directory.to_owned()))?;
-    match durable::claim(&directory.join(STARTED)) {
-        Ok(()) => Ok(lock),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(ExecutorError::StartedBefore(directory.to_owned()))
-        }
-        Err(source) => Err(ExecutorError::Io {
-            what: "the claim cannot be written",
-            source,
-        }),
+    let me =
+        ProcessRecord::of(std::process::id()).map_err(ExecutorError::io("/proc cannot be read"))?;
+    let claim = Claim::lock(directory).map_err(ExecutorError::io("executor.json"))?;
+    let mut claim = claim.ok_or_else(|| ExecutorError::Held(directory.to_owned()))?;
+    match claim.take(Some(&me)) {
+        Ok(true) => Ok(claim.0),
+        Ok(false) => Err(ExecutorError::StartedBefore(directory.to_owned())),
+        Err(error) => Err(ExecutorError::io("executor.json cannot be written")(error)),
     }
 }
 
-/// Takes the lock of a task directory; `None` if an executor holds it.
-pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(directory.join(LOCK))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
+/// The claim on a task, locked.
+pub(crate) struct Claim(File);
+
+impl Claim {
+    /// Takes the lock; `None` if an executor holds it.
+    pub(crate) fn lock(directory: &Path) -> io::Result<Option<Self>> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(durable::PRIVATE)
+            .open(directory.join(EXECUTOR))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Takes the task for an executor, or for nobody ever; `false` if it was taken before.
+    pub(crate) fn take(&mut self, executor: Option<&ProcessRecord>) -> io::Result<bool> {
+        if self.0.metadata()?.len() > 0 {
+            return Ok(false);
+        }
+        // In one piece, and few bytes: a reader finds nothing or all of it.
+        self.0.write_all(&serde_json::to_vec(&executor)?)?;
+        Ok(true)
+    }
+}
+
+/// The executor that claimed the task of this directory; `None` if none has.
+pub(crate) fn executor_of(directory: &Path) -> io::Result<Option<ProcessRecord>> {
+    match std::fs::read(directory.join(EXECUTOR)) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -6,13 +6,13 @@
 mod check;
 pub(crate) mod command;
 mod detect;
+mod spawner;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,12 @@ use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use zddcluster_model::agent::CheckEnd;
 
 pub(crate) use self::detect::Mechanism;
 pub use self::detect::limits_of_processes;
+use self::spawner::Spawner;
 use self::user::User;
 use crate::containerizer::{
     Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,
@@ -32,7 +34,7 @@ use crate::containerizer::{
 use crate::durable;
 use crate::executor::cgroup::Limits;
 use crate::executor::procfs::ProcessRecord;
-use crate::executor::{self, Spec};
+use crate::executor::{self, Claim, Spec};
 use crate::usage::Usage;
 
 /// Bytes after which a task's log is moved to `<name>.1`: Mesos' own logrotate module keeps 10 MB by default.
@@ -56,6 +58,7 @@ pub struct ProcessContainerizer {
     executable: PathBuf,
     built_in_env: Arc<BTreeMap<String, String>>,
     mechanism: Arc<Mechanism>,
+    spawner: Arc<Spawner>,
     log_limit: u64,
 }
 
@@ -72,6 +75,7 @@ impl ProcessContainerizer {
             tracing::info!(limits = %mechanism.describe(), "tasks run as processes");
         });
         Self {
+            spawner: Arc::new(Spawner::new(executable.clone())),
             executable,
             built_in_env: Arc::new(built_in_env),
             mechanism: Arc::new(mechanism),
@@ -82,6 +86,7 @@ impl ProcessContainerizer {
     /// The same without control groups: the executor watches memory. For machines where groups are somebody else's.
     pub fn without_cgroups(executable: PathBuf, built_in_env: BTreeMap<String, String>) -> Self {
         Self {
+            spawner: Arc::new(Spawner::new(executable.clone())),
             executable,
             built_in_env: Arc::new(built_in_env),
             mechanism: Arc::new(Mechanism::Watcher),
@@ -126,32 +131,13 @@ impl ProcessContainerizer {
             .map_err(|error| LaunchError::new(format!("Failed to write down the task: {error}")))
     }
 
-    /// Starts the executor and waits for its word that the command was executed.
-    async fn start(&self, order: &Order) -> io::Result<bool> {
-        let log = std::fs::File::create(order.task_dir.join(executor::LOG))?;
-        let mut executor = tokio::process::Command::new(&self.executable)
-            .arg("executor")
-            .arg(&order.task_dir)
-            // Not a byte of our environment: it may hold tokens.
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{}: {error}", self.executable.display()),
-                )
-            })?;
+    /// Waits for an executor's word that the command was executed.
+    async fn has_begun(&self, word: OwnedFd) -> io::Result<bool> {
+        let mut pipe = pipe::Receiver::from_owned_fd(word)?;
         let mut word = String::new();
-        if let Some(mut stdout) = executor.stdout.take() {
-            tokio::time::timeout(START_LIMIT, stdout.read_to_string(&mut word))
-                .await
-                .map_err(|_| io::Error::other("the executor did not start it in time"))??;
-        }
-        // The executor is left to itself; the runtime reaps it when it ends.
+        tokio::time::timeout(START_LIMIT, pipe.read_to_string(&mut word))
+            .await
+            .map_err(|_| io::Error::other("the executor did not start it in time"))??;
         Ok(word == executor::RUNNING)
     }
 }
@@ -230,15 +216,19 @@ impl Containerizer for ProcessContainerizer {
 
     async fn launch(&self, order: &Order) -> Result<(), LaunchError> {
         let (this, owned) = (self.clone(), order.clone());
-        tokio::task::spawn_blocking(move || this.write_down(&owned))
+        let not_started =
+            |error: io::Error| LaunchError::new(format!("Failed to start the executor: {error}"));
+        let start = move || {
+            this.write_down(&owned)?;
+            this.spawner.spawn(&owned.task_dir).map_err(not_started)
+        };
+        let word = tokio::task::spawn_blocking(start)
             .await
             .map_err(|error| LaunchError::new(error.to_string()))??;
-        match self.start(order).await {
+        match self.has_begun(word).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(LaunchError::new(why_not(order).await)),
-            Err(error) => Err(LaunchError::new(format!(
-                "Failed to start the executor: {error}"
-            ))),
+            Err(error) => Err(not_started(error)),
         }
     }
 
@@ -258,18 +248,13 @@ impl Containerizer for ProcessContainerizer {
                 return Ok(Recovered::Running);
             }
             // Nothing recorded: either nobody holds the lock, and then nothing ran or will, or somebody is starting it.
-            if let Some(_lock) = executor::lock(&order.task_dir)? {
+            if let Some(mut claim) = Claim::lock(&order.task_dir)? {
                 if order.exit()?.is_some() || record(order, executor::PROCESS)?.is_some() {
                     continue;
                 }
-                // The claim is ours now, so a late executor refuses.
-                return match durable::claim(&order.task_dir.join(executor::STARTED)) {
-                    Ok(()) => Ok(Recovered::NeverStarted),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        Ok(Recovered::NeverStarted)
-                    }
-                    Err(error) => Err(error),
-                };
+                // Ours or a dead executor's: a late one refuses.
+                claim.take(None)?;
+                return Ok(Recovered::NeverStarted);
             }
             if waited > RECOVER_LIMIT {
                 return Err(io::Error::other("its executor lives but did not start it"));
@@ -370,24 +355,23 @@ pub(crate) fn forbid_start(order: &Order) -> io::Result<bool> {
     if is_settled()? {
         return Ok(true);
     }
-    let Some(_lock) = executor::lock(&order.task_dir)? else {
+    let Some(mut claim) = Claim::lock(&order.task_dir)? else {
         return Ok(false);
     };
-    if is_settled()? {
-        return Ok(true);
+    if !is_settled()? {
+        claim.take(None)?;
     }
-    match durable::claim(&order.task_dir.join(executor::STARTED)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(true),
-    }
+    Ok(true)
 }
 
 /// Whether a task's main process or its executor lives.
 pub(crate) fn is_alive(order: &Order) -> bool {
+    let lives = |record: io::Result<Option<ProcessRecord>>| {
+        record.is_ok_and(|record| record.is_some_and(|record| record.is_alive()))
+    };
     !order.is_of_another_boot()
-        && [executor::PROCESS, executor::EXECUTOR]
-            .into_iter()
-            .any(|file| matches!(record(order, file), Ok(Some(record)) if record.is_alive()))
+        && (lives(record(order, executor::PROCESS))
+            || lives(executor::executor_of(&order.task_dir)))
 }
 
 /// Why an executor did not say that the task runs: its exit file, else its own last words.
@@ -404,9 +388,7 @@ async fn why_not(order: &Order) -> String {
             };
         }
         // The pipe closes a moment before the file is there, but nobody writes it once the lock is free.
-        if matches!(executor::lock(&order.task_dir), Ok(Some(_)))
-            && matches!(order.exit(), Ok(None))
-        {
+        if matches!(Claim::lock(&order.task_dir), Ok(Some(_))) && matches!(order.exit(), Ok(None)) {
             break;
         }
         tokio::time::sleep(LOOK).await;
@@ -420,7 +402,7 @@ async fn why_not(order: &Order) -> String {
 }
 
 async fn wait(order: &Order) -> io::Result<Exit> {
-    let executor = record(order, executor::EXECUTOR)?;
+    let executor = executor::executor_of(&order.task_dir)?;
     if let Some(pidfd) = executor.and_then(|executor| executor.open()) {
         end_of(pidfd).await?;
     }

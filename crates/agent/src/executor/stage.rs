@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{ExecutorError, SPEC, Spec};
+use super::{SPEC, Spec};
 use crate::durable;
 
 /// What the executor says once the pid is on disk.
@@ -113,9 +113,6 @@ fn prepare<S: AsRef<OsStr>>(spec: &Spec, argv: &[S]) -> Result<Command, String> 
 }
 
 /// Waits for the end of stdin: a process the agent moves into a control group to see whether it may.
-pub(super) fn hold() -> Result<(), ExecutorError> {
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .map(|_| ())
-        .map_err(ExecutorError::io("stdin cannot be read"))
+pub(super) fn hold() -> io::Result<()> {
+    io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }

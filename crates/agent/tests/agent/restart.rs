@@ -144,6 +144,56 @@ async fn a_task_whose_executor_died_is_still_watched() {
     assert!(message.starts_with("exit status unknown"), "{message}");
 }
 
+/// The process that made a task's executor.
+fn spawner_of(world: &World, task: &str) -> i32 {
+    let executor = world.pid(task, "executor.json");
+    let status = std::fs::read_to_string(format!("/proc/{executor}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spawner_that_died_is_replaced() {
+    let mut world = World::start().await;
+    world.master.launch(shell("before.1", "sleep 1000"));
+    world.master.state("before.1", Running).await;
+    let spawner = spawner_of(&world, "before.1");
+    kill_9(spawner);
+    wait_for("the spawner's end", || {
+        if is_alive(spawner) {
+            Err(String::new())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    world.master.launch(shell("after.1", "sleep 1000"));
+    world.master.state("after.1", Running).await;
+    assert!(is_alive(world.pid("before.1", "process.json")));
+    for task in ["before.1", "after.1"] {
+        world.master.kill(task, GRACE);
+        assert_eq!(
+            world.master.state(task, Killed).await,
+            "Command terminated with signal Terminated"
+        );
+    }
+
+    // And it ends with its agent, which tasks do not.
+    world.master.launch(shell("last.1", "sleep 1000"));
+    world.master.state("last.1", Running).await;
+    let spawner = spawner_of(&world, "last.1");
+    world.stop_agent().await;
+    wait_for("the spawner's end", || {
+        if is_alive(spawner) {
+            Err(String::new())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    assert!(is_alive(world.pid("last.1", "process.json")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_boot_ended_every_task() {
     let mut world = World::start().await;
@@ -182,7 +232,7 @@ async fn an_intent_of_another_boot_is_not_carried_out_again() {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert!(intent.contains(boot.trim()), "{intent}");
     std::fs::write(file("intent.json"), intent.replace(boot.trim(), "another")).unwrap();
-    for gone in ["started", "spec.json", "executor.json"] {
+    for gone in ["spec.json", "executor.json"] {
         std::fs::remove_file(file(gone)).unwrap();
     }
     std::fs::write(file("process.json"), "").unwrap();
