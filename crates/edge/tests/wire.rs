@@ -5,7 +5,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{SOON, World, app, exchange};
+use support::{SOON, World, app, exchange, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -326,5 +326,55 @@ async fn who_takes_nothing_makes_the_server_wait() {
     let mut bytes = vec![0; 1 << 20];
     while n_taken < n_sent {
         n_taken += client.read(&mut bytes).await.unwrap();
+    }
+}
+
+/// Whatever clients break off, nothing stays in flight: a drain would wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_go_away_leave_nothing_behind() {
+    // One that goes away itself, in its answer.
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe";
+    let bad = Scripted::start("\r\n\r\n", answer, true).await;
+    let good = Scripted::start("\r\n\r\n", HELLO, false).await;
+    let world = World::start(vec![app("/a", 10000, "http", &[bad.address, good.address])]).await;
+    world.listening(10000, true).await;
+    let at = world.at(10000);
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHos",
+    ];
+    let mut clients = Vec::new();
+    for n in 0..200 {
+        let request = requests[n % requests.len()];
+        clients.push(async move {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(n as u64 % 7 * 5)).await;
+            if n % 2 == 0 {
+                // Not an end but a reset.
+                stream.set_zero_linger().unwrap();
+            }
+        });
+    }
+    futures_util::future::join_all(clients).await;
+    until("nothing is in flight", async || {
+        let rows = world.csv().await;
+        let mut of_app = rows.iter().filter(|row| row[0] == "a_10000");
+        of_app.all(|row| row[4] == "0")
+    })
+    .await;
+    let answers = (0..10).map(|_| async {
+        let got = exchange(
+            at,
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        got.status()
+    });
+    for status in futures_util::future::join_all(answers).await {
+        assert_eq!(status, 200);
     }
 }
