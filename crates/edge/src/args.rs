@@ -54,6 +54,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The intervals of health checks are divided by it, as the cluster's are.
     pub speed: f64,
+    /// What TLS is served with: certificates, chains and keys as PEM, a text for each. None: one that signs itself.
+    pub certificates: Vec<String>,
     /// What was skipped, for the log.
     pub warnings: Vec<String>,
     /// What is skipped in any cluster, for the log.
@@ -67,6 +69,10 @@ pub struct Ports {
     pub http: u16,
     /// Vhosts otherwise.
     pub http_unprivileged: u16,
+    /// Vhosts with TLS, if the process may bind it.
+    pub https: u16,
+    /// Vhosts with TLS otherwise.
+    pub https_unprivileged: u16,
     /// Statistics and administration.
     pub stats: u16,
     /// Routing by app id.
@@ -78,6 +84,8 @@ impl Default for Ports {
         Self {
             http: 80,
             http_unprivileged: 8000,
+            https: 443,
+            https_unprivileged: 8443,
             stats: 9090,
             app_id: 9091,
         }
@@ -156,6 +164,10 @@ impl Config {
                 .and_then(|speed| speed.parse().ok())
                 .filter(|speed: &f64| speed.is_finite() && *speed > 0.0)
                 .unwrap_or(1.0),
+            certificates: env(CERTIFICATE)
+                .filter(|pem| !pem.is_empty())
+                .into_iter()
+                .collect(),
             warnings: Vec::new(),
             notes: Vec::new(),
         };
@@ -163,10 +175,6 @@ impl Config {
         if is_set(SYSCTL) {
             let note = format!("{SYSCTL} is ignored: the kernel's settings stay as they are");
             config.notes.push(note);
-        }
-        if is_set(CERTIFICATE) {
-            let warning = format!("{CERTIFICATE} is ignored: TLS is not available yet");
-            config.warnings.push(warning);
         }
         config.read_args(args)?;
         let override_url = env("ZDD_MARATHON_URL").filter(|url| !url.is_empty());
@@ -224,6 +232,17 @@ impl Config {
                 "--group" => {
                     let group = inline.or_else(|| args.next_if(is_value));
                     self.groups.insert(group.ok_or(ArgsError::NoValue(name))?);
+                }
+                "--ssl-certs" => {
+                    let paths = inline.or_else(|| args.next_if(is_value));
+                    for path in paths.ok_or(ArgsError::NoValue(name))?.split(',') {
+                        match std::fs::read_to_string(path.trim()) {
+                            Ok(pem) => self.certificates.push(pem),
+                            Err(error) => self
+                                .warnings
+                                .push(format!("cannot read the certificate {path}: {error}")),
+                        }
+                    }
                 }
                 "-H" | "--health-check" => self.health_check = true,
                 "--haproxy-map" => self.haproxy_map = true,
@@ -294,12 +313,16 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_nobody_uses_is_warned_about() {
-        let config = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "PEM")]).unwrap();
-        let warning = "HAPROXY_SSL_CERT is ignored: TLS is not available yet";
-        assert_eq!(config.warnings, [warning]);
+    fn certificates_come_from_the_environment_and_from_files() {
+        let pem = [("HAPROXY_SSL_CERT", "PEM")];
+        let config = read("-m http://a:1 --group g", &pem).unwrap();
+        assert_eq!(config.certificates, ["PEM"]);
+        let files = "-m http://a:1 --group g --ssl-certs /nothing/there,/dev/null";
+        let config = read(files, &pem).unwrap();
+        assert_eq!(config.certificates, ["PEM", ""]);
+        assert_eq!(config.warnings.len(), 1);
         let unset = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "")]).unwrap();
-        assert_eq!(unset.warnings, Vec::<String>::new());
+        assert_eq!(unset.certificates, [""; 0]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod start;
 mod state;
 mod stats;
 mod table;
+mod tls;
 mod verdict;
 mod workers;
 

@@ -47,6 +47,8 @@ pub(crate) enum Role {
     Stats,
     /// Vhosts, and services that share the port.
     Http,
+    /// Vhosts with TLS.
+    Https,
     /// Requests with an app id.
     AppIds,
     /// Services.
@@ -209,7 +211,7 @@ impl Role {
     pub(crate) fn n_sockets(self, workers: &Workers) -> usize {
         match self {
             Self::Stats => 1,
-            Self::Http | Self::AppIds | Self::Service => workers.len(),
+            Self::Http | Self::Https | Self::AppIds | Self::Service => workers.len(),
         }
     }
 }
@@ -293,14 +295,26 @@ impl Listening {
                 Box::pin(tcp::pass(shared, stream, ip, &frontend, port, &backend)).await;
             }
             (_, entry) => {
-                let visit = Visit {
+                let visit = |tls_name: Option<String>| Visit {
                     shared: Arc::clone(shared),
                     entry,
                     frontend,
                     client: ip,
-                    forwarded: rewrite::forwarded(ip, self.port),
+                    forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
+                    tls_name,
                 };
-                session::serve(&visit, stream, &self.shutdown).await;
+                match &shared.tls {
+                    Some(tls) if self.role == Role::Https => {
+                        let serve = async |stream, name| {
+                            session::serve(&visit(Some(name)), stream, &self.shutdown).await;
+                        };
+                        // Boxed: most connections have no TLS.
+                        if let Err(error) = Box::pin(tls.serve(stream, serve)).await {
+                            tracing::debug!(%error, "no TLS");
+                        }
+                    }
+                    Some(_) | None => session::serve(&visit(None), stream, &self.shutdown).await,
+                }
             }
         }
         drop(counted);
@@ -313,6 +327,11 @@ impl Listening {
             Role::Http => (
                 Entry::Vhosts { port },
                 Arc::clone(&shared.fixed.http),
+                Mode::Http,
+            ),
+            Role::Https => (
+                Entry::Vhosts { port },
+                Arc::clone(&shared.fixed.https),
                 Mode::Http,
             ),
             Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id), Mode::Http),

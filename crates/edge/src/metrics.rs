@@ -27,6 +27,7 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     let mut frontends: Vec<Labelled<'_>> = vec![
         (vec![("proxy", "stats")], &shared.fixed.stats),
         (vec![("proxy", "marathon_http_in")], &shared.fixed.http),
+        (vec![("proxy", "marathon_https_in")], &shared.fixed.https),
         (
             vec![("proxy", "marathon_http_appid_in")],
             &shared.fixed.app_id,

@@ -49,7 +49,15 @@ pub(crate) fn render(
             "  use_backend {name} if {{ req.hdr(x-marathon-app-id) -m str -i {app_id} }}"
         );
     }
-    out.push_str("\n# frontend marathon_https_in: TLS is not served\n");
+    match addresses.https {
+        Some(https) => {
+            let _ = writeln!(
+                out,
+                "\n# frontend marathon_https_in: {https}, with TLS; the rules of marathon_http_in by ssl_fc_sni"
+            );
+        }
+        None => out.push_str("\n# frontend marathon_https_in: not served\n"),
+    }
     for (port, backends) in &table.ports {
         for &at in backends {
             let backend = &table.backends[at];

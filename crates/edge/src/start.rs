@@ -22,11 +22,12 @@ use crate::listeners::{Listeners, Role};
 use crate::proxy::pool::Pool;
 use crate::source::Source;
 use crate::state::Shared;
+use crate::tls::Tls;
 use crate::workers::Workers;
 
 /// How long requests in flight may go on after SIGTERM: as long as the master waits for a draining task.
 const GRACE: Duration = Duration::from_secs(10);
-/// TLS; nothing listens there yet, and no service may.
+/// Where clients look for TLS; no service may have it.
 const HTTPS: u16 = 443;
 
 /// Why the edge did not start.
@@ -50,6 +51,8 @@ pub enum StartError {
 pub struct Addresses {
     /// Vhosts, if they are served.
     pub http: Option<SocketAddr>,
+    /// Vhosts with TLS, if they are served.
+    pub https: Option<SocketAddr>,
     /// Statistics and administration.
     pub stats: SocketAddr,
     /// Routing by app id.
@@ -97,7 +100,6 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     for note in &config.notes {
         tracing::info!("{note}");
     }
-    tracing::info!("TLS is not available yet: nothing listens on port {HTTPS}");
     let at = |port| SocketAddr::new(config.bind, port);
     let ports = config.ports;
     let tasks = tasks.child("edge");
@@ -110,39 +112,42 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         (app_id.port(), Role::AppIds, app_id_listener),
     ];
     let http = if config.bind_http {
-        let (http, listener) = match bind(at(ports.http), n) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let fallback = at(ports.http_unprivileged);
-                tracing::info!(
-                    wanted = ports.http,
-                    used = ports.http_unprivileged,
-                    "may not bind the port for vhosts: another one is used"
-                );
-                bind_fixed(fallback, n)?
-            }
-            bound => taken_or_bound(at(ports.http), bound)?,
-        };
+        let (http, listener) = bind_or(at(ports.http), at(ports.http_unprivileged), n)?;
         fixed.push((http.port(), Role::Http, listener));
         Some(http)
     } else {
         None
     };
+    let (https, tls) = match tls(&config) {
+        Some(tls) => {
+            let (https, listener) = bind_or(at(ports.https), at(ports.https_unprivileged), n)?;
+            fixed.push((https.port(), Role::Https, listener));
+            (Some(https), Some(tls))
+        }
+        None => (None, None),
+    };
     let addresses = Addresses {
         http,
+        https,
         stats,
         app_id,
     };
-    tracing::info!(?http, %stats, %app_id, edge_id = %config.edge_id, "edge started");
+    tracing::info!(?http, ?https, %stats, %app_id, edge_id = %config.edge_id, "edge started");
 
     let policy = Policy {
         groups: config.groups.clone(),
         strict_mode: config.strict_mode,
         http_port: http.map(|address| address.port()),
-        reserved: BTreeSet::from([HTTPS, stats.port(), app_id.port()]),
+        reserved: BTreeSet::from([
+            HTTPS,
+            https.map_or(HTTPS, |https| https.port()),
+            stats.port(),
+            app_id.port(),
+        ]),
     };
     let token = tasks.token().clone();
     let source = Arc::new(Source::new(config.marathon.clone()));
-    let shared = Arc::new(Shared::new(config, policy, addresses));
+    let shared = Arc::new(Shared::new(config, policy, addresses, tls));
     let authorization = shared.config.token.as_ref().map(Token::authorization);
     let client = HttpClient::new().with_authorization(authorization);
     let (orders, draining) = drain::queue();
@@ -201,6 +206,46 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         tasks,
         addresses,
     })
+}
+
+/// What ends TLS, if vhosts are served; without it all else goes on.
+fn tls(config: &Config) -> Option<Tls> {
+    if !config.bind_http {
+        return None;
+    }
+    match Tls::new(&config.certificates) {
+        Ok((tls, faults)) => {
+            for fault in faults {
+                let error = &fault as &dyn std::error::Error;
+                tracing::warn!(error, "a certificate cannot be used: another one is served");
+            }
+            Some(tls)
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "no certificate can be made: TLS is not served");
+            None
+        }
+    }
+}
+
+/// Binds a fixed port, or the other one if the process may not have it.
+fn bind_or(
+    wanted: SocketAddr,
+    otherwise: SocketAddr,
+    n: usize,
+) -> Result<(SocketAddr, Option<Bound>), StartError> {
+    match bind(wanted, n) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::info!(
+                wanted = wanted.port(),
+                used = otherwise.port(),
+                "may not bind the port for vhosts: another one is used"
+            );
+            bind_fixed(otherwise, n)
+        }
+        bound => taken_or_bound(wanted, bound),
+    }
 }
 
 /// Binds a fixed port. One that is taken comes without a listener, to be tried again.

@@ -21,6 +21,7 @@ use crate::live::{Lease, Load, Registry, Routes};
 use crate::proxy::pool::Broom;
 use crate::start::Addresses;
 use crate::table::{self, Rules};
+use crate::tls::Tls;
 use crate::verdict::Passwords;
 
 /// What all parts of the edge share.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) fixed: Fixed,
     /// Where the fixed listeners are.
     pub(crate) addresses: Addresses,
+    /// What ends TLS, if it is served.
+    pub(crate) tls: Option<Tls>,
     /// What is odd about apps at the moment.
     pub(crate) warnings: ArcSwap<Vec<Warning>>,
     /// Passwords of clients that were right.
@@ -61,6 +64,7 @@ pub(crate) struct Shared {
 pub(crate) struct Fixed {
     pub(crate) stats: Arc<Counters>,
     pub(crate) http: Arc<Counters>,
+    pub(crate) https: Arc<Counters>,
     pub(crate) app_id: Arc<Counters>,
 }
 
@@ -81,7 +85,12 @@ struct Known {
 const DRAINED_MEMORY: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Shared {
-    pub(crate) fn new(config: Config, policy: Policy, addresses: Addresses) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        policy: Policy,
+        addresses: Addresses,
+        tls: Option<Tls>,
+    ) -> Self {
         let own_app = TaskId::new(config.edge_id.as_str())
             .app_id()
             .map(|id| id.to_string());
@@ -95,6 +104,7 @@ impl Shared {
             registry: Registry::default(),
             fixed: Fixed::default(),
             addresses,
+            tls,
             warnings: ArcSwap::default(),
             passwords: Passwords::default(),
             broom: Broom::default(),

@@ -107,7 +107,7 @@ pub(crate) fn report(shared: &Shared) -> Vec<Proxy> {
         ("stats", &*shared.fixed.stats),
         ("marathon_http_in", &*shared.fixed.http),
         ("marathon_http_appid_in", &*shared.fixed.app_id),
-        ("marathon_https_in", &unused),
+        ("marathon_https_in", &*shared.fixed.https),
     ];
     for (name, counters) in fixed {
         let iid = next_iid();

@@ -32,6 +32,8 @@ async fn edge(n: u8, marathons: &[SocketAddr]) -> (Handle, SocketAddr) {
     config.ports = Ports {
         http: 0,
         http_unprivileged: 0,
+        https: 0,
+        https_unprivileged: 0,
         stats: 0,
         app_id: 0,
     };

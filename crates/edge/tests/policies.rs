@@ -85,7 +85,11 @@ async fn a_vhost_that_is_only_served_with_tls() {
     let http = world.edge.addresses().http.unwrap();
     let moved = get_from(http, "/safe/a?b=c", &["Host: x"]).await;
     assert_eq!((moved.status(), moved.text().as_str()), (301, ""));
-    assert_eq!(header(&moved, "Location"), ["https://x/safe/a?b=c"]);
+    let https = world.edge.addresses().https.unwrap().port();
+    assert_eq!(
+        header(&moved, "Location"),
+        [format!("https://x:{https}/safe/a?b=c")]
+    );
     assert_eq!(get_from(http, "/other", &["Host: x"]).await.status(), 503);
     assert_eq!(
         get_from(world.at(10000), "/safe", &["Host: x"])

@@ -147,6 +147,8 @@ pub(crate) async fn run_edge(marathon: &str) -> anyhow::Result<()> {
     config.ports = Ports {
         http: 0,
         http_unprivileged: 0,
+        https: 0,
+        https_unprivileged: 0,
         stats: 0,
         app_id: 0,
     };

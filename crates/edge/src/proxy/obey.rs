@@ -11,12 +11,15 @@ use crate::table::Backend;
 use crate::verdict::{self, Facts, HSTS, Refusal};
 
 /// What is known of a request.
-pub(crate) fn facts<'a>(visit: &Visit, head: &RequestHead<'a>) -> Facts<'a> {
+pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
     let text = |value| std::str::from_utf8(value).ok();
     Facts {
         client: visit.client,
-        is_tls: false,
-        host: head.host().and_then(text).unwrap_or_default(),
+        is_tls: visit.tls_name.is_some(),
+        host: match &visit.tls_name {
+            Some(name) => name,
+            None => head.host().and_then(text).unwrap_or_default(),
+        },
         target: head.target,
         authorization: head.fields.get("authorization").and_then(text),
     }

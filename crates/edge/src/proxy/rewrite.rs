@@ -195,8 +195,13 @@ pub(crate) fn interim(head: &ResponseHead<'_>, out: &mut Vec<u8>) {
 }
 
 /// The lines that tell a server where a connection's requests came from.
-pub(crate) fn forwarded(client: std::net::IpAddr, port: u16) -> Vec<u8> {
-    format!("X-Forwarded-For: {client}\r\nX-Forwarded-Port: {port}\r\n").into_bytes()
+pub(crate) fn forwarded(client: std::net::IpAddr, port: u16, is_tls: bool) -> Vec<u8> {
+    let proto = if is_tls {
+        "X-Forwarded-Proto: https\r\n"
+    } else {
+        ""
+    };
+    format!("X-Forwarded-For: {client}\r\nX-Forwarded-Port: {port}\r\n{proto}").into_bytes()
 }
 
 fn status_line(head: &ResponseHead<'_>, out: &mut Vec<u8>) {

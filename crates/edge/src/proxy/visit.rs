@@ -15,7 +15,7 @@ use crate::state::Shared;
 use crate::table::Backend;
 use crate::verdict::{self, Facts, Refusal};
 
-/// TLS is not available yet; this is where clients would look for it.
+/// Where clients look for TLS, if it is not served here.
 const HTTPS: u16 = 443;
 const X_MARATHON_APP_ID: &str = "x-marathon-app-id";
 
@@ -45,6 +45,8 @@ pub(crate) struct Visit {
     pub(crate) entry: Entry,
     pub(crate) frontend: Arc<Counters>,
     pub(crate) client: IpAddr,
+    /// With TLS: the name that the client asked for, which stands for the host.
+    pub(crate) tls_name: Option<String>,
     /// Lines for the heads of requests that tell where they came from.
     pub(crate) forwarded: Vec<u8>,
 }
@@ -146,7 +148,12 @@ impl Visit {
         };
         let routes = self.shared.routes.load();
         let facts = obey::facts(self, head);
-        verdict::before_routing(&routes.table, &facts, &self.shared.passwords, HTTPS)
+        let https = self
+            .shared
+            .addresses
+            .https
+            .map_or(HTTPS, |https| https.port());
+        verdict::before_routing(&routes.table, &facts, &self.shared.passwords, https)
     }
 
     /// Chooses a server and makes the head that goes there.

@@ -31,10 +31,11 @@ fn shared() -> Shared {
     let at = |port| std::net::SocketAddr::new(CLIENT, port);
     let addresses = Addresses {
         http: Some(at(80)),
+        https: None,
         stats: at(9090),
         app_id: at(9091),
     };
-    let shared = Shared::new(config, policy, addresses);
+    let shared = Shared::new(config, policy, addresses, None);
     shared.put(app("blue", 1), BTreeMap::new());
     shared.put(app("green", 2), BTreeMap::new());
     shared

@@ -298,6 +298,8 @@ impl World {
         config.ports = Ports {
             http: 0,
             http_unprivileged: 0,
+            https: 0,
+            https_unprivileged: 0,
             stats: 0,
             app_id: 0,
         };

@@ -33,10 +33,11 @@ fn visit(server: SocketAddr) -> Visit {
     let at = |port| SocketAddr::new(LOCALHOST, port);
     let addresses = Addresses {
         http: None,
+        https: None,
         stats: at(9090),
         app_id: at(9091),
     };
-    let shared = Shared::new(config, policy, addresses);
+    let shared = Shared::new(config, policy, addresses, None);
     let app = serde_json::json!({
         "id": "/a", "version": "1", "ports": [10080],
         "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_MODE": "http" },
@@ -51,6 +52,7 @@ fn visit(server: SocketAddr) -> Visit {
         },
         frontend: Arc::default(),
         client: LOCALHOST,
+        tls_name: None,
         forwarded: Vec::new(),
     }
 }

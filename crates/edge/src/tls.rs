@@ -1,0 +1,260 @@
+//! TLS before the vhosts: ended here, then the connection is served as any other.
+//!
+//! Requests are routed by the name that the client asked for when it connected (SNI), not by `Host`. Certificates are those of
+//! `HAPROXY_SSL_CERT` and `--ssl-certs`, the first one that is good for the name, else the first of all; without any, one that
+//! signs itself.
+//!
+//! ```text
+//!   client ══ TLS ══ filter ── pair of sockets ── session
+//! ```
+//!
+//! Source: contract marathon-lb §2.2, §2.5, §6.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, DnType, KeyPair};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
+};
+use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take to shake hands: as long as for the head of a request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is spoken behind it.
+const ALPN: &[u8] = b"http/1.1";
+
+/// Ends TLS.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsAcceptor);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("there is no certificate, or something that is none")]
+    Certificate,
+    #[error("there is no private key")]
+    Key,
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+    #[error("cannot sign a certificate")]
+    SelfSigned(#[from] rcgen::Error),
+}
+
+impl Tls {
+    /// Serves the certificates in these texts, each with its chain and key as PEM; says which of them cannot be used, and serves
+    /// one that signs itself if none can.
+    ///
+    /// # Errors
+    /// When not even that one can be made.
+    pub(crate) fn new(pems: &[String]) -> Result<(Self, Vec<TlsError>), TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let mut keys = Vec::new();
+        let mut faults = Vec::new();
+        for pem in pems {
+            match read(pem, &provider) {
+                Ok(key) => keys.push(Arc::new(key)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if keys.is_empty() {
+            keys.push(Arc::new(self_signed(&provider)?));
+        }
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Certificates(keys)));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok((Self(TlsAcceptor::from(Arc::new(config))), faults))
+    }
+
+    /// Shakes hands, then has `serve` work on the plain side; it is given the name that the client asked for, or nothing.
+    ///
+    /// # Errors
+    /// When there is no handshake.
+    pub(crate) async fn serve<S, F>(&self, stream: TcpStream, serve: S) -> io::Result<()>
+    where
+        S: FnOnce(TcpStream, String) -> F,
+        F: Future<Output = ()>,
+    {
+        let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.0.accept(stream)).await;
+        let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        let name = stream
+            .get_ref()
+            .1
+            .server_name()
+            .unwrap_or_default()
+            .to_owned();
+        let (ours, theirs) = pair()?;
+        let (from_client, to_client) = tokio::io::split(stream);
+        let (from_session, to_session) = ours.into_split();
+        let broken = CancellationToken::new();
+        let answers = async {
+            if pass(from_session, to_client).await.is_err() {
+                broken.cancel();
+            }
+        };
+        let requests = async {
+            // A client that has ended or broken off: the session sees the end of its side.
+            let _ = pass(from_client, to_session).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            // Dropped together when one of them decides; a client that takes no more loses nothing.
+            _ = async { tokio::join!(serve(theirs, name), answers) } => {}
+            () = broken.cancelled() => {}
+            () = requests => {}
+        }
+        Ok(())
+    }
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
+}
+
+/// Two connected sockets of this process.
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let (a, b) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    let stream = |socket: Socket| {
+        socket.set_nonblocking(true)?;
+        // A stream is a stream: reading, writing and ending are the same calls.
+        TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(socket)))
+    };
+    Ok((stream(a)?, stream(b)?))
+}
+
+fn read(pem: &str, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain
+        .ok()
+        .filter(|chain| !chain.is_empty())
+        .ok_or(TlsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| TlsError::Key)?;
+    Ok(CertifiedKey::from_der(chain, key, provider)?)
+}
+
+/// A certificate for anybody, as Marathon-LB makes one: its name is `*`.
+fn self_signed(provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "*");
+    let certificate = params.self_signed(&key)?;
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Ok(CertifiedKey::from_der(
+        vec![certificate.der().clone()],
+        key.into(),
+        provider,
+    )?)
+}
+
+/// Chooses by the name that is asked for.
+#[derive(Debug)]
+struct Certificates(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello
+            .server_name()
+            .and_then(|name| ServerName::try_from(name).ok());
+        let is_for = |key: &&Arc<CertifiedKey>| {
+            let certificate = key
+                .end_entity_cert()
+                .ok()
+                .and_then(|it| ParsedCertificate::try_from(it).ok());
+            name.as_ref()
+                .zip(certificate)
+                .is_some_and(|(name, certificate)| verify_server_name(&certificate, name).is_ok())
+        };
+        self.0
+            .iter()
+            .find(is_for)
+            .or_else(|| self.0.first())
+            .cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    use super::*;
+
+    /// A certificate for this name: what clients trust, and the text with its key.
+    fn certificate(name: &str) -> (CertificateDer<'static>, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        let pem = |label: &str, der: &[u8]| {
+            let text = data_encoding::BASE64.encode(der);
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+        };
+        let key = pem("PRIVATE KEY", &made.signing_key.serialize_der());
+        (
+            made.cert.der().clone(),
+            pem("CERTIFICATE", made.cert.der()) + &key,
+        )
+    }
+
+    /// What a client that trusts only `root` reads when it asks for `name`.
+    async fn read_as(
+        tls: &Tls,
+        root: &CertificateDer<'static>,
+        name: &'static str,
+    ) -> io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(root.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (client, server) = pair().unwrap();
+        let client = async {
+            let connector = TlsConnector::from(Arc::new(config));
+            let mut stream = connector
+                .connect(ServerName::try_from(name).unwrap(), client)
+                .await?;
+            let mut read = String::new();
+            stream.read_to_string(&mut read).await?;
+            Ok(read)
+        };
+        let serve = async |mut stream: TcpStream, name: String| {
+            stream.write_all(name.as_bytes()).await.unwrap();
+        };
+        tokio::join!(client, tls.serve(server, serve)).0
+    }
+
+    #[tokio::test]
+    async fn the_certificate_for_the_name_is_served() {
+        // contract: lb-tls
+        let ((a, pem_a), (b, pem_b)) = (certificate("a.example"), certificate("b.example"));
+        let (tls, faults) = Tls::new(&["nonsense".to_owned(), pem_a.clone(), pem_b]).unwrap();
+        assert!(matches!(faults[..], [TlsError::Certificate]), "{faults:?}");
+        assert_eq!(read_as(&tls, &a, "a.example").await.unwrap(), "a.example");
+        assert_eq!(read_as(&tls, &b, "b.example").await.unwrap(), "b.example");
+        assert!(read_as(&tls, &b, "a.example").await.is_err());
+        let without_key = pem_a.split("-----BEGIN PRIVATE").next().unwrap().to_owned();
+        let (_, faults) = Tls::new(&[without_key]).unwrap();
+        assert!(matches!(faults[..], [TlsError::Key]), "{faults:?}");
+    }
+}

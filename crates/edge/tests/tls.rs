@@ -1,0 +1,170 @@
+//! TLS on the vhost port.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use support::{Server, World, app, get_from};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+/// Takes any certificate, as `curl -k`.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &ring::default_provider().signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &ring::default_provider().signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Connects for `name`, sends a request whose `Host` is `host`, and returns the answer and the server's certificate.
+async fn get(address: SocketAddr, name: &str, host: &str, lines: &str) -> (String, Vec<u8>) {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let request = format!("GET /head HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    (answer, certificate)
+}
+
+fn vhost(id: &str, port: u16, server: &Server, labels: &[(&str, &str)]) -> Value {
+    let mut app = app(id, port, "http", &[server.address]);
+    for (label, value) in labels {
+        app["labels"][format!("HAPROXY_0_{label}")] = json!(value);
+    }
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vhosts_are_served_with_tls() {
+    // contract: lb-tls, lb-tls-proto, lb-redirect-to-https
+    let (a, b) = (Server::named("a").await, Server::named("b").await);
+    let auth = "the realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
+    let world = World::start(vec![
+        vhost(
+            "/a",
+            10000,
+            &a,
+            &[("VHOST", "a.example"), ("REDIRECT_TO_HTTPS", "true")],
+        ),
+        vhost("/b", 10001, &b, &[("VHOST", "b.example"), ("AUTH", auth)]),
+    ])
+    .await;
+    world.listening(10001, true).await;
+    let addresses = world.edge.addresses();
+    let https = addresses.https.unwrap();
+    let (answer, _) = get(https, "a.example", "a.example", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains("x-forwarded-proto: https")
+            && answer.contains(&format!("x-forwarded-port: {}", https.port()))
+    );
+    // The name of the connection counts, not the host.
+    let (answer, _) = get(https, "a.example", "elsewhere", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let (answer, _) = get(https, "elsewhere", "a.example", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let (answer, _) = get(https, "b.example", "b.example", "").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let (answer, _) = get(
+        https,
+        "b.example",
+        "b.example",
+        "Authorization: Basic bWU6c2VjcmV0\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // The redirect leads here.
+    let moved = get_from(addresses.http.unwrap(), "/x?y", &["Host: a.example"]).await;
+    assert!(
+        moved
+            .head
+            .contains(&format!("Location: https://a.example:{}/x?y", https.port())),
+        "{}",
+        moved.head
+    );
+    let row = world
+        .csv()
+        .await
+        .into_iter()
+        .find(|row| row[0] == "marathon_https_in")
+        .unwrap();
+    assert_eq!(
+        (row[7].as_str(), row[40].as_str()),
+        ("5", "3"),
+        "sessions and answers: {row:?}"
+    );
+    // Who speaks no TLS is sent away, and nobody is harmed.
+    let mut plain = TcpStream::connect(https).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _ = plain.read_to_end(&mut Vec::new()).await;
+    assert!(
+        get(https, "a.example", "a.example", "")
+            .await
+            .0
+            .starts_with("HTTP/1.1 200 ")
+    );
+}
