@@ -87,7 +87,7 @@ async fn dribble(stream: &mut TcpStream, text: &str) {
     stream.set_nodelay(true).unwrap();
     for byte in text.bytes() {
         stream.write_all(&[byte]).await.unwrap();
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -130,10 +130,19 @@ async fn what_comes_byte_by_byte_is_one_request() {
     dribble(&mut stream, request).await;
     read_until(&mut stream, HELLO).await;
     let request = server.request().await;
-    let body = request.split_once("\r\n\r\n").unwrap().1;
-    let data: String = body.split("\r\n").skip(1).step_by(2).collect();
-    assert_eq!(data, "hello!", "{body}");
-    assert!(!body.contains(';'), "extensions do not pass: {body}");
+    let mut body = request.split_once("\r\n\r\n").unwrap().1;
+    let mut data = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        data += &rest[..size];
+        assert_eq!(&rest[size..size + 2], "\r\n", "{request}");
+        body = &rest[size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    assert_eq!((data.as_str(), body), ("hello!", ""), "{request}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

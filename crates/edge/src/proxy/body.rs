@@ -97,6 +97,8 @@ impl Piece {
         let is_last = body.is_ended();
         let (line, tail) = match (is_chunked, is_last, body.trailers()) {
             (false, _, _) => (Line::default(), Cow::default()),
+            // A read may bring framing alone, and a chunk of no data would be the last one.
+            (true, false, _) if data == 0 => (Line::default(), Cow::default()),
             (true, false, _) => (Line::of(data), Cow::Borrowed(&b"\r\n"[..])),
             (true, true, []) if data == 0 => (Line::default(), Cow::Borrowed(&b"0\r\n\r\n"[..])),
             (true, true, []) => (Line::of(data), Cow::Borrowed(&b"\r\n0\r\n\r\n"[..])),
@@ -187,6 +189,9 @@ mod tests {
         );
         assert_eq!(pass(Framing::Chunked, false, chunks), "abc true");
         assert_eq!(pass(Framing::Chunked, true, "0\r\n\r\n"), "0\r\n\r\n true");
+        for framing_alone in ["", "5", "5\r\n", "0\r\n", "0\r\nT: 1\r\n"] {
+            assert_eq!(pass(Framing::Chunked, true, framing_alone), " false");
+        }
     }
 
     #[test]
