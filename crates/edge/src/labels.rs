@@ -65,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) redirect_to_https: bool,
     /// Who may see the vhosts; `None`: everybody.
     pub(crate) auth: Option<Auth>,
+    /// Its share of what comes to its port and vhosts, if other apps are there too; `None`: no weight was given.
+    pub(crate) share: Option<u32>,
     /// How the edge checks its servers; `None`: not at all.
     pub(crate) check: Option<Check>,
     /// What happens at the backend.
@@ -109,6 +111,14 @@ pub(crate) fn services(app: &App, policy: &Policy) -> (Vec<Service>, Vec<Warning
     for (label, value) in &app.labels {
         if let Some(name) = label.strip_prefix("HAPROXY_") {
             sort_label(label, name, value, &mut by_port, &mut of_labels);
+        }
+        // Ours; what else begins like this is not the edge's.
+        let weight = label.strip_prefix("ZDD_").and_then(indexed);
+        if let Some((index, "WEIGHT")) = weight {
+            match by_port.get_mut(index) {
+                Some(labels) => labels.0.push((WEIGHT, value)),
+                None => of_labels.add(label, NO_PORT),
+            }
         }
     }
 
@@ -209,7 +219,7 @@ fn sort_label<'a>(
         return;
     };
     let Some(labels) = by_port.get_mut(index) else {
-        warnings.add(label, "the app has no such port: the label has no effect");
+        warnings.add(label, NO_PORT);
         return;
     };
     match names::OF_PORT.iter().find(|known| **known == name) {
@@ -217,6 +227,11 @@ fn sort_label<'a>(
         None => warnings.add(label, &names::not_acted_on(Some(index), name)),
     }
 }
+
+const NO_PORT: &str = "the app has no such port: the label has no effect";
+
+/// What `ZDD_{n}_WEIGHT` is called among the labels of a port.
+const WEIGHT: &str = "ZDD_WEIGHT";
 
 /// Splits `0_VHOST` into its parts.
 fn indexed(name: &str) -> Option<(usize, &str)> {

@@ -337,7 +337,7 @@ impl Listening {
             Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id), Mode::Http),
             Role::Service | Role::Stats => {
                 let routes = shared.routes.load();
-                let backend = routes.ports.get(&port)?.next(|_| true)?;
+                let backend = routes.ports.get(&port)?.begin()?;
                 let entry = Entry::Service {
                     port,
                     backend: Arc::clone(&backend.name),

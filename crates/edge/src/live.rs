@@ -8,6 +8,8 @@
 //! sets the flag first and looks at the count then. Both orders are sequentially consistent, so either the
 //! taker sees the flag and gives up, or the drainer sees the count and waits.
 
+mod split;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 use zddcluster_model::TaskId;
 
+pub(crate) use self::split::Split;
 use crate::choose::{Rotation, hash_of, pick_by_hash};
 use crate::counters::Counters;
 use crate::health::Health;
@@ -200,25 +203,6 @@ impl LiveBackend {
     }
 }
 
-/// The backends behind one listener.
-#[derive(Debug)]
-pub(crate) struct LivePort {
-    /// At least one, by (app id, port).
-    pub(crate) backends: Vec<Arc<LiveBackend>>,
-    /// Whose turn it is to get a connection.
-    turn: Arc<Rotation>,
-}
-
-impl LivePort {
-    /// The backend that gets the next connection, among those that `usable` accepts.
-    pub(crate) fn next(&self, usable: impl Fn(&LiveBackend) -> bool) -> Option<&Arc<LiveBackend>> {
-        let at = self
-            .turn
-            .pick_equal(self.backends.len(), |at| usable(&self.backends[at]))?;
-        Some(&self.backends[at])
-    }
-}
-
 /// The table in use.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
@@ -227,13 +211,19 @@ pub(crate) struct Routes {
     /// Its backends, at the table's positions.
     pub(crate) backends: Vec<Arc<LiveBackend>>,
     /// Its service listeners.
-    pub(crate) ports: BTreeMap<u16, LivePort>,
+    pub(crate) ports: BTreeMap<u16, Split>,
+    /// Vhosts that several apps share by weight, by the name of the split.
+    splits: HashMap<String, Split>,
 }
 
 impl Routes {
     /// The backend for a request to the vhost port that no service claims otherwise.
     pub(crate) fn by_host(&self, host: &str, path: &str) -> Option<&Arc<LiveBackend>> {
-        self.table.route(host, path).map(|at| &self.backends[at])
+        let rule = self.table.matching(host, path).next()?;
+        match &rule.split {
+            Some(split) => self.splits.get(split)?.pick("", Mode::Http),
+            None => Some(&self.backends[rule.backend]),
+        }
     }
 
     /// The backend for a request with an app id.
@@ -250,16 +240,7 @@ impl Routes {
         preferred: &str,
         mode: Mode,
     ) -> Option<&Arc<LiveBackend>> {
-        let port = self.ports.get(&port)?;
-        let can_serve = |backend: &LiveBackend| {
-            backend.spec.mode == mode && backend.servers.iter().any(|server| server.is_open())
-        };
-        let same = port
-            .backends
-            .iter()
-            .find(|backend| backend.spec.name == preferred);
-        same.filter(|backend| can_serve(backend))
-            .or_else(|| port.next(can_serve))
+        self.ports.get(&port)?.pick(preferred, mode)
     }
 }
 
@@ -341,18 +322,16 @@ impl Registry {
             })
         };
         let backends: Vec<_> = table.backends.iter().map(live).collect();
-        let port = |(port, at): (&u16, &Vec<usize>)| {
-            let turn = old
-                .ports
-                .get(port)
-                .map_or_else(Arc::default, |old| Arc::clone(&old.turn));
-            let backends = at.iter().map(|&at| Arc::clone(&backends[at])).collect();
-            (*port, LivePort { backends, turn })
-        };
+        let live = |at: &Vec<usize>| at.iter().map(|&at| Arc::clone(&backends[at])).collect();
+        let port = |(port, at): (&u16, _)| (*port, Split::new(live(at), old.ports.get(port)));
+        let split =
+            |(name, at): (&String, _)| (name.clone(), Split::new(live(at), old.splits.get(name)));
         let ports = table.ports.iter().map(port).collect();
+        let splits = table.splits.iter().map(split).collect();
         let routes = Routes {
             table,
             ports,
+            splits,
             backends,
         };
 

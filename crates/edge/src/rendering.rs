@@ -183,6 +183,7 @@ fn write_backend(out: &mut String, backend: &Backend) {
         app_id: _,
         port: _,
         mode,
+        share: _,
         check,
         options,
         vhosts,

@@ -33,6 +33,8 @@ pub(crate) struct Table {
     /// Service listeners and the backends their connections are split between. A service that shares the vhost port is
     /// under that port.
     pub(crate) ports: BTreeMap<u16, Vec<usize>>,
+    /// Vhosts that several apps share by weight, and their backends.
+    pub(crate) splits: BTreeMap<String, Vec<usize>>,
 }
 
 /// One service and the servers behind it.
@@ -46,6 +48,8 @@ pub(crate) struct Backend {
     pub(crate) port: u16,
     /// How traffic is understood.
     pub(crate) mode: Mode,
+    /// Its share of what comes to its port and vhosts, if others are there too; `None`: no weight was given.
+    pub(crate) share: Option<u32>,
     /// How the edge checks its servers; `None`: not at all.
     pub(crate) check: Option<Check>,
     /// What happens to its requests and answers.
@@ -92,6 +96,8 @@ pub(crate) struct Rule {
     pub(crate) auth: Option<Auth>,
     /// Position of the backend.
     pub(crate) backend: usize,
+    /// The split that decides instead, by its name.
+    pub(crate) split: Option<String>,
 }
 
 impl Rule {
@@ -106,12 +112,13 @@ impl Rule {
 }
 
 impl Table {
-    /// The backend for a request to `host` (the `Host` header, any case, port allowed) and `path`.
+    /// The backend of the first rule for a request to `host` and `path`.
+    #[cfg(test)]
     pub(crate) fn route(&self, host: &str, path: &str) -> Option<usize> {
         self.matching(host, path).next().map(|rule| rule.backend)
     }
 
-    /// All rules for a request to `host` and `path`, in order.
+    /// All rules for a request to `host` (the `Host` header, any case, port allowed) and `path`, in order.
     pub(crate) fn matching<'a>(
         &'a self,
         host: &str,

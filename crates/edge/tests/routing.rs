@@ -115,6 +115,57 @@ async fn two_apps_on_one_port_share_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn weights_share_a_port_and_a_vhost_exactly() {
+    // contract: lb-weight
+    let weighted = |id: &str, server: &Server, weight: &str| {
+        let mut app = app(id, 10080, "http", &[server.address]);
+        app["labels"]["HAPROXY_0_VHOST"] = json!("x");
+        app["labels"]["ZDD_0_WEIGHT"] = json!(weight);
+        app
+    };
+    let (blue, green) = (Server::named("blue").await, Server::named("green").await);
+    let world = World::start(vec![
+        weighted("/blue", &blue, "80"),
+        weighted("/green", &green, "20"),
+    ])
+    .await;
+    world.listening(10080, true).await;
+    let http = world.edge.addresses().http.unwrap();
+    let count = async |address, fresh: bool| {
+        let (before, n) = ([blue.count(), green.count()], 20);
+        if fresh {
+            for _ in 0..n {
+                get_from(address, "/", &["Host: x"]).await;
+            }
+        } else {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(n - 1)
+                + "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        [blue.count() - before[0], green.count() - before[1]]
+    };
+    // Each request has its turn, on connections of its own and on a kept one.
+    for address in [world.at(10080), http] {
+        for fresh in [true, false] {
+            assert_eq!(count(address, fresh).await, [16, 4], "{address} {fresh}");
+        }
+    }
+    world.marathon.put(weighted("/green", &green, "0"));
+    until("green takes nothing", async || {
+        count(http, true).await == [20, 0]
+    })
+    .await;
+    world.marathon.put(weighted("/blue", &blue, "50"));
+    world.marathon.put(weighted("/green", &green, "50"));
+    until("half and half", async || {
+        count(http, true).await == [10, 10]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_moves_to_the_other_app() {
     let (blue, green) = (Server::named("blue").await, Server::named("green").await);
     let world = World::start(vec![app("/blue", 10080, "http", &[blue.address])]).await;

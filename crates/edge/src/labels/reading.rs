@@ -3,8 +3,8 @@
 use zddcluster_client::marathon::{App, HealthCheck};
 
 use super::{
-    Balance, CheckPort, HTTP, Mode, Options, Policy, PortLabels, Service, Warnings, service_ports,
-    value,
+    Balance, CheckPort, HTTP, Mode, Options, Policy, PortLabels, Service, WEIGHT, Warnings,
+    service_ports, value,
 };
 
 /// Labels that act on requests and answers.
@@ -17,6 +17,9 @@ const HTTP_ONLY: [&str; 5] = [
 ];
 
 /// One port of an app whose labels are being read.
+/// Sums of weights stay far from what can be counted.
+const MOST_SHARE: u32 = 1_000_000;
+
 pub(super) struct Reading<'a> {
     pub(super) app: &'a App,
     pub(super) index: usize,
@@ -72,6 +75,7 @@ impl Reading<'_> {
             weight: 0,
             redirect_to_https: false,
             auth: None,
+            share: self.share(warnings),
             check: check.and_then(|check| value::read_check(check, mode == Mode::Http, check_port)),
             options: Options {
                 allowed,
@@ -81,6 +85,22 @@ impl Reading<'_> {
         self.read_vhosts(&mut service, warnings);
         self.read_options(&mut service, warnings);
         Some(service)
+    }
+
+    /// The weight among the apps on the same port or vhost.
+    fn share(&self, warnings: &mut Warnings<'_>) -> Option<u32> {
+        let value = self.labels.get(WEIGHT)?;
+        let share = value
+            .trim()
+            .parse()
+            .ok()
+            .filter(|share| *share <= MOST_SHARE);
+        if share.is_none() {
+            let label = format!("ZDD_{}_WEIGHT", self.index);
+            let text = format!("{value:?} is no weight (0-{MOST_SHARE}): the app has none");
+            warnings.add(&label, &text);
+        }
+        share
     }
 
     /// The port to listen on, or `None` if there can be none.

@@ -94,6 +94,7 @@ pub(crate) fn build<'a>(
                 redirect_to_https: service.redirect_to_https,
                 auth: service.auth.clone(),
                 backend: at,
+                split: None,
             };
             let is_plain = rule.paths.is_empty() && rule.auth.is_none() && !rule.redirect_to_https;
             weighted.push((is_plain, service.weight, rule));
@@ -103,6 +104,7 @@ pub(crate) fn build<'a>(
     // Plain vhosts (a map in the original) come after all other rules; the sort is stable, so equals stay in (app id, port) order.
     weighted.sort_by_key(|(is_plain, weight, _)| (*is_plain, std::cmp::Reverse(*weight)));
     table.rules = weighted.into_iter().map(|(_, _, rule)| rule).collect();
+    split_by_weight(&mut table);
     for (at, rule) in table.rules.iter().enumerate() {
         table
             .by_vhost
@@ -120,6 +122,37 @@ pub(crate) fn build<'a>(
         }
     }
     (table, warnings)
+}
+
+/// Joins the rules of apps with weights that are for the same requests.
+fn split_by_weight(table: &mut Table) {
+    let Table {
+        backends,
+        rules,
+        splits,
+        ..
+    } = table;
+    for rule in rules
+        .iter()
+        .filter(|rule| backends[rule.backend].share.is_some())
+    {
+        splits
+            .entry(split_name(rule))
+            .or_default()
+            .push(rule.backend);
+    }
+    splits.retain(|_, backends| backends.len() > 1);
+    for rule in rules
+        .iter_mut()
+        .filter(|rule| backends[rule.backend].share.is_some())
+    {
+        rule.split = Some(split_name(rule)).filter(|name| splits.contains_key(name));
+    }
+}
+
+fn split_name(rule: &Rule) -> String {
+    let flag = if rule.paths_ignore_case { "-i " } else { "" };
+    format!("{} {flag}{}", rule.vhost, rule.paths.join(" "))
 }
 
 fn backend(exposed: &Exposed<'_>, service: &Service, rules: &Rules<'_>) -> Backend {
@@ -169,6 +202,7 @@ fn backend(exposed: &Exposed<'_>, service: &Service, rules: &Rules<'_>) -> Backe
         app_id: exposed.id.clone(),
         port: service.port,
         mode: service.mode,
+        share: service.share,
         check: service.check.clone(),
         options: service.options.clone(),
         vhosts: service.vhosts.clone(),

@@ -263,3 +263,24 @@ fn the_check_of_another_port() {
         assert_eq!(first(&[(label, value)]).1, [label]);
     }
 }
+
+#[test]
+fn weights_among_apps() {
+    // contract: lb-weight
+    for (value, expected, warned) in [
+        ("80", Some(80), false),
+        (" 0 ", Some(0), false),
+        ("-1", None, true),
+        ("1.5", None, true),
+        ("2000000", None, true),
+    ] {
+        let (service, warnings) = first(&[("ZDD_0_WEIGHT", value)]);
+        assert_eq!(service.share, expected, "{value:?}");
+        assert_eq!(!warnings.is_empty(), warned, "{value:?}");
+    }
+    assert_eq!(first(&[("ZDD_7_WEIGHT", "1")]).1, ["ZDD_7_WEIGHT"]);
+    assert_eq!(
+        first(&[("ZDD_0_OTHER", "1"), ("ZDD_DRAIN", "1")]).1,
+        [""; 0]
+    );
+}
