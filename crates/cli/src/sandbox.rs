@@ -148,7 +148,8 @@ impl Tail {
             if chunk.data.is_empty() {
                 break;
             }
-            self.cursor += bytes_of(&chunk.data);
+            // The text is as long as what it stands for.
+            self.cursor += chunk.data.len() as u64;
             text.push_str(&chunk.data);
         }
         if let Some(end) = end {
@@ -160,13 +161,6 @@ impl Tail {
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-/// How many bytes of the file a text stands for: at least its own, never more.
-fn bytes_of(text: &str) -> u64 {
-    let replaced = text.matches(char::REPLACEMENT_CHARACTER).count();
-    let extra = char::REPLACEMENT_CHARACTER.len_utf8() - 1;
-    (text.len() - replaced * extra) as u64
 }
 
 /// The state of an agent, as far as sandboxes are concerned.

@@ -278,13 +278,17 @@ fn file_answer(known: &Known, uri: &Uri) -> Option<(StatusCode, String)> {
         .unwrap_or(usize::MAX)
         .min(CHUNK)
         .min(rest.len());
-    // As an agent does: a character that is cut at the end is left for the next answer.
+    // As an agent does: a character that is cut at the end is left for the next answer, and the text is as long as its bytes.
     let whole = rest[..length]
         .utf8_chunks()
         .last()
         .filter(|last| last.invalid().len() < length);
     let cut = whole.map_or(0, |last| last.invalid().len());
-    let data = String::from_utf8_lossy(&rest[..length - cut]);
+    let mut data = String::new();
+    for chunk in rest[..length - cut].utf8_chunks() {
+        data.push_str(chunk.valid());
+        data.extend(chunk.invalid().iter().map(|_| '?'));
+    }
     Some((
         StatusCode::OK,
         json!({ "data": data, "offset": offset }).to_string(),

@@ -98,6 +98,16 @@ async fn logs_are_followed() {
             || captured.out(),
         )
         .await;
+        // What a task itself writes for what it could not read is a character as any other.
+        cluster.append("/box/stderr", "s\u{fffd}x\n".as_bytes());
+        until(|| captured.out().ends_with("x\n"), || captured.out()).await;
+        cluster.append("/box/stderr", b"seven\n");
+        until(|| captured.out().ends_with("seven\n"), || captured.out()).await;
+        assert!(
+            captured.out().ends_with("five\ns\u{fffd}x\nseven\n"),
+            "{}",
+            captured.out()
+        );
     };
     tokio::select! {
         ended = following => panic!("{ended:?}"),
