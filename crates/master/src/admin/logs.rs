@@ -308,6 +308,8 @@ async fn feed_follower(
             () = tokio::time::sleep(pause) => {}
         }
         match source.read(shared, Some(offset)).await {
+            // The agent tells the size instead of an offset beyond it: the file was rotated, and is read from its begin.
+            Ok(piece) if piece.offset < offset => (offset, pause) = (0, Duration::ZERO),
             Ok(piece) => {
                 offset = piece.end();
                 pause = if piece.is_full() {

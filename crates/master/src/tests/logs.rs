@@ -1,5 +1,6 @@
 //! `/system/v1/…/logs/…`: ranges and streams of the master's own log and of a task's files.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::Query;
@@ -10,6 +11,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use zddcluster_client::Lines;
 use zddcluster_runtime::{LogTail, OnFailure, serve};
 use zddcluster_store::MemoryStore;
 
@@ -76,14 +78,7 @@ async fn the_masters_own_log() {
     let url = cluster.url("/system/v1/leader/mesos/logs/v1/stream/?skip_prev=1");
     let request = Request::get(url).body(Bytes::new()).unwrap();
     let mut lines = cluster.lines(request).await;
-    let mut message = async || loop {
-        let line = lines.next(PATIENCE).await.unwrap().unwrap();
-        if let Some(data) = line.strip_prefix("data: ") {
-            let event: Value = serde_json::from_str(data).unwrap();
-            assert!(event["realtime_timestamp"].is_number());
-            return event["fields"]["MESSAGE"].as_str().unwrap().to_owned();
-        }
-    };
+    let mut message = async || message(&mut lines).await;
     assert_eq!(message().await, "three");
     log.append(b"four\nfi");
     assert_eq!(message().await, "four");
@@ -109,20 +104,22 @@ async fn the_masters_own_log() {
     cluster.stop().await;
 }
 
-/// An agent's API that knows one task's sandbox.
-async fn serve_agent(cluster: &Cluster, host: &str, task: &str) {
+/// An agent's API that knows one task's sandbox; what is in its `grows` may change.
+async fn serve_agent(cluster: &Cluster, host: &str, task: &str, grows: Arc<Mutex<String>>) {
     let listener = TcpListener::bind((host, 5051)).await.unwrap();
     let executor = json!({ "id": task, "directory": "/sand/box" });
     let state = json!({ "frameworks": [{ "executors": [], "completed_executors": [executor] }] });
-    let read = async |query: Query<std::collections::BTreeMap<String, String>>| {
+    let read = async move |query: Query<std::collections::BTreeMap<String, String>>| {
         let content = match query["path"].as_str() {
-            "/sand/box/stdout" => "a\nb\nc\n",
-            "/sand/box/stderr" => "oh\n",
+            "/sand/box/stdout" => "a\nb\nc\n".to_owned(),
+            "/sand/box/stderr" => "oh\n".to_owned(),
+            "/sand/box/grows" => grows.lock().unwrap().clone(),
             other => panic!("{other}"),
         };
-        let piece = match query["offset"].parse::<usize>() {
-            Ok(offset) => json!({ "data": &content[offset..], "offset": offset }),
-            Err(_) => json!({ "data": "", "offset": content.len() }),
+        let offset = query["offset"].parse::<usize>().ok();
+        let piece = match offset.filter(|offset| *offset < content.len()) {
+            Some(offset) => json!({ "data": &content[offset..], "offset": offset }),
+            None => json!({ "data": "", "offset": content.len() }),
         };
         Json(piece)
     };
@@ -148,7 +145,8 @@ async fn files_of_a_task() {
         task["id"].as_str().unwrap(),
         task["slaveId"].as_str().unwrap(),
     );
-    serve_agent(&cluster, HOST, id).await;
+    let grows = Arc::new(Mutex::new("a long first line\n".to_owned()));
+    serve_agent(&cluster, HOST, id, Arc::clone(&grows)).await;
     let v1 = format!("agent/{agent}/logs/v1/range/framework/f/executor/{id}/container/c");
     for (path, body) in [
         (
@@ -167,5 +165,26 @@ async fn files_of_a_task() {
             "{path}"
         );
     }
+    // Of a file that was moved aside and begun anew nothing is left out.
+    let url = cluster.url(&format!("/system/v1/logs/v2/task/{id}/file/grows"));
+    let stream = Request::get(url).header("accept", "text/event-stream");
+    let mut lines = cluster.lines(stream.body(Bytes::new()).unwrap()).await;
+    assert_eq!(message(&mut lines).await, "a long first line");
+    *grows.lock().unwrap() = "anew\n".to_owned();
+    assert_eq!(message(&mut lines).await, "anew");
+    grows.lock().unwrap().push_str("on\n");
+    assert_eq!(message(&mut lines).await, "on");
     cluster.stop().await;
+}
+
+/// The next line of a stream.
+async fn message(lines: &mut Lines) -> String {
+    loop {
+        let line = lines.next(PATIENCE).await.unwrap().unwrap();
+        if let Some(data) = line.strip_prefix("data: ") {
+            let event: Value = serde_json::from_str(data).unwrap();
+            assert!(event["realtime_timestamp"].is_number());
+            return event["fields"]["MESSAGE"].as_str().unwrap().to_owned();
+        }
+    }
 }
