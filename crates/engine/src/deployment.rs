@@ -171,12 +171,21 @@ impl Turn<'_> {
         affected
     }
 
-    /// Forgets the definitions of those of these apps that are gone, and what they keep on agents; a plan that has ended kept them for a rollback.
+    /// Forgets the definitions of those of these apps that are gone, and what they keep on agents; a plan that has ended kept them
+    /// for a rollback, and one that still acts on them does.
     pub(crate) fn forget_gone(&mut self, affected: &[AppId]) {
         for app_id in affected {
-            if self.state.root.app(app_id).is_none() {
-                self.forget_versions(app_id);
-                self.condemn_all(app_id);
+            if self.state.locks.get(app_id).is_some() {
+                continue;
+            }
+            match self.state.root.app(app_id).map(|app| app.is_resident()) {
+                None => {
+                    self.forget_versions(app_id);
+                    self.condemn_all(app_id);
+                }
+                // Only a rollback leads there from a resident app; what instances have left is of no use to it.
+                Some(false) => self.condemn_all(app_id),
+                Some(true) => {}
             }
         }
     }

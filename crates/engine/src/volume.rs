@@ -13,9 +13,10 @@
 //! What is freed is written down by its persistence ids before any agent hears of it, and an agent is told to destroy only those: a
 //! volume that a master knows nothing of, perhaps since it lost its own memory, is left alone. Ports are not reserved.
 //!
-//! A lost task holds its reservation for ever (`WAIT_FOREVER`): its agent may come back with it. An app that is scaled down keeps the
-//! data of all its former instances for when it is scaled up again; only a kill with `wipe` and the end of the app free any. Source: contract marathon §1.10, §2.4, §4.7;
-//! Marathon's page on stateful applications.
+//! A lost task holds its reservation for ever (`WAIT_FOREVER`): its agent may come back with it. An app that is scaled down
+//! keeps the data of all its former instances for when it is scaled up again; only a kill with `wipe`, the end of the app, and
+//! the end of a rollback to an app without volumes free any. Source: contract marathon §1.10, §2.4, §4.7; Marathon's page on
+//! stateful applications.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -375,7 +376,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Condemns everything that an app keeps on agents: it is gone, or was and another has its name.
+    /// Condemns everything that an app keeps on agents: it is gone, or was and another has its name, or keeps nothing any more.
     pub(crate) fn condemn_all(&mut self, app_id: &AppId) {
         let held = self.state.held_of(app_id);
         let all: Vec<Arc<Reservation>> =

@@ -222,10 +222,6 @@ impl Turn<'_> {
             if plan.original.app(&app_id).is_none() && !is_rollback {
                 self.forget_past(&app_id);
             }
-            // Only a rollback goes from a resident app to one that is not; what instances have left is of no use to it.
-            if !app.is_resident() {
-                self.condemn_all(&app_id);
-            }
             self.add_version(app);
         }
         let mut mutations = Vec::new();
