@@ -60,6 +60,12 @@ pub(crate) fn check(state: &State) {
             );
         }
     }
+    let known = state.tasks.values().chain(state.completed.iter());
+    let named: BTreeSet<&AgentId> = known.map(|task| &task.agent_id).collect();
+    for agent_id in state.agents.keys() {
+        let is_named = named.contains(agent_id);
+        assert_eq!(state.has_tasks_of(agent_id), is_named, "{agent_id}: tasks");
+    }
     reservations(state, &mut usage);
     for (agent_id, used) in &usage {
         let indexed = state

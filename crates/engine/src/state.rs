@@ -362,6 +362,16 @@ impl State {
         self.tasks_of(app_id).filter(|task| task.is_launched())
     }
 
+    /// Whether any task ran or was to run on an agent: a launched, a lost, or an ended one that is still known.
+    pub fn has_tasks_of(&self, agent_id: &AgentId) -> bool {
+        let usage = self.usage.get(agent_id);
+        let lost = self.lost.iter().filter_map(|id| self.tasks.get(id));
+        usage.is_some_and(|usage| usage.tasks > 0)
+            || lost
+                .chain(self.completed.iter())
+                .any(|task| task.agent_id == *agent_id)
+    }
+
     /// The stored definition of an app at a version.
     pub fn version_of(&self, app_id: &AppId, version: Timestamp) -> Option<&Arc<App>> {
         self.versions

@@ -4,26 +4,25 @@
 //! back with its volumes; here it is not listed any more. As long as a known task names it, ended ones among them, it stays:
 //! dcos clients 0.4 end with an error at a task whose agent is not there (contract dcos-cli §9).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zddcluster_engine::State;
 use zddcluster_engine::state::Agent;
-use zddcluster_model::{AgentId, Timestamp};
+use zddcluster_model::Timestamp;
 
 use crate::shared::Shared;
 
-/// The agents that are listed, in the order of their ids.
+/// The agents that are listed, in the order of their ids. Asked for each event of a stream: looks at tasks only of agents that are
+/// away for too long.
 pub(super) fn agents<'a>(shared: &Shared, state: &'a State) -> impl Iterator<Item = &'a Agent> {
     let now = shared.clock.now();
     let limit = limit_millis(shared);
-    let named = named(state);
     state
         .agents
         .values()
         .map(|agent| &**agent)
         .filter(move |agent| {
-            named.contains(&agent.id) || removed_at(agent, limit).is_none_or(|at| now < at)
+            removed_at(agent, limit).is_none_or(|at| now < at) || state.has_tasks_of(&agent.id)
         })
 }
 
@@ -31,19 +30,13 @@ pub(super) fn agents<'a>(shared: &Shared, state: &'a State) -> impl Iterator<Ite
 pub(super) fn until_next_leaves(shared: &Shared, state: &State) -> Option<Duration> {
     let now = shared.clock.now();
     let limit = limit_millis(shared);
-    let mut due: Vec<(Timestamp, &AgentId)> = state
+    let due = state
         .agents
         .values()
-        .filter_map(|agent| Some((removed_at(agent, limit)?, &agent.id)))
-        .filter(|(at, _)| now < *at)
-        .collect();
-    // Asked on every turn of a stream: tasks are looked through only while an agent is away.
-    if due.is_empty() {
-        return None;
-    }
-    let named = named(state);
-    due.retain(|(_, agent_id)| !named.contains(agent_id));
-    let (due, _) = due.into_iter().min()?;
+        .filter_map(|agent| Some((removed_at(agent, limit)?, agent)))
+        .filter(|(at, agent)| now < *at && !state.has_tasks_of(&agent.id))
+        .map(|(at, _)| at)
+        .min()?;
     let millis = u64::try_from(due.millis_since(now)).unwrap_or_default();
     Some(Duration::from_millis(millis))
 }
@@ -57,11 +50,4 @@ fn limit_millis(shared: &Shared) -> i64 {
 fn removed_at(agent: &Agent, limit_millis: i64) -> Option<Timestamp> {
     let since = agent.away_since.filter(|_| !agent.is_connected)?;
     Some(since.plus_millis(limit_millis))
-}
-
-/// The agents that tasks name.
-fn named(state: &State) -> BTreeSet<&AgentId> {
-    let live = state.tasks.values().map(|task| &task.agent_id);
-    let ended = state.completed.iter().map(|task| &task.agent_id);
-    live.chain(ended).collect()
 }
