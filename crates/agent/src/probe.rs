@@ -68,8 +68,8 @@ pub(crate) async fn connect(task: &RunningTask, port: CheckPort, limit: Duration
 }
 
 fn nowhere() -> CheckEnd {
-    CheckEnd::NotRun {
-        message: "the task's own address is not known".to_owned(),
+    CheckEnd::NotAnswered {
+        cause: "the task's own address is not known".to_owned(),
     }
 }
 
@@ -188,7 +188,10 @@ mod tests {
             assert_eq!(connect(&here, port, limit).await, CheckEnd::Connected);
         }
         let nowhere = task("10.0.0.7", Addresses::Own(Vec::new()));
-        let end = connect(&nowhere, port, limit).await;
-        assert!(matches!(end, CheckEnd::NotRun { .. }), "{end:?}");
+        let cause = "the task's own address is not known".to_owned();
+        assert_eq!(
+            connect(&nowhere, port, limit).await,
+            CheckEnd::NotAnswered { cause }
+        );
     }
 }

@@ -68,7 +68,7 @@ pub enum CheckEnd {
     },
     /// The command took too long and was ended.
     TimedOut,
-    /// The command could not be run, or nobody asked.
+    /// The command could not be run.
     NotRun {
         /// Why, for the user.
         message: String,
