@@ -28,7 +28,7 @@ use zddcluster_client::ask::{self, Scheme};
 use zddcluster_engine::state::Task;
 use zddcluster_engine::{CheckOrder, CheckVerdict, Input};
 use zddcluster_model::agent::Check;
-use zddcluster_model::app::{HealthCheck, HealthProtocol, ReadinessCheck};
+use zddcluster_model::app::{HealthCheck, HealthProtocol};
 use zddcluster_model::{App, AppId, TaskId, TaskState, Timestamp};
 use zddcluster_runtime::{Error, OnFailure};
 
@@ -96,7 +96,7 @@ pub(crate) async fn run(
                 );
             }
             Some(CheckOrder::StartReadiness { task_id, app }) => {
-                start_readiness(&shared, &running, task_id, app);
+                readiness::start(&shared, &running, task_id, app);
             }
             Some(CheckOrder::StopReadiness { task_id }) => {
                 stop(
@@ -359,68 +359,5 @@ fn scheme(protocol: HealthProtocol) -> Option<Scheme> {
         HealthProtocol::Http | HealthProtocol::MesosHttp => Some(Scheme::Http),
         HealthProtocol::Https | HealthProtocol::MesosHttps => Some(Scheme::Https),
         HealthProtocol::Tcp | HealthProtocol::MesosTcp | HealthProtocol::Command => None,
-    }
-}
-
-// === Readiness ===
-
-fn start_readiness(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app: Arc<App>) {
-    let Some(check) = app.readiness_checks.first().cloned() else {
-        return;
-    };
-    let key = Key::Readiness(task_id.clone());
-    let Some(token) = claim(shared, running, &key) else {
-        return;
-    };
-    let shared = Arc::clone(shared);
-    let running = running.clone();
-    shared
-        .tasks
-        .clone()
-        .spawn("readiness-check", OnFailure::Log, async move {
-            let own_turns = running.turns_of(&app.id);
-            let turns = [&*own_turns, &*running.turns];
-            // Cancel-safe: dropping it abandons one request.
-            let _ = token
-                .run_until_cancelled(check_readiness(&shared, turns, &task_id, &app, &check))
-                .await;
-            running.leave(&app.id, own_turns);
-            running.lock().remove(&key);
-            Ok(())
-        });
-}
-
-async fn check_readiness(
-    shared: &Shared,
-    [own_turns, turns]: [&Semaphore; 2],
-    task_id: &TaskId,
-    app: &App,
-    check: &ReadinessCheck,
-) {
-    let interval = divided(check.interval_seconds.saturating_mul(1000), shared.speed);
-    let timeout = Duration::from_secs(check.timeout_seconds);
-    let mut rounds = every(Duration::ZERO, interval);
-    loop {
-        rounds.tick().await;
-        let Some(task) = shared.state().tasks.get(task_id).cloned() else {
-            return;
-        };
-        if task.state != TaskState::Running {
-            continue;
-        }
-        // Never closed, and in this order, as with health checks.
-        let turn = (own_turns.acquire().await, turns.acquire().await);
-        let response = readiness::ask(app, check, &task, timeout).await;
-        drop(turn);
-        let is_ready = check.http_status_codes_for_ready.contains(&response.status);
-        shared.metrics.checked(Asked::Readiness, is_ready);
-        let input = Input::Readiness {
-            task_id: task_id.clone(),
-            is_ready,
-            response,
-        };
-        if shared.send(Message::Input(input)).await.is_err() || is_ready {
-            return;
-        }
     }
 }

@@ -1,21 +1,89 @@
 //! Readiness checks: the master asks the one task itself, and keeps what it answered for the deployment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use zddcluster_client::ask::{self, Scheme};
+use zddcluster_engine::Input;
 use zddcluster_engine::state::Task;
-use zddcluster_model::App;
 use zddcluster_model::app::{HealthProtocol, ReadinessCheck};
 use zddcluster_model::task::ReadinessResponse;
+use zddcluster_model::{App, TaskId, TaskState};
+use zddcluster_runtime::OnFailure;
 
-use super::endpoint;
+use super::{Key, Running, claim, divided, endpoint, every};
+use crate::metrics::Asked;
+use crate::shared::{Message, Shared};
 
 /// Longest body kept of a readiness answer: it is shown in the deployment, one for each new task.
 const LONGEST_BODY: usize = 16 * 1024;
 
+/// Asks a task until it is ready or the order is taken back.
+pub(super) fn start(shared: &Arc<Shared>, running: &Running, task_id: TaskId, app: Arc<App>) {
+    let Some(check) = app.readiness_checks.first().cloned() else {
+        return;
+    };
+    let key = Key::Readiness(task_id.clone());
+    let Some(token) = claim(shared, running, &key) else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    let running = running.clone();
+    shared
+        .tasks
+        .clone()
+        .spawn("readiness-check", OnFailure::Log, async move {
+            let own_turns = running.turns_of(&app.id);
+            let turns = [&*own_turns, &*running.turns];
+            // Cancel-safe: dropping it abandons one request.
+            let _ = token
+                .run_until_cancelled(check_until_ready(&shared, turns, &task_id, &app, &check))
+                .await;
+            running.leave(&app.id, own_turns);
+            running.lock().remove(&key);
+            Ok(())
+        });
+}
+
+async fn check_until_ready(
+    shared: &Shared,
+    [own_turns, turns]: [&Semaphore; 2],
+    task_id: &TaskId,
+    app: &App,
+    check: &ReadinessCheck,
+) {
+    let interval = divided(check.interval_seconds.saturating_mul(1000), shared.speed);
+    let timeout = Duration::from_secs(check.timeout_seconds);
+    let mut rounds = every(Duration::ZERO, interval);
+    loop {
+        rounds.tick().await;
+        let Some(task) = shared.state().tasks.get(task_id).cloned() else {
+            return;
+        };
+        if task.state != TaskState::Running {
+            continue;
+        }
+        // Never closed, and in this order, as with health checks.
+        let turn = (own_turns.acquire().await, turns.acquire().await);
+        let response = ask(app, check, &task, timeout).await;
+        drop(turn);
+        let is_ready = check.http_status_codes_for_ready.contains(&response.status);
+        shared.metrics.checked(Asked::Readiness, is_ready);
+        let input = Input::Readiness {
+            task_id: task_id.clone(),
+            is_ready,
+            response,
+        };
+        if shared.send(Message::Input(input)).await.is_err() || is_ready {
+            return;
+        }
+    }
+}
+
 /// Asks a task whether it is ready. A task that cannot be asked answers 504.
-pub(super) async fn ask(
+async fn ask(
     app: &App,
     check: &ReadinessCheck,
     task: &Task,
