@@ -114,6 +114,15 @@ impl Running {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets a check that came to its end. One that was stopped is forgotten already, and its name may be another's by now.
+    fn ended(&self, key: &Key, token: &CancellationToken) {
+        let mut checks = self.lock();
+        // Cancelled under the lock alone, but for a master that ends.
+        if !token.is_cancelled() {
+            checks.remove(key);
+        }
+    }
+
     /// What the readiness checks of an app share.
     fn turns_of(&self, app_id: &AppId) -> Arc<Semaphore> {
         let known = self.turns_of_apps.lock();
@@ -359,5 +368,32 @@ fn scheme(protocol: HealthProtocol) -> Option<Scheme> {
         HealthProtocol::Http | HealthProtocol::MesosHttp => Some(Scheme::Http),
         HealthProtocol::Https | HealthProtocol::MesosHttps => Some(Scheme::Https),
         HealthProtocol::Tcp | HealthProtocol::MesosTcp | HealthProtocol::Command => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stopped_check_is_not_that_of_the_next_one() {
+        let running = Running {
+            checks: Arc::default(),
+            turns: Arc::new(Semaphore::new(1)),
+            turns_of_apps: Arc::default(),
+        };
+        let key = Key::Readiness(TaskId::new("a.1"));
+        let begin = || {
+            let token = CancellationToken::new();
+            running.lock().insert(key.clone(), token.clone());
+            token
+        };
+        let first = begin();
+        stop(&running, |it| *it == key);
+        let second = begin();
+        running.ended(&key, &first);
+        assert!(running.lock().contains_key(&key), "it can be stopped");
+        running.ended(&key, &second);
+        assert!(!running.lock().contains_key(&key));
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn start(shared: &Arc<Shared>, running: &Running, task_id: TaskId, ap
                 .run_until_cancelled(check_until_ready(&shared, turns, &task_id, &app, &check))
                 .await;
             running.leave(&app.id, own_turns);
-            running.lock().remove(&key);
+            running.ended(&key, &token);
             Ok(())
         });
 }
