@@ -9,9 +9,8 @@
 //!
 //! The place is made of the file's ETag, or of its URL if it has none, and its name: a file that changes and says so gets a new
 //! place, and the app with it a new definition. Servers are asked only for a command that is not refused anyway, and by a dry
-//! run not at all: there each file has the place of one without ETag. Servers are asked over `http` and `https`, and redirects are followed; the
-//! place is that of the URL as it was given. Source: contract marathon §1.2, §2.5, §3.1; Marathon's
-//! `PathFun`.
+//! run not at all: there each file has the place of one without ETag. Servers are asked over `http` and `https`, and redirects
+//! are followed; the place is that of the URL as it was given. Source: contract marathon §1.2, §2.5, §3.1; Marathon's `PathFun`.
 
 mod fetch;
 

@@ -70,8 +70,8 @@ impl LogTail {
 /// A piece of a file as text that is as long as what it stands for: each byte that is no UTF-8 becomes a question mark, so that
 /// a reader goes on at the right place by counting the bytes of the text.
 ///
-/// A character cut off at the end is held back, for the next read to bring it whole. A piece that is only a part of a character comes all
-/// the same, or the reader would take it for the end.
+/// A character cut off at the end is held back, for the next read to bring it whole. A piece that is only a part of a character
+/// comes all the same, or the reader would take it for the end.
 pub fn whole_characters(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -1,8 +1,8 @@
 //! Files of this machine, opened with the rights of the user whose copy it will be.
 //!
-//! The kernel itself decides, of the file and of all directories above it, with whatever lists of access they have: a thread of its
-//! own takes on the user for files alone (`setfsuid`), opens, and ends. As the task's processes it has no further groups, and unlike
-//! them it cannot be signalled by the user.
+//! The kernel itself decides, of the file and of all directories above it, with whatever lists of access they have: a thread
+//! of its own takes on the user for files alone (`setfsuid`), opens, and ends. As the task's processes it has no further
+//! groups, and unlike them it cannot be signalled by the user.
 
 use std::fs::File;
 use std::path::Path;
