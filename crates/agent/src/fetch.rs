@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use zddcluster_client::{WebClient, WebError};
 use zddcluster_model::app::Fetch;
+use zddcluster_runtime::chain;
 
 use self::cache::Cache;
 use self::download::{Part, download};
@@ -268,17 +269,6 @@ impl Job {
         file.rewind().map_err(FetchError::Read)?;
         format.unpack(&self.name, file, &mut self.place())
     }
-}
-
-/// An error with all its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

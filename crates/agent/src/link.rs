@@ -20,7 +20,7 @@ use zddcluster_model::AgentId;
 use zddcluster_model::agent::{
     Acknowledged, Command, KEEP_ALIVE_MILLIS, PROTOCOL, Registered, Registration, Resources,
 };
-use zddcluster_runtime::{Backoff, Error};
+use zddcluster_runtime::{Backoff, Error, chain};
 
 use crate::actor::{Inbox, Message};
 use crate::journal::{Identity, Journal};
@@ -313,15 +313,4 @@ fn message_of(body: String) -> String {
         message: String,
     }
     serde_json::from_str(&body).map_or(body, |Refusal { message }| message)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

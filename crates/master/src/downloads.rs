@@ -29,9 +29,10 @@ use zddcluster_engine::{Command, Engine};
 use zddcluster_model::AppId;
 use zddcluster_model::app::{AppUpdate, Fault};
 use zddcluster_model::deployment::Download;
+use zddcluster_runtime::chain;
 
 use crate::artifacts::ArtifactPath;
-use crate::error::{ApiError, chain};
+use crate::error::ApiError;
 use crate::shared::Shared;
 
 #[cfg(test)]

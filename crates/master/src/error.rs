@@ -165,15 +165,3 @@ impl From<ReadError> for ApiError {
         }
     }
 }
-
-/// An error with its causes, for one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

@@ -7,9 +7,11 @@
 //! - [`Exposition`]: measurements as Prometheus reads them.
 //! - [`machine_metrics`]: memory, load and processors under Mesos' names.
 //! - [`LogTail`]: the end of the process' log, for those who ask.
+//! - [`chain()`]: an error with its causes, for a log.
 //! - [`Backoff`]: the pauses between attempts, growing, capped and jittered.
 
 mod backoff;
+mod chain;
 mod exposition;
 mod guard;
 mod log_tail;
@@ -19,6 +21,7 @@ mod supervise;
 mod token;
 
 pub use backoff::Backoff;
+pub use chain::chain;
 pub use exposition::{Exposition, Form, Kind, Seen};
 pub use guard::Guard;
 pub use log_tail::{LogTail, whole_characters};

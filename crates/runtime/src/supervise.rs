@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::chain;
+
 /// Any error a task may end with.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -277,18 +279,6 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     } else {
         "a value that is no text".to_owned()
     }
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

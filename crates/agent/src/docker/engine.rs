@@ -407,13 +407,13 @@ fn sorted(socket: &str, error: &bollard::errors::Error) -> EngineError {
         },
         other => EngineError::Away {
             socket: socket.to_owned(),
-            why: chain(other),
+            why: innermost(other),
         },
     }
 }
 
 /// An error's innermost cause: hyper's own layers say nothing a user could use.
-fn chain(error: &dyn std::error::Error) -> String {
+fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

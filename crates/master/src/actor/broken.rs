@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use zddcluster_engine::Input;
-use zddcluster_runtime::Backoff;
+use zddcluster_runtime::{Backoff, chain};
 use zddcluster_store::StoreError;
 
-use crate::error::{CallError, chain};
+use crate::error::CallError;
 use crate::shared::Message;
 
 /// First and longest pause between attempts to reopen a failed store: a full disk is seldom freed within seconds.

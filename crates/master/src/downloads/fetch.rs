@@ -16,11 +16,10 @@ use url::Url;
 use zddcluster_client::{WebClient, WebError};
 use zddcluster_engine::{Attempt, DownloadOrder, Input};
 use zddcluster_model::deployment::Download;
-use zddcluster_runtime::OnFailure;
+use zddcluster_runtime::{OnFailure, chain};
 
 use super::{HEADS_AT_ONCE, shown};
 use crate::artifacts::{ArtifactPath, Artifacts, BadPath, WriteError};
-use crate::error::chain;
 use crate::shared::{Message, Shared};
 
 /// Files that are brought at once; others wait for their turn, and their time begins with it. More would share the same line.

@@ -69,7 +69,7 @@ impl World {
         Format::of(name)
             .unwrap()
             .unpack(name, File::open(path).unwrap(), &mut place)
-            .map_err(|error| crate::fetch::chain(&error))
+            .map_err(|error| zddcluster_runtime::chain(&error))
     }
 
     fn read(&self, name: &str) -> String {
