@@ -1,5 +1,8 @@
 //! Resident apps: an instance's volumes and its agent are the next one's.
 
+mod queue;
+mod rollback;
+
 use serde_json::{Value, json};
 use zddcluster_model::task::LocalVolume;
 use zddcluster_model::{AgentId, AppId, TaskState};
@@ -9,7 +12,6 @@ use crate::blocker::blockers_of_app;
 use crate::effect::{Answer, Effect};
 use crate::input::{Command, Input, Selection};
 use crate::script::Script;
-use crate::volume::CLAIMS_GATHERED;
 
 fn resident(more: Value) -> Value {
     let volume =
@@ -211,77 +213,6 @@ fn volumes_larger_than_can_be_counted_fit_nowhere() {
     assert_eq!(script.engine.state().reservations.size(), 0);
 }
 
-/// An app on its way to its first volume, with the task there that is to have it.
-fn on_the_way_to_a_volume() -> Script {
-    let mut script = Script::new();
-    script.deploy(app(json!({ "instances": 1 })));
-    let volume = json!({ "containerPath": "data", "mode": "RW", "persistent": { "size": 100 } });
-    let change = json!({
-        "container": { "type": "MESOS", "volumes": [volume] },
-        "residency": {},
-        "upgradeStrategy": { "minimumHealthCapacity": 0, "maximumOverCapacity": 0 },
-    });
-    script.put("/a", change, false).unwrap();
-    script.end_killed();
-    assert_eq!(script.engine.state().reservations.size(), 1);
-    script
-}
-
-fn roll_back(script: &mut Script) {
-    let mut running = script.engine.state().deployments.keys();
-    let deployment_id = running.next().unwrap().clone();
-    script
-        .command(Command::RollBackDeployment { deployment_id })
-        .unwrap();
-}
-
-#[test]
-fn a_rollback_that_is_rolled_back_keeps_the_volumes() {
-    let mut script = on_the_way_to_a_volume();
-    let kept = |script: &Script| -> Vec<_> {
-        let reservations = script.engine.state().reservations.values();
-        let kept = reservations.filter(|it| !it.is_condemned);
-        kept.map(|it| it.id).collect()
-    };
-    let before = kept(&script);
-    roll_back(&mut script);
-    roll_back(&mut script);
-    script.settle();
-    assert_eq!(script.show("/a"), "1 new RUNNING");
-    assert_eq!(kept(&script), before);
-    assert_eq!(script.destroyed(), Vec::<String>::new());
-}
-
-#[test]
-fn going_back_does_not_wait_for_a_volume_that_is_away() {
-    let mut script = on_the_way_to_a_volume();
-    let lost = script.tasks("/a")[0].clone();
-    script.lose_agent(&lost.agent_id);
-    script.tick(100_000);
-    roll_back(&mut script);
-    script.settle();
-    assert_eq!(script.show("/a"), "1 new RUNNING");
-    script.tick(24 * 3_600_000);
-    let state = script.engine.state();
-    assert!(!state.tasks.contains_key(&lost.id), "forgotten");
-    assert_eq!(state.reservations.size(), 0);
-}
-
-#[test]
-fn going_back_to_an_app_without_volumes_frees_them() {
-    let mut script = on_the_way_to_a_volume();
-    roll_back(&mut script);
-    assert_eq!(
-        script.destroyed(),
-        Vec::<String>::new(),
-        "its task is there"
-    );
-    script.settle();
-    assert_eq!(script.show("/a"), "1 new RUNNING");
-    assert_eq!(script.engine.state().reservations.size(), 0);
-    assert_eq!(script.destroyed().len(), 1);
-}
-
 #[test]
 fn a_kill_with_wipe_frees_the_volumes_of_its_tasks() {
     // contract: kill-wipe
@@ -393,99 +324,6 @@ fn a_lost_resident_task_is_waited_for_as_long_as_it_takes() {
         .collect();
     script.agent_returns(&lost.agent_id, &[]);
     assert_eq!(script.destroyed(), script.volumes);
-}
-
-#[test]
-fn many_instances_look_once_a_step_for_what_there_is() {
-    let gathered = || CLAIMS_GATHERED.replace(0);
-    let mut script = Script::new();
-    for host in 13..=22 {
-        script.register_another(host);
-    }
-    gathered();
-    script
-        .post(resident(json!({ "instances": 200, "cpus": 0.01 })))
-        .unwrap();
-    script.tick(0);
-    assert_eq!(script.show("/a"), "200 new STAGING");
-    assert!(gathered() <= 2, "not for each of them");
-    script.run_staged();
-    let places = script.places();
-    assert_eq!(script.engine.state().reservations.size(), 200);
-    // All together start anew where they were.
-    gathered();
-    let selection = Selection::App {
-        app_id: AppId::absolute("/a"),
-        host: None,
-    };
-    let (scale, wipe, force) = (false, false, false);
-    script
-        .command(Command::KillTasks {
-            selection,
-            scale,
-            wipe,
-            force,
-        })
-        .unwrap();
-    script.end_killed();
-    let ended = gathered();
-    script.tick(10_000);
-    script.run_staged();
-    assert_eq!(script.show("/a"), "200 new RUNNING");
-    assert!(script.places() == places, "on their volumes");
-    assert!(ended <= 200, "one a task that ends: {ended}");
-}
-
-#[test]
-fn who_waits_for_volumes_is_told_where_they_are() {
-    let mut script = Script::new();
-    let port = json!({
-        "instances": 1,
-        "portDefinitions": [{ "port": 9000 }],
-        "requirePorts": true,
-    });
-    script.deploy(resident(port.clone()));
-    let task = script.tasks("/a")[0].clone();
-    script.report(&task, TaskState::Failed);
-    // Somebody else has taken its port by the time it may start again.
-    let mut other = app(port);
-    other["id"] = json!("/b");
-    other["constraints"] = json!([["hostname", "CLUSTER", task.host]]);
-    script.deploy(other);
-    script.tick(2_000);
-    let state = script.engine.state();
-    let blockers = blockers_of_app(state, &task.app_id);
-    let lines = blockers[0].lines(state, state.clock).join("\n");
-    let host = &task.host;
-    let words = format!("has no free volume of the app; that is on agent {host}");
-    assert!(lines.ends_with(&words), "{lines}");
-    assert_eq!(
-        blockers[0].hint(state),
-        format!(
-            "free port 9000, choose another, or set requirePorts to false; \
-             its data is on agent {host}, which has to take it again"
-        )
-    );
-}
-
-#[test]
-fn who_waits_for_volumes_that_tasks_have_waits_for_their_end() {
-    let mut script = Script::new();
-    script.deploy(resident(json!({ "instances": 2 })));
-    script.put("/a", json!({ "instances": 1 }), false).unwrap();
-    script.put("/a", json!({ "instances": 2 }), true).unwrap();
-    assert_eq!(script.show("/a"), "1 old RUNNING, 1 old KILLING; 1 queued");
-    let state = script.engine.state();
-    let blockers = blockers_of_app(state, &AppId::absolute("/a"));
-    let lines = blockers[0].lines(state, state.clock).join("\n");
-    let words = "has no free volume of the app, and tasks have them all";
-    assert_eq!(lines.matches(words).count(), 2, "{lines}");
-    assert_eq!(
-        blockers[0].hint(state),
-        "it goes on when a task that has one of the app's volumes has ended"
-    );
-    script.settle();
-    assert_eq!(script.show("/a"), "1 old RUNNING, 1 new RUNNING");
 }
 
 #[test]
