@@ -39,32 +39,47 @@ impl Rotation {
         usable: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let n = weights.len();
-        let start = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(n)?;
-        let candidates = (0..n)
-            .map(|step| (start + step) % n)
-            .filter(|at| weights[*at] > 0 && usable(*at));
         // a/b < c/d without fractions.
         let share = |at: usize| (u128::from(load(at)), u128::from(weights[at]));
-        candidates
-            .map(|at| (at, share(at)))
-            .reduce(|best, next| {
-                let ((_, (load, weight)), (_, (least, of))) = (next, best);
-                if load * of < least * weight {
-                    next
-                } else {
-                    best
-                }
-            })
-            .map(|(at, _)| at)
+        self.advance(n, |start| {
+            let candidates = (0..n)
+                .map(|step| (start + step) % n)
+                .filter(|at| weights[*at] > 0 && usable(*at));
+            candidates
+                .map(|at| (at, share(at)))
+                .reduce(|best, next| {
+                    let ((_, (load, weight)), (_, (least, of))) = (next, best);
+                    if load * of < least * weight {
+                        next
+                    } else {
+                        best
+                    }
+                })
+                .map(|(at, _)| at)
+        })
     }
 
-    /// The turn among `n` equals. One that is not usable passes its turn to the next one.
+    /// The turn among `n` equals, of whom those that are not usable are passed over: the others still have equally many.
     pub(crate) fn pick_equal(&self, n: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        if n == 0 {
-            return None;
+        self.advance(n, |start| {
+            (0..n).map(|step| (start + step) % n).find(|&at| usable(at))
+        })
+    }
+
+    /// Lets `choose` pick one of `n`, told where to begin, and has the next turn begin behind it. So nobody inherits the turns of
+    /// those who are passed over.
+    fn advance(&self, n: usize, choose: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+        let mut next = self.next.load(Ordering::Relaxed);
+        loop {
+            let at = choose(next.checked_rem(n)?)?;
+            let turn =
+                self.next
+                    .compare_exchange_weak(next, at + 1, Ordering::Relaxed, Ordering::Relaxed);
+            match turn {
+                Ok(_) => return Some(at),
+                Err(newer) => next = newer,
+            }
         }
-        let start = self.next.fetch_add(1, Ordering::Relaxed) % n;
-        (0..n).map(|step| (start + step) % n).find(|&at| usable(at))
     }
 }
 
@@ -155,12 +170,31 @@ mod tests {
     }
 
     #[test]
-    fn the_unusable_pass_their_turn() {
+    fn the_unusable_are_passed_over_and_the_others_have_equal_shares() {
         let rotation = Rotation::default();
         let picked: Vec<_> = (0..4)
             .map(|_| rotation.pick(&[1, 1, 1], |at| at != 1))
             .collect();
-        assert_eq!(picked, [Some(0), Some(2), Some(2), Some(0)]);
+        assert_eq!(picked, [Some(0), Some(2), Some(0), Some(2)]);
+        // Half of them drain, side by side.
+        let (rotation, mut counts) = (Rotation::default(), [0; 8]);
+        for _ in 0..400 {
+            counts[rotation.pick(&[1; 8], |at| at >= 4).unwrap()] += 1;
+            counts[rotation.pick_least(&[1; 8], |_| 0, |at| at >= 4).unwrap()] += 1;
+        }
+        assert_eq!(counts, [0, 0, 0, 0, 200, 200, 200, 200]);
+        // One that refuses costs the others nothing but its turns.
+        let (rotation, mut counts) = (Rotation::default(), [0; 3]);
+        for _ in 0..300 {
+            let at = rotation.pick(&[1; 3], |_| true).unwrap();
+            let at = if at == 1 {
+                rotation.pick(&[1; 3], |at| at != 1).unwrap()
+            } else {
+                at
+            };
+            counts[at] += 1;
+        }
+        assert_eq!(counts, [150, 0, 150]);
         assert_eq!(rotation.pick(&[1, 2], |_| false), None);
     }
 
