@@ -207,6 +207,7 @@ mod tests {
         assert_eq!(pick(&rotation, [2, 1, 2], &[1, 1, 1]), Some(1));
         assert_eq!(pick(&rotation, [2, 1, 0], &[1, 1, 0]), Some(1));
         assert_eq!(pick(&rotation, [2, 2, 9], &[4, 1, 1]), Some(0));
+        let rotation = Rotation::default();
         let equal: Vec<_> = (0..4)
             .map(|_| pick(&rotation, [1, 1, 1], &[1, 1, 1]))
             .collect();
