@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use super::fields::Field;
+use super::fields::{self, Field};
 use super::head::{Framing, RequestHead, ResponseHead};
 use crate::verdict::{self, Changes};
 
@@ -30,7 +30,7 @@ impl Kind {
             && head.is_1_1
             && !has_body
             // A tunnel to a server's HTTP/2 would go past all rules for requests.
-            && !upgrade.to_ascii_lowercase().starts_with(b"h2")
+            && !fields::tokens(upgrade).any(is_http2)
         {
             return Self::Upgrade;
         }
@@ -44,6 +44,12 @@ impl Kind {
             Self::Once
         }
     }
+}
+
+/// Whether a protocol that a client would change to is HTTP/2.
+fn is_http2(protocol: &[u8]) -> bool {
+    let name = protocol.get(..2).unwrap_or_default();
+    name.eq_ignore_ascii_case(b"h2")
 }
 
 /// What is said to the client about its connection.

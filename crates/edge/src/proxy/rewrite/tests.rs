@@ -117,6 +117,15 @@ fn requests() {
 }
 
 #[test]
+fn a_tunnel_to_http2_is_not_asked_for_among_others_either() {
+    for upgrade in ["H2C", "websocket, h2c", "x,h2", " , h2c/1"] {
+        let upgrade = format!("Upgrade: {upgrade}");
+        let lines = ["GET / HTTP/1.1", "Host: h", "Connection: upgrade", &upgrade];
+        check(&lines, &["Repeatable", "GET / HTTP/1.1", "Host: h"]);
+    }
+}
+
+#[test]
 fn kinds() {
     let kind = |start: &str, fields: &str| {
         outgoing(&[&format!("{start} / HTTP/1.1"), "Host: h", fields]).swap_remove(0)
