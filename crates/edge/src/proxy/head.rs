@@ -134,8 +134,8 @@ impl ResponseHead<'_> {
     pub(crate) fn framing(&self, is_head: bool) -> Framing {
         match (self.fields.coding, self.fields.length) {
             _ if is_head || self.status < 200 || [204, 304].contains(&self.status) => Framing::None,
-            (Some(true), _) => Framing::Chunked,
-            (Some(false), _) | (None, None) => Framing::UntilClose,
+            (Some(_), _) => Framing::Chunked,
+            (None, None) => Framing::UntilClose,
             (None, Some(length)) => Framing::Length(length),
         }
     }
@@ -145,7 +145,9 @@ impl ResponseHead<'_> {
         let Options {
             close, keep_alive, ..
         } = self.fields.options;
-        let is_ambiguous = self.fields.coding.is_some() && self.fields.length.is_some();
+        // Also in HTTP/1.0, which has no codings (RFC 9112 §6.1).
+        let is_ambiguous =
+            self.fields.coding.is_some() && (self.fields.length.is_some() || !self.is_1_1);
         !close && (self.is_1_1 || keep_alive) && !is_ambiguous
     }
 }
@@ -210,12 +212,17 @@ pub(crate) fn response<T>(
     };
     refuse_long(length)?;
     let status = parsed.code.filter(|code| *code >= 100);
+    let fields = Fields::new(parsed.headers)?;
+    // Others are only for who asks for them, and that field does not pass.
+    if fields.coding == Some(false) {
+        return Err(Malformed::Coding);
+    }
     Ok(Some(then(&ResponseHead {
         length,
         status: status.ok_or(Malformed::Status)?,
         reason: parsed.reason.unwrap_or_default(),
         is_1_1: parsed.version == Some(1),
-        fields: Fields::new(parsed.headers)?,
+        fields,
     })))
 }
 

@@ -186,9 +186,10 @@ fn answers() {
             "1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
             (Framing::Chunked, false),
         ),
+        // In HTTP/1.0 there are no codings: what comes behind it is not to be trusted.
         (
-            "1 200 OK\r\nTransfer-Encoding: gzip",
-            (Framing::UntilClose, true),
+            "0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive",
+            (Framing::Chunked, false),
         ),
         ("1 200 OK", (Framing::UntilClose, true)),
         (
@@ -210,6 +211,16 @@ fn answers() {
         answer("1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6", false),
         Err(Malformed::Length)
     );
+    // We asked for no other coding, and a client that was told of none would take its bytes for data.
+    for coding in [
+        "gzip",
+        "gzip, chunked",
+        "identity",
+        "chunked\r\nTransfer-Encoding: chunked",
+    ] {
+        let head = format!("1 200 OK\r\nTransfer-Encoding: {coding}");
+        assert_eq!(answer(&head, false), Err(Malformed::Coding), "{coding}");
+    }
     assert_eq!(answer("1 099 X", false), Err(Malformed::Status));
 }
 
