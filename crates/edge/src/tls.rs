@@ -13,11 +13,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::verify_server_name;
@@ -31,8 +32,12 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::proxy::CLIENT_TIMEOUT;
+
 /// How long a client may take to shake hands: as long as for the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that pass at once, each way of a connection.
+const PIECE: usize = 8 * 1024;
 /// What is spoken behind it.
 const ALPN: &[u8] = b"http/1.1";
 
@@ -107,19 +112,37 @@ impl Tls {
         let (from_client, to_client) = tokio::io::split(stream);
         let (from_session, to_session) = ours.into_split();
         let broken = CancellationToken::new();
+        let (n_taken, n_asked) = (AtomicU64::new(0), AtomicU64::new(0));
         let answers = async {
-            if pass(from_session, to_client).await.is_err() {
+            if pass(from_session, to_client, &n_taken).await.is_err() {
                 broken.cancel();
+            }
+        };
+        let over = CancellationToken::new();
+        let session = async {
+            serve(theirs, name).await;
+            over.cancel();
+        };
+        let stuck = async {
+            // As long as there is a session, its own limits hold: it waits for room here as for the client.
+            over.cancelled().await;
+            loop {
+                let before = n_taken.load(Relaxed);
+                tokio::time::sleep(CLIENT_TIMEOUT).await;
+                if n_taken.load(Relaxed) == before {
+                    return;
+                }
             }
         };
         let requests = async {
             // A client that has ended or broken off: the session sees the end of its side.
-            let _ = pass(from_client, to_session).await;
+            let _ = pass(from_client, to_session, &n_asked).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {
             // Dropped together when one of them decides; a client that takes no more loses nothing.
-            _ = async { tokio::join!(serve(theirs, name), answers) } => {}
+            _ = async { tokio::join!(session, answers) } => {}
+            () = stuck => {}
             () = broken.cancelled() => {}
             () = requests => {}
         }
@@ -127,9 +150,30 @@ impl Tls {
     }
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    tokio::io::copy(&mut from, &mut to).await?;
-    to.shutdown().await
+/// Passes bytes on until they end, and counts how often some were taken.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    n_taken: &AtomicU64,
+) -> io::Result<()> {
+    let mut bytes = vec![0; PIECE];
+    loop {
+        let n = from.read(&mut bytes).await?;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        let mut left = &bytes[..n];
+        while !left.is_empty() {
+            let n = to.write(left).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            left = &left[n..];
+            n_taken.fetch_add(1, Relaxed);
+        }
+        // Encrypted bytes may still wait here.
+        to.flush().await?;
+    }
 }
 
 /// Two connected sockets of this process.
@@ -195,7 +239,6 @@ impl ResolvesServerCert for Certificates {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
     use tokio_rustls::TlsConnector;
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -215,12 +258,11 @@ mod tests {
         )
     }
 
-    /// What a client that trusts only `root` reads when it asks for `name`.
-    async fn read_as(
-        tls: &Tls,
+    async fn connect(
         root: &CertificateDer<'static>,
         name: &'static str,
-    ) -> io::Result<String> {
+        stream: TcpStream,
+    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(root.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -228,12 +270,21 @@ mod tests {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector
+            .connect(ServerName::try_from(name).unwrap(), stream)
+            .await
+    }
+
+    /// What a client that trusts only `root` reads when it asks for `name`.
+    async fn read_as(
+        tls: &Tls,
+        root: &CertificateDer<'static>,
+        name: &'static str,
+    ) -> io::Result<String> {
         let (client, server) = pair().unwrap();
         let client = async {
-            let connector = TlsConnector::from(Arc::new(config));
-            let mut stream = connector
-                .connect(ServerName::try_from(name).unwrap(), client)
-                .await?;
+            let mut stream = connect(root, name, client).await?;
             let mut read = String::new();
             stream.read_to_string(&mut read).await?;
             Ok(read)
@@ -242,6 +293,35 @@ mod tests {
             stream.write_all(name.as_bytes()).await.unwrap();
         };
         tokio::join!(client, tls.serve(server, serve)).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_cut_off_when_all_has_been_said() {
+        let (root, pem) = certificate("a.example");
+        let (tls, _) = Tls::new(&[pem]).unwrap();
+        let (client, server) = pair().unwrap();
+        let client = async {
+            let mut stream = connect(&root, "a.example", client).await.unwrap();
+            // Takes its time first (most of what a socket holds, else nothing moves), and then nothing at all.
+            tokio::time::sleep(CLIENT_TIMEOUT / 2).await;
+            stream.read_exact(&mut vec![0; 180_000]).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let serve = async |mut stream: TcpStream, _| {
+            let answer = vec![0; 450_000];
+            let said = stream.write_all(&answer);
+            tokio::time::timeout(4 * CLIENT_TIMEOUT, said)
+                .await
+                .expect("buffers hold it")
+                .unwrap();
+        };
+        let began = tokio::time::Instant::now();
+        tokio::select! {
+            () = client => {}
+            served = tls.serve(server, serve) => served.unwrap(),
+            () = tokio::time::sleep(100 * CLIENT_TIMEOUT) => panic!("it waits for ever"),
+        }
+        assert!(began.elapsed() > CLIENT_TIMEOUT, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
