@@ -2,9 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use zddcluster_tests::{ClusterSandbox, Net, eventually, zddcluster};
 
@@ -309,7 +311,10 @@ async fn names_resolve_in_a_shell_without_port_53_and_are_renewed() -> anyhow::R
     let script = "getent ahostsv4 leader.mesos; getent ahostsv4 localhost >&2 && echo own; \
                   until getent hosts late-talk.marathon.mesos; do sleep 0.1; done; echo found; \
                   while getent hosts er-talk.marathon.mesos >&2; do sleep 0.1; done; echo gone; exec sleep 1000";
-    let shell = Running::start(cluster.command(&["shell", "--", "sh", "-c", script]))?;
+    let mut command = cluster.command(&["shell", "--", "sh", "-c", script]);
+    // As a terminal or `timeout` has it.
+    command.process_group(0);
+    let shell = Running::start(command)?;
     shell.says("own").await;
     let said = shell.said.lock().expect("nobody panics with it").clone();
     assert!(said.starts_with(&cluster.host(1).to_string()), "{said}");
@@ -327,14 +332,15 @@ async fn names_resolve_in_a_shell_without_port_53_and_are_renewed() -> anyhow::R
         before
     );
 
-    // What renewed the names ends with the shell.
+    // What renewed the names ends with the shell, also where all of its group are told to.
     let pid = shell.child.id();
     let names = cluster
         .data_dir()
         .join("shell")
         .join(format!("hosts.{pid}"));
     assert!(names.exists());
-    drop(shell);
+    let group = Pid::from_child(&shell.child);
+    rustix::process::kill_process_group(group, Signal::TERM)?;
     eventually("the names to be taken away", || async {
         (!names.exists()).then_some(()).ok_or("they are there")
     })

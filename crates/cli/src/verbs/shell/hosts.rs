@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub(super) fn start_renewer(path: &Path, data_dir: &Path) -> io::Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // What is sent to all of the shell's group ends the shell; the renewer sees that, and has the file to take away.
+        .process_group(0)
         .status()?;
     match status.success() {
         true => Ok(()),
