@@ -321,7 +321,7 @@ impl Plan {
             return new.instances;
         }
         let next = if self.linear > 0 {
-            new.instances + self.linear
+            new.instances.saturating_add(self.linear)
         } else {
             new.instances + new.instances.div_ceil(2).max(1)
         };

@@ -44,6 +44,8 @@ fn the_new_app_grows_as_zdd_pys_does() {
     assert_eq!(grow(ALL, 4, 4), [1, 2, 4]);
     assert_eq!(grow(ALL, 1, 1), [1]);
     assert_eq!(grow(Plan { linear: 3, ..ALL }, 10, 10), [1, 4, 7, 10]);
+    let linear = u64::MAX;
+    assert_eq!(grow(Plan { linear, ..ALL }, 10, 10), [1, 10]);
     assert_eq!(grow(Plan { stop_at: 5, ..ALL }, 10, 10), [1, 2, 3, 5]);
     assert_eq!(
         grow(
