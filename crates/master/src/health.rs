@@ -327,20 +327,16 @@ async fn verdict(
             })
         }
     };
-    let asked = match question {
-        Some(question) => by_agent::ask(shared, question, task, timeout).await,
-        None => by_agent::Asked::TooOld,
-    };
-    let outcome = match asked {
-        by_agent::Asked::Outcome(outcome) => outcome,
-        by_agent::Asked::Nothing => return None,
-        by_agent::Asked::TooOld => {
-            let at = endpoint::outside(app, task, check.port_index, check.port);
-            let Some(at) = at else { return no_port() };
-            ask_here(check, at, timeout).await
+    if let Some(question) = question {
+        match by_agent::ask(shared, question, task, timeout).await {
+            by_agent::Asked::Outcome(outcome) => return outcome.verdict(check),
+            by_agent::Asked::Nothing => return None,
+            by_agent::Asked::TooOld => {}
         }
-    };
-    outcome.verdict(check)
+    }
+    let at = endpoint::outside(app, task, check.port_index, check.port);
+    let Some(at) = at else { return no_port() };
+    ask_here(check, at, timeout).await.verdict(check)
 }
 
 /// Asks from here.
