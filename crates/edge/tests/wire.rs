@@ -387,3 +387,19 @@ async fn clients_that_go_away_leave_nothing_behind() {
         assert_eq!(status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_are_broken_at_once_are_a_bad_gateway() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+    let server = Scripted::start("\r\n\r\n", answer, false).await;
+    let world = world(&server).await;
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(exchange(world.at(10000), request).await.status(), 502);
+    let rows = world.csv().await;
+    let frontend = rows
+        .iter()
+        .find(|row| row[0] == "a_10000" && row[1] == "FRONTEND");
+    // No 2xx, one 5xx.
+    let frontend = frontend.unwrap();
+    assert_eq!((&*frontend[40], &*frontend[43]), ("0", "1"), "{frontend:?}");
+}

@@ -51,6 +51,8 @@ pub(crate) struct Download<'a, 's, W> {
     pub(crate) buffer: Buffer,
     /// The head for the client until it has gone out.
     head: Vec<u8>,
+    /// Its status.
+    status: u16,
 }
 
 /// What the head of an answer said.
@@ -81,6 +83,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
             timer,
             buffer: Buffer::default(),
             head: Vec::new(),
+            status: 0,
         }
     }
 
@@ -112,7 +115,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                     self.buffer.consume(length);
                     match received {
                         Received::Final(answer) => {
-                            self.count(answer.status);
+                            self.status = answer.status;
                             return Ok(answer);
                         }
                         Received::Unasked => return Err(Failure::Unreadable),
@@ -137,7 +140,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
     /// Passes the body on, all but its last piece: when that has been read, the server has done its part.
     ///
     /// # Errors
-    /// [`Failure::Cut`].
+    /// [`Failure::Cut`], or, when nothing has gone to the client yet, [`Failure::Unreadable`].
     pub(crate) async fn pass<R: AsyncRead + Unpin>(
         &mut self,
         answer: &mut Answer,
@@ -147,7 +150,10 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
         loop {
             if !self.buffer.is_empty() || answer.body.is_ended() {
                 let taken = answer.body.take(self.buffer.unread_mut());
-                let taken = taken.map_err(|_| self.broke_off("a broken chunk"))?;
+                let taken = taken.map_err(|_| match self.head.is_empty() {
+                    true => self.broke_off("a broken chunk"),
+                    false => Failure::Unreadable,
+                })?;
                 let piece = Piece::new(taken, &answer.body, answer.is_chunked);
                 if piece.is_last {
                     return Ok(piece);
@@ -205,6 +211,9 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
     }
 
     async fn write(&mut self, piece: &Piece) -> Result<(), Failure> {
+        if !self.head.is_empty() {
+            self.count();
+        }
         let data = &self.buffer.unread()[..piece.data];
         let mut parts = [&*self.head, piece.line(), data, piece.tail()];
         let is_small = !self.head.is_empty() && data.len() <= SMALL;
@@ -232,8 +241,9 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
         Failure::Cut
     }
 
-    fn count(&self, status: u16) {
-        if let Ok(status) = StatusCode::from_u16(status) {
+    /// Counts the answer that goes out.
+    fn count(&self) {
+        if let Ok(status) = StatusCode::from_u16(self.status) {
             self.frontend.response(status);
             self.route.server.counters.response(status);
             self.route.server.backend.response(status);
