@@ -12,6 +12,7 @@ mod value;
 mod vhosts;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use zddcluster_client::marathon::App;
 
@@ -27,6 +28,8 @@ pub(crate) struct Policy {
     pub(crate) strict_mode: bool,
     /// The port on which vhosts are served, if they are. A service on port 80 shares it.
     pub(crate) http_port: Option<u16>,
+    /// Others than this machine may connect: callers of the cluster have a token.
+    pub(crate) has_token: bool,
     /// Ports of the edge itself, which no service may use.
     pub(crate) reserved: BTreeSet<u16>,
 }
@@ -49,6 +52,10 @@ pub(crate) struct Service {
     pub(crate) indices: Vec<usize>,
     /// The port to listen on; also in the backend's name.
     pub(crate) port: u16,
+    /// Where to listen; `None`: where the edge does.
+    pub(crate) bind: Option<IpAddr>,
+    /// Files of certificates, separated by commas, with which the port has TLS.
+    pub(crate) certificates: Option<String>,
     /// How.
     pub(crate) mode: Mode,
     /// Host names on the vhost port, in lower case, bare.
@@ -195,6 +202,9 @@ impl Service {
     /// Takes in another port of the same number. Its labels do not count, except that a restriction of either holds.
     fn take_in(&mut self, other: Self) {
         self.indices.extend(other.indices);
+        if self.certificates.is_none() {
+            self.certificates = other.certificates;
+        }
         if self.options.allowed.is_none() {
             self.options.allowed = other.options.allowed;
         }

@@ -61,11 +61,20 @@ pub(crate) fn render(
     for (port, backends) in &table.ports {
         for &at in backends {
             let backend = &table.backends[at];
+            let binding = table.bindings.get(port);
+            let ip = binding.and_then(|binding| binding.ip).unwrap_or(bind);
+            let tls = match binding.and_then(|binding| binding.certificates.as_ref()) {
+                Some(paths) => format!(
+                    "\n  # with TLS: {}",
+                    paths.replace(|c: char| c.is_control(), " ")
+                ),
+                None => String::new(),
+            };
             let _ = writeln!(
                 out,
-                "\nfrontend {}\n  bind {}\n  mode {}\n  use_backend {}",
+                "\nfrontend {}\n  bind {}{tls}\n  mode {}\n  use_backend {}",
                 backend.name,
-                SocketAddr::new(bind, *port),
+                SocketAddr::new(ip, *port),
                 word(backend.mode),
                 backend.name
             );

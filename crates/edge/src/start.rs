@@ -137,6 +137,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let policy = Policy {
         groups: config.groups.clone(),
         strict_mode: config.strict_mode,
+        has_token: config.token.is_some(),
         http_port: http.map(|address| address.port()),
         reserved: BTreeSet::from([
             HTTPS,

@@ -21,7 +21,7 @@ use crate::live::{Lease, Load, Registry, Routes};
 use crate::proxy::pool::Broom;
 use crate::start::Addresses;
 use crate::table::{self, Rules};
-use crate::tls::Tls;
+use crate::tls::{OfServices, Tls};
 use crate::verdict::Passwords;
 
 /// What all parts of the edge share.
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) addresses: Addresses,
     /// What ends TLS, if it is served.
     pub(crate) tls: Option<Tls>,
+    /// What ends TLS on service ports.
+    pub(crate) tls_of_services: OfServices,
     /// What is odd about apps at the moment.
     pub(crate) warnings: ArcSwap<Vec<Warning>>,
     /// Passwords of clients that were right.
@@ -105,6 +107,7 @@ impl Shared {
             fixed: Fixed::default(),
             addresses,
             tls,
+            tls_of_services: OfServices::default(),
             warnings: ArcSwap::default(),
             passwords: Passwords::default(),
             broom: Broom::default(),

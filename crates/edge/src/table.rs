@@ -33,8 +33,19 @@ pub(crate) struct Table {
     /// Service listeners and the backends their connections are split between. A service that shares the vhost port is
     /// under that port.
     pub(crate) ports: BTreeMap<u16, Vec<usize>>,
+    /// Service listeners that are bound elsewhere, or that have TLS.
+    pub(crate) bindings: BTreeMap<u16, Binding>,
     /// Vhosts that several apps share by weight, and their backends.
     pub(crate) splits: BTreeMap<String, Vec<usize>>,
+}
+
+/// What is special about a service listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// Where it listens; `None`: where the edge does.
+    pub(crate) ip: Option<IpAddr>,
+    /// Files of certificates, separated by commas, with which it has TLS.
+    pub(crate) certificates: Option<String>,
 }
 
 /// One service and the servers behind it.

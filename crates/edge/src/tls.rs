@@ -10,10 +10,11 @@
 //!
 //! Source: contract marathon-lb §2.2, §2.5, §6.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
@@ -173,6 +174,52 @@ async fn pass(
         }
         // Encrypted bytes may still wait here.
         to.flush().await?;
+    }
+}
+
+/// What services have TLS with, by the files of their certificates.
+#[derive(Debug, Default)]
+pub(crate) struct OfServices(Mutex<HashMap<String, Option<Tls>>>);
+
+impl OfServices {
+    /// What ends TLS with the certificates in these files, which are read once. One that cannot be used is told, and clients are
+    /// shown one that signs itself instead: nothing is served without TLS. `None` if there is none at all.
+    pub(crate) fn get(&self, paths: &str) -> Option<Tls> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(paths.to_owned())
+            .or_insert_with(|| open(paths))
+            .clone()
+    }
+}
+
+fn open(paths: &str) -> Option<Tls> {
+    let mut pems = Vec::new();
+    for path in paths.split(',').map(str::trim) {
+        match std::fs::read_to_string(path) {
+            Ok(pem) => pems.push(pem),
+            Err(error) => tracing::warn!(path, %error, "cannot read the certificate of a service"),
+        }
+    }
+    match Tls::new(&pems) {
+        Ok((tls, faults)) => {
+            for fault in faults {
+                tracing::warn!(
+                    paths,
+                    error = &fault as &dyn std::error::Error,
+                    "cannot use the certificate of a service"
+                );
+            }
+            Some(tls)
+        }
+        Err(error) => {
+            tracing::error!(
+                paths,
+                error = &error as &dyn std::error::Error,
+                "no certificate can be made"
+            );
+            None
+        }
     }
 }
 

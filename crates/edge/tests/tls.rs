@@ -168,3 +168,49 @@ async fn vhosts_are_served_with_tls() {
             .starts_with("HTTP/1.1 200 ")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_port_with_tls_at_an_address_of_its_own() {
+    // contract: lb-ssl-cert, lb-bind-addr
+    let server = Server::named("a").await;
+    let elsewhere = SocketAddr::from(([127, 99, std::process::id() as u8, 9], 10000));
+    let ip = elsewhere.ip().to_string();
+    let moved = |cert: &str| {
+        vhost(
+            "/a",
+            10000,
+            &server,
+            &[("SSL_CERT", cert), ("BIND_ADDR", &ip)],
+        )
+    };
+    // A certificate that is not there: clients see another one, but never plain text.
+    let world = World::start(vec![moved("/nothing/there.pem")]).await;
+    support::until("it listens elsewhere", async || {
+        TcpStream::connect(elsewhere).await.is_ok()
+    })
+    .await;
+    world.listening(10000, false).await;
+    let (answer, _) = get(elsewhere, "any", "any", "").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("x-forwarded-proto: https"),
+        "{answer}"
+    );
+    let mut plain = TcpStream::connect(elsewhere).await.unwrap();
+    plain
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    let _ = plain.read_to_end(&mut bytes).await;
+    assert!(!bytes.starts_with(b"HTTP"), "{bytes:?}");
+    // It moves when the label does.
+    let mut home = moved("");
+    home["labels"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|label, _| !label.ends_with("BIND_ADDR") && !label.ends_with("SSL_CERT"));
+    world.marathon.put(home);
+    world.listening(10000, true).await;
+    assert!(TcpStream::connect(elsewhere).await.is_err());
+    assert_eq!(get_from(world.at(10000), "/", &[]).await.text(), "a");
+}

@@ -3,12 +3,13 @@
 //! Source: contract marathon-lb §1.4, §1.5.
 
 /// Labels of a service port, after `HAPROXY_{n}_`, that the edge acts on.
-pub(super) const OF_PORT: [&str; 17] = [
+pub(super) const OF_PORT: [&str; 19] = [
     "AUTH",
     "BACKEND_HEALTHCHECK_PORT_INDEX",
     "BACKEND_NETWORK_ALLOWED_ACL",
     "BACKEND_WEIGHT",
     "BALANCE",
+    "BIND_ADDR",
     "ENABLED",
     "GROUP",
     "HTTP_BACKEND_PROXYPASS_PATH",
@@ -18,6 +19,7 @@ pub(super) const OF_PORT: [&str; 17] = [
     "PATH",
     "PORT",
     "REDIRECT_TO_HTTPS",
+    "SSL_CERT",
     "STICKY",
     "USE_HSTS",
     "VHOST",
@@ -36,7 +38,7 @@ pub(super) const OF_APP: [&str; 8] = [
 ];
 
 /// Labels of a service port that hold configuration text of HAProxy, and what else only HAProxy can do.
-const TEXTS: [&str; 45] = [
+const TEXTS: [&str; 43] = [
     "BACKEND_HEAD",
     "BACKEND_HSTS_OPTIONS",
     "BACKEND_HTTP_HEALTHCHECK_OPTIONS",
@@ -48,7 +50,6 @@ const TEXTS: [&str; 45] = [
     "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS",
     "BACKEND_STICKY_OPTIONS",
     "BACKEND_TCP_HEALTHCHECK_OPTIONS",
-    "BIND_ADDR",
     "BIND_OPTIONS",
     "FRONTEND_BACKEND_GLUE",
     "FRONTEND_HEAD",
@@ -79,7 +80,6 @@ const TEXTS: [&str; 45] = [
     "MAP_HTTP_FRONTEND_ACL",
     "MAP_HTTP_FRONTEND_ACL_ONLY",
     "MAP_HTTP_FRONTEND_APPID_ACL",
-    "SSL_CERT",
     "TCP_BACKEND_NETWORK_ALLOWED_ACL",
     "USERLIST_HEAD",
 ];

@@ -1,5 +1,7 @@
 //! The labels of one port of an app, made a service.
 
+use std::net::IpAddr;
+
 use zddcluster_client::marathon::{App, HealthCheck};
 
 use super::{
@@ -75,6 +77,11 @@ impl Reading<'_> {
             weight: 0,
             redirect_to_https: false,
             auth: None,
+            bind: self.bind(warnings),
+            certificates: self
+                .labels
+                .get("SSL_CERT")
+                .map(|paths| paths.trim().to_owned()),
             share: self.share(warnings),
             check: check.and_then(|check| value::read_check(check, mode == Mode::Http, check_port)),
             options: Options {
@@ -85,6 +92,25 @@ impl Reading<'_> {
         self.read_vhosts(&mut service, warnings);
         self.read_options(&mut service, warnings);
         Some(service)
+    }
+
+    /// The address to listen on, if it is not the edge's.
+    fn bind(&self, warnings: &mut Warnings<'_>) -> Option<IpAddr> {
+        let value = self
+            .labels
+            .get("BIND_ADDR")
+            .map(str::trim)
+            .filter(|value| !["", "*"].contains(value))?;
+        let fault = match value.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() || self.policy.has_token => return Some(ip),
+            Ok(_) => "can be reached by other machines, and the edge has no token",
+            Err(_) => "is no address",
+        };
+        warnings.add(
+            &self.label("BIND_ADDR"),
+            &format!("{value:?} {fault}: the edge's own address is used"),
+        );
+        None
     }
 
     /// The weight among the apps on the same port or vhost.

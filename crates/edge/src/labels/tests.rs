@@ -9,6 +9,7 @@ mod options;
 fn policy() -> Policy {
     Policy {
         groups: BTreeSet::from(["external".to_owned()]),
+        has_token: false,
         strict_mode: false,
         http_port: Some(8000),
         reserved: BTreeSet::from([443, 9090, 9091]),

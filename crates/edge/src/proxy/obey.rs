@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::head::{RequestHead, ResponseHead};
 use super::pages::{self, Said};
 use super::rewrite::Additions;
-use super::visit::{Route, Visit};
+use super::visit::{Entry, Route, Visit};
 use crate::table::Backend;
 use crate::verdict::{self, Facts, HSTS, Refusal};
 
@@ -17,8 +17,9 @@ pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
         client: visit.client,
         is_tls: visit.tls_name.is_some(),
         host: match &visit.tls_name {
-            Some(name) => name,
-            None => head.host().and_then(text).unwrap_or_default(),
+            // On a service port the host is what it always is.
+            Some(name) if matches!(visit.entry, Entry::Vhosts { .. }) => name,
+            Some(_) | None => head.host().and_then(text).unwrap_or_default(),
         },
         target: head.target,
         authorization: head.fields.get("authorization").and_then(text),

@@ -24,6 +24,7 @@ fn shared() -> Shared {
     let config = Config::from_args(args, None, |_| None).unwrap();
     let policy = Policy {
         groups: config.groups.clone(),
+        has_token: false,
         strict_mode: false,
         http_port: Some(80),
         reserved: BTreeSet::new(),

@@ -86,6 +86,12 @@ pub(crate) fn build<'a>(
             });
         }
         sharers.push(at);
+        if service.bind.is_some() || service.certificates.is_some() {
+            // Of apps that share the port the first one counts, and TLS of any.
+            let binding = table.bindings.entry(port).or_default();
+            binding.ip = binding.ip.or(service.bind);
+            binding.certificates = binding.certificates.take().or(service.certificates);
+        }
         for vhost in service.vhosts {
             let rule = Rule {
                 vhost,

@@ -18,6 +18,7 @@ fn world(apps: Value) -> World {
     World {
         policy: Policy {
             groups: BTreeSet::from(["external".to_owned()]),
+            has_token: false,
             strict_mode: false,
             http_port: Some(8000),
             reserved: BTreeSet::from([9090, 9091]),

@@ -27,6 +27,7 @@ fn table(apps: &[&[(&str, &str)]]) -> Table {
         serde_json::from_value(Value::Array(apps.collect())).unwrap();
     let policy = Policy {
         groups: BTreeSet::from(["g".to_owned()]),
+        has_token: false,
         strict_mode: false,
         http_port: Some(80),
         reserved: BTreeSet::new(),

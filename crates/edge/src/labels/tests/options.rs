@@ -83,7 +83,7 @@ fn access() {
     let is_allowed = |ip: &str| {
         allowed
             .iter()
-            .any(|network| network.contains(&ip.parse::<std::net::IpAddr>().unwrap()))
+            .any(|network| network.contains(&ip.parse::<IpAddr>().unwrap()))
     };
     assert!(is_allowed("127.3.4.5") && is_allowed("10.1.255.1") && is_allowed("::1"));
     assert!(!is_allowed("10.2.0.1") && !is_allowed("::2"));
@@ -282,5 +282,36 @@ fn weights_among_apps() {
     assert_eq!(
         first(&[("ZDD_0_OTHER", "1"), ("ZDD_DRAIN", "1")]).1,
         [""; 0]
+    );
+}
+
+#[test]
+fn where_to_listen() {
+    // contract: lb-bind-addr
+    for (value, expected, warned) in [
+        ("127.0.0.9", Some("127.0.0.9"), false),
+        ("::1", Some("::1"), false),
+        ("*", None, false),
+        ("", None, false),
+        ("0.0.0.0", None, true),
+        ("10.0.0.1", None, true),
+        ("localhost", None, true),
+    ] {
+        let (service, warnings) = first(&[("HAPROXY_0_BIND_ADDR", value)]);
+        assert_eq!(
+            service.bind.map(|ip| ip.to_string()).as_deref(),
+            expected,
+            "{value:?}"
+        );
+        assert_eq!(!warnings.is_empty(), warned, "{value:?}");
+    }
+    let open = Policy {
+        has_token: true,
+        ..policy()
+    };
+    let (services, warnings) = services(&app(&[("HAPROXY_0_BIND_ADDR", "0.0.0.0")]), &open);
+    assert_eq!(
+        (services[0].bind, warnings.len()),
+        (Some(IpAddr::from([0, 0, 0, 0])), 0)
     );
 }

@@ -26,6 +26,7 @@ fn visit(server: SocketAddr) -> Visit {
     let config = Config::from_args(args, None, |_| None).unwrap();
     let policy = Policy {
         groups: config.groups.clone(),
+        has_token: false,
         strict_mode: false,
         http_port: None,
         reserved: BTreeSet::new(),

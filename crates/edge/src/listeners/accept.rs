@@ -1,0 +1,217 @@
+//! One worker's part of a listener: accepting connections, and what each of them is for.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zddcluster_runtime::Backoff;
+
+use super::Role;
+use crate::counters::Counters;
+use crate::labels::Mode;
+use crate::proxy::visit::{Entry, Visit};
+use crate::proxy::{rewrite, session, tcp};
+use crate::state::Shared;
+use crate::tls::Tls;
+
+/// Pauses after the kernel refused to accept (no file descriptors left).
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// One worker's part of a listener for proxied traffic.
+pub(super) struct Listening {
+    pub(super) shared: Arc<Shared>,
+    pub(super) role: Role,
+    pub(super) port: u16,
+    /// For the connections of all workers.
+    pub(super) places: Arc<Semaphore>,
+    /// Ends connections; the listener's own token only ends accepting. The worker's own, so that workers do not meet at it.
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Listening {
+    pub(super) async fn run(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        is_open: mpsc::Sender<Infallible>,
+    ) {
+        let connections = TaskTracker::new();
+        let listening = Arc::new(self);
+        let mut backoff = Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1);
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&listening.places).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            tokio::select! {
+                biased;
+                // Cancel-safe: they only wait for a state; a connection stays in the kernel's queue.
+                () = stopped.as_mut() => break,
+                (accepted, place) = accepted => match accepted {
+                    Ok((stream, peer)) => {
+                        backoff.reset();
+                        let visit = Arc::clone(&listening).visit(stream, peer, place.ok());
+                        connections.spawn(visit.map(report));
+                    }
+                    Err(error) if is_of_connection(&error) => {}
+                    Err(error) => {
+                        tracing::warn!(port = listening.port, %error, "cannot accept connections");
+                        tokio::time::sleep(backoff.next()).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        drop(is_open);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// Serves one connection to its end. A panic in it is its own affair.
+    async fn visit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        let served = AssertUnwindSafe(self.serve(stream, peer))
+            .catch_unwind()
+            .await;
+        drop(place);
+        served
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let ip = peer.ip().to_canonical();
+        let Ok(tls) = self.tls() else { return };
+        match tls {
+            None => self.serve_plain(stream, ip, None).await,
+            Some(tls) => {
+                let serve = async |stream, name| self.serve_plain(stream, ip, Some(name)).await;
+                // Boxed: most connections have no TLS.
+                if let Err(error) = Box::pin(tls.serve(stream, serve)).await {
+                    tracing::debug!(%error, "no TLS");
+                }
+            }
+        }
+    }
+
+    /// What ends TLS here, if there is TLS.
+    ///
+    /// # Errors
+    /// When there is to be TLS, and no certificate can be had.
+    fn tls(&self) -> Result<Option<Tls>, ()> {
+        let (shared, port) = (&self.shared, self.port);
+        match self.role {
+            Role::Https => shared.tls.clone().map(Some).ok_or(()),
+            Role::Service => {
+                let routes = shared.routes.load();
+                let binding = routes.table.bindings.get(&port);
+                match binding.and_then(|binding| binding.certificates.as_ref()) {
+                    Some(paths) => shared.tls_of_services.get(paths).map(Some).ok_or(()),
+                    None => Ok(None),
+                }
+            }
+            Role::Http | Role::AppIds | Role::Stats => Ok(None),
+        }
+    }
+
+    /// Serves a connection behind TLS, if there was some: then with the name that the client asked for.
+    async fn serve_plain(&self, stream: TcpStream, ip: IpAddr, tls_name: Option<String>) {
+        let shared = &self.shared;
+        let Some((entry, frontend, mode)) = self.entry() else {
+            // Its service has gone this moment.
+            return;
+        };
+        let counted = Session::begin(&frontend, shared);
+        match (mode, entry) {
+            (Mode::Tcp, Entry::Service { port, backend }) => {
+                // Boxed: it is larger than what most connections need.
+                Box::pin(tcp::pass(shared, stream, ip, &frontend, port, &backend)).await;
+            }
+            (_, entry) => {
+                let visit = Visit {
+                    shared: Arc::clone(shared),
+                    entry,
+                    frontend,
+                    client: ip,
+                    forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
+                    tls_name,
+                };
+                session::serve(&visit, stream, &self.shutdown).await;
+            }
+        }
+        drop(counted);
+    }
+
+    /// Decides what a new connection is for.
+    fn entry(&self) -> Option<(Entry, Arc<Counters>, Mode)> {
+        let (shared, port) = (&self.shared, self.port);
+        Some(match self.role {
+            Role::Http => (
+                Entry::Vhosts { port },
+                Arc::clone(&shared.fixed.http),
+                Mode::Http,
+            ),
+            Role::Https => (
+                Entry::Vhosts { port },
+                Arc::clone(&shared.fixed.https),
+                Mode::Http,
+            ),
+            Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id), Mode::Http),
+            Role::Service | Role::Stats => {
+                let routes = shared.routes.load();
+                let backend = routes.ports.get(&port)?.begin()?;
+                let entry = Entry::Service {
+                    port,
+                    backend: Arc::clone(&backend.name),
+                };
+                (entry, Arc::clone(&backend.kept.frontend), backend.spec.mode)
+            }
+        })
+    }
+}
+
+/// A connection counted on its frontend until dropped.
+struct Session(Arc<Counters>);
+
+impl Session {
+    fn begin(frontend: &Arc<Counters>, shared: &Shared) -> Self {
+        frontend.begin(shared.second());
+        Self(Arc::clone(frontend))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn report(ended: Result<(), Box<dyn Any + Send>>) {
+    if let Err(panic) = ended {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        tracing::error!(panic = text, "a connection's task failed");
+    }
+}
+
+/// Whether the error is about the one connection that was to be accepted.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
