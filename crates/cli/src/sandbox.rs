@@ -148,12 +148,12 @@ impl Tail {
             if chunk.data.is_empty() {
                 break;
             }
-            // The text is as long as what it stands for.
-            self.cursor += chunk.data.len() as u64;
+            // The text is as long as what it stands for; it begins later than asked where a log's begin is not kept.
+            self.cursor = chunk.offset.saturating_add(chunk.data.len() as u64);
             text.push_str(&chunk.data);
         }
         if let Some(end) = end {
-            self.cursor = end;
+            self.cursor = self.cursor.max(end);
         }
         Ok(Some(text))
     }

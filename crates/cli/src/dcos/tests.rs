@@ -39,6 +39,8 @@ mod task;
 struct Known {
     answers: BTreeMap<String, (u16, String)>,
     files: BTreeMap<String, Vec<u8>>,
+    /// Bytes at the begin of a file that are not kept.
+    dropped: BTreeMap<String, usize>,
     requests: Vec<String>,
     /// This request is never answered.
     silent_at: Option<String>,
@@ -125,6 +127,12 @@ impl Cluster {
         };
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, asked).await.expect(request);
+    }
+
+    /// What a process does with its own log.
+    fn drop_begin(&self, path: &str, n_bytes: usize) {
+        let mut known = self.known.lock().unwrap();
+        known.dropped.insert(path.to_owned(), n_bytes);
     }
 
     /// What an agent does with a log that has become long.
@@ -266,14 +274,17 @@ fn file_answer(known: &Known, uri: &Uri) -> Option<(StatusCode, String)> {
         query["offset"].parse().unwrap(),
         query["length"].parse().unwrap(),
     );
+    let n_dropped = known.dropped.get(&query["path"]).copied().unwrap_or(0);
+    let size = n_dropped + file.len();
     let inside = usize::try_from(offset).ok();
-    let Some(offset) = inside.filter(|offset| *offset < file.len()) else {
+    let Some(offset) = inside.filter(|offset| *offset < size) else {
         return Some((
             StatusCode::OK,
-            json!({ "data": "", "offset": file.len() }).to_string(),
+            json!({ "data": "", "offset": size }).to_string(),
         ));
     };
-    let rest = &file[offset..];
+    let offset = offset.max(n_dropped);
+    let rest = &file[offset - n_dropped..];
     let length = usize::try_from(length)
         .unwrap_or(usize::MAX)
         .min(CHUNK)

@@ -60,6 +60,19 @@ async fn logs_end_with_the_wanted_lines() {
 }
 
 #[tokio::test]
+async fn of_a_log_without_its_begin_all_is_printed_once() {
+    let cluster = Cluster::start().await;
+    let lines: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
+    let log = format!("{}\n", lines.join("\n"));
+    cluster.append("/master/log", log.as_bytes());
+    cluster.drop_begin("/master/log", 5_000);
+    assert_eq!(
+        cluster.dcos("node log --leader --lines=1000").await,
+        said(&log, "", 0)
+    );
+}
+
+#[tokio::test]
 async fn logs_are_followed() {
     let cluster = Cluster::start().await;
     cluster.with_sandbox().append("/box/stderr", b"one\n");
