@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// HAProxy's backlog in Marathon-LB's template; the kernel caps it.
-const BACKLOG: i32 = 10_000;
+pub(crate) const BACKLOG: i32 = 10_000;
 /// The sockets of one listener, bound and listening.
 #[derive(Debug)]
 pub(crate) struct Bound(Vec<TcpListener>);

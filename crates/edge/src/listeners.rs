@@ -2,7 +2,7 @@
 //!
 //! A reconciler: it compares the ports that should listen (the fixed ones and the table's) with those that do, closes first and opens
 //! then. A port that cannot be bound is warned about once and tried again, all others go on. Closing a
-//! listener stops accepting at once; its connections live on.
+//! listener stops accepting at once; its connections live on, also those that still wait in its queue.
 //!
 //! A listener that carries traffic has a socket for each worker, and the kernel deals connections out to them.
 

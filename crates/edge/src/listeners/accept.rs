@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use zddcluster_runtime::Backoff;
 
 use super::Role;
+use crate::bind;
 use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::proxy::visit::{Entry, Visit};
@@ -72,7 +73,12 @@ impl Listening {
                 },
             }
         }
-        drop(listener);
+        // The kernel has accepted these already, and would reset them with the socket.
+        for (stream, peer) in waiting(listener) {
+            let place = Arc::clone(&listening.places).try_acquire_owned();
+            let visit = Arc::clone(&listening).visit(stream, peer, place.ok());
+            connections.spawn(visit.map(report));
+        }
         drop(is_open);
         connections.close();
         connections.wait().await;
@@ -183,6 +189,26 @@ impl Listening {
     }
 }
 
+/// What is in the queue of a listener, which is closed then. No more than was ever let into it: others may come as fast as these go.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // The runtime may not have heard of the last ones yet: the kernel is asked.
+    let listener = listener.into_std().ok();
+    let accepted = iter::from_fn(move || {
+        loop {
+            match listener.as_ref()?.accept() {
+                Err(error) if is_of_connection(&error) => {}
+                accepted => return accepted.ok(),
+            }
+        }
+    });
+    accepted
+        .take(bind::BACKLOG as usize)
+        .filter_map(|(stream, peer)| {
+            stream.set_nonblocking(true).ok()?;
+            Some((TcpStream::from_std(stream).ok()?, peer))
+        })
+}
+
 /// A connection counted on its frontend until dropped.
 struct Session(Arc<Counters>);
 
@@ -215,3 +241,6 @@ fn is_of_connection(error: &io::Error) -> bool {
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,9 +108,12 @@ impl Session<'_> {
             if !is_idle && began.is_none() {
                 began = Some(Instant::now());
             }
-            let limit = began.map_or(KEEP_ALIVE_TIMEOUT, |began| {
-                HEAD_TIMEOUT.saturating_sub(began.elapsed())
-            });
+            let limit = match began {
+                // It came in the last moment. Who has nothing to ask must not hold up the end.
+                _ if is_idle && self.stop.is_cancelled() => KEEP_ALIVE_TIMEOUT,
+                Some(began) => HEAD_TIMEOUT.saturating_sub(began.elapsed()),
+                None => KEEP_ALIVE_TIMEOUT,
+            };
             let read = source.read(unread, &mut self.timer, limit);
             let read = tokio::select! {
                 biased;
@@ -192,4 +195,4 @@ impl Session<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,7 +21,7 @@ const STEP: Duration = Duration::from_millis(10);
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// A connection's view of an edge with one service, whose only server is at `server`.
-fn visit(server: SocketAddr) -> Visit {
+pub(crate) fn visit(server: SocketAddr) -> Visit {
     let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
     let config = Config::from_args(args, None, |_| None).unwrap();
     let policy = Policy {
