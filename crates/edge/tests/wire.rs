@@ -155,7 +155,8 @@ async fn an_answer_may_come_before_all_of_the_request() {
     server.request().await;
     let text = read_until(&mut stream, "hello").await;
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
-    // The rest of the body could not be told from a request: the connection ends.
+    // The rest of the body could not be told from a request: the connection ends, and the client is told so in time.
+    assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
     ended.expect("it ends").unwrap();

@@ -104,6 +104,9 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                 && (scan.is_due(self.buffer.unread()) || self.buffer.is_full())
             {
                 let (request, route, out) = (self.request, self.route, &mut self.head);
+                // The rest of a body cannot be told from a request: the client is to know in time that none may follow.
+                let may_keep =
+                    may_keep && upload.is_none_or(|upload| upload.is_complete.load(Relaxed));
                 let read = head::response(self.buffer.unread(), |head| {
                     (head.length, receive(head, request, route, may_keep, out))
                 });

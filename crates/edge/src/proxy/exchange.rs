@@ -129,10 +129,12 @@ impl Session<'_> {
                         Err(Broken::ServerStuck) if !progress.is_answered.load(Relaxed) => {
                             return Poll::Ready(Err(Failure::Silent));
                         }
-                        // A server that takes no more may say why.
-                        Ok(()) | Err(Broken::Server | Broken::ServerStuck) => {
+                        Ok(()) => {
+                            progress.is_complete.store(true, Relaxed);
                             progress.is_over();
                         }
+                        // A server that takes no more may say why.
+                        Err(Broken::Server | Broken::ServerStuck) => progress.is_over(),
                     }
                 }
                 down.as_mut().poll(cx)

@@ -28,6 +28,8 @@ pub(crate) struct Upload {
 pub(crate) struct Progress {
     /// When all of the request had gone out, or the server would not take the rest.
     pub(crate) over_at: OnceLock<Instant>,
+    /// All of the request has gone out.
+    pub(crate) is_complete: AtomicBool,
     /// Something of the request has gone out.
     pub(crate) has_begun: AtomicBool,
     /// The head of the answer has gone to the client, or is about to.
