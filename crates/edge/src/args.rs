@@ -46,7 +46,8 @@ pub struct Config {
     pub ports: Ports,
     /// Who the master knows this edge as: the task it runs as.
     pub edge_id: EdgeId,
-    /// A request that does no harm when repeated is sent once more when its server breaks off before the answer.
+    /// A request that does no harm when repeated is sent once more when its server breaks off before the answer. Without that, no
+    /// connection to a server is used twice either.
     pub resends: bool,
     /// Marathon's own app, which is not exposed.
     pub framework_name: Option<String>,

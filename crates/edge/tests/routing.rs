@@ -283,6 +283,50 @@ async fn what_was_sent_is_sent_again_only_if_harmless() {
     );
 }
 
+/// An edge that covers nothing up does not use a connection again either: if that breaks, only another attempt can help.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_resending_each_request_has_a_connection_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let n_requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&n_requests);
+    // Answers once on each connection, and breaks off over the next request.
+    let tasks = Tasks::new();
+    let connections = tasks.clone();
+    tasks.spawn("once", OnFailure::Log, async move {
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            let counter = Arc::clone(&counter);
+            connections.spawn("connection", OnFailure::Log, async move {
+                for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ""] {
+                    if stream.read(&mut [0; 1024]).await? > 0 {
+                        counter.fetch_add(1, Ordering::SeqCst);
+                        stream.write_all(answer.as_bytes()).await?;
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    let apps = || vec![app("/a", 10000, "http", &[address])];
+    for (env, n_sent) in [(&[("ZDD_NO_RESEND", "1")][..], 4), (&[], 4 + 3)] {
+        n_requests.store(0, Ordering::SeqCst);
+        let world = World::start_in(env, true, apps()).await;
+        world.listening(10000, true).await;
+        let mut client = TcpStream::connect(world.at(10000)).await.unwrap();
+        for _ in 0..4 {
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                .await
+                .unwrap();
+            let mut bytes = [0; 1024];
+            let n = client.read(&mut bytes).await.unwrap();
+            assert!(bytes[..n].ends_with(b"\r\n\r\nok"), "{:?}", &bytes[..n]);
+        }
+        assert_eq!(n_requests.load(Ordering::SeqCst), n_sent, "{env:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_server_connection_that_was_closed_harms_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -189,7 +189,8 @@ impl Listening {
     }
 }
 
-/// What is in the queue of a listener, which is closed then. No more than was ever let into it: others may come as fast as these go.
+/// What is in the queue of a listener, which is closed then. No more than the queue may hold: others may come as fast as these
+/// go.
 fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     // The runtime may not have heard of the last ones yet: the kernel is asked.
     let listener = listener.into_std().ok();

@@ -11,7 +11,6 @@ use super::SERVER_TIMEOUT;
 use super::body::Piece;
 use super::buffer::Buffer;
 use super::download::{Download, Failure};
-use super::rewrite::Kind;
 use super::session::Session;
 use super::upload::{Broken, Progress, Upload};
 use super::visit::{Errand, Request};
@@ -47,7 +46,7 @@ impl Session<'_> {
             let exchange = self.exchange_both_ways(request, errand, upload, stream);
             return Box::pin(exchange).await;
         }
-        let may_keep = self.may_keep();
+        let (may_keep, may_repeat) = (self.may_keep(), self.may_repeat(request));
         let server = &errand.route.server;
         let (visit, client, timer) = (self.visit, &mut self.client, &mut self.timer);
         let mut sink = Sink::new(&mut stream, server.bytes_in());
@@ -67,7 +66,7 @@ impl Session<'_> {
             return Ok(Outcome::Switched(stream, early));
         }
         let last = download.pass(&mut answer, &mut source, None).await?;
-        if request.kind == Kind::Repeatable && download.leaves_server_usable(&answer, &last) {
+        if may_repeat && download.leaves_server_usable(&answer, &last) {
             server.pool.put(stream);
             visit.shared.broom.is_needed();
         } else {

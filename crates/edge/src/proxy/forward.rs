@@ -75,9 +75,7 @@ impl Session<'_> {
                 Err(Failure::Broken) => {
                     count_failure(&server, pages::BAD_GATEWAY);
                     // Once more on another server, if doing it twice does no harm.
-                    let is_harmless =
-                        request.kind == Kind::Repeatable && self.visit.shared.config.resends;
-                    if was_sent || !is_harmless || !attempts.has_failed(address) {
+                    if was_sent || !self.may_repeat(request) || !attempts.has_failed(address) {
                         return Err(Unanswered::told(pages::BAD_GATEWAY));
                     }
                     was_sent = true;
@@ -103,6 +101,11 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the request may be sent again when its connection breaks, and so over one that may be about to break.
+    pub(crate) fn may_repeat(&self, request: &Request) -> bool {
+        request.kind == Kind::Repeatable && self.visit.shared.config.resends
+    }
+
     /// Tries one server: first over a connection that it has left open, if the request may be sent twice.
     async fn attempt(
         &mut self,
@@ -110,7 +113,7 @@ impl Session<'_> {
         errand: &mut Errand,
         upload: &mut Upload,
     ) -> Result<Outcome, Failure> {
-        if request.kind == Kind::Repeatable
+        if self.may_repeat(request)
             && let Some(stream) = errand.route.server.pool.take()
         {
             match self.exchange(request, errand, upload, stream).await {

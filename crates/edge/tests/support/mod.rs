@@ -278,6 +278,15 @@ impl World {
     }
 
     pub(crate) async fn start_with(knows_drains: bool, apps: Vec<Value>) -> Self {
+        Self::start_in(&[], knows_drains, apps).await
+    }
+
+    /// With more in the edge's environment.
+    pub(crate) async fn start_in(
+        more: &[(&str, &str)],
+        knows_drains: bool,
+        apps: Vec<Value>,
+    ) -> Self {
         let marathon = Marathon::new(knows_drains, apps);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let marathon_address = listener.local_addr().unwrap();
@@ -292,7 +301,10 @@ impl World {
             "MESOS_TASK_ID" => Some("marathon-lb.1".to_owned()),
             // A check every 50 ms instead of every second.
             "ZDD_SPEED" => Some("20".to_owned()),
-            _ => None,
+            _ => {
+                let found = more.iter().find(|(name, _)| *name == key);
+                found.map(|(_, value)| (*value).to_owned())
+            }
         };
         let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env).unwrap();
         config.ports = Ports {
