@@ -12,8 +12,11 @@ use super::head::{self, Malformed};
 
 /// Digits of a chunk's size: as many as fit 64 bits.
 const MAX_DIGITS: u32 = 16;
-/// Bytes of extensions in one body. Nobody uses them, and they must not cost more than data.
+/// Bytes of extensions and blanks in one body beyond what its chunks are allowed. Nobody uses them, and they must not cost more than
+/// data.
 const MAX_EXTENSIONS: u32 = 16 * 1024;
+/// Bytes of them that each chunk is allowed besides as many as it has data: some servers fill all sizes up to one width.
+const FREE_EXTENSION: u32 = 16;
 /// Bytes of trailers.
 const MAX_TRAILERS: usize = 8 * 1024;
 
@@ -21,6 +24,7 @@ const MAX_TRAILERS: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     state: State,
+    /// Beyond what chunks so far were allowed.
     n_extension_bytes: u32,
     /// The trailers as they came; once the body has ended, as they go out.
     trailers: Vec<u8>,
@@ -130,7 +134,12 @@ impl Chunks {
                 State::Extension { size }
             }
             (State::SizeEnd { size: 0 }, b'\n') => State::Trailers,
-            (State::SizeEnd { size }, b'\n') => State::Data { left: size },
+            (State::SizeEnd { size }, b'\n') => {
+                let allowed = u32::try_from(size).unwrap_or(u32::MAX);
+                let allowed = allowed.saturating_add(FREE_EXTENSION);
+                self.n_extension_bytes = self.n_extension_bytes.saturating_sub(allowed);
+                State::Data { left: size }
+            }
             (State::DataEnd, b'\r') => State::DataLineFeed,
             (State::DataLineFeed, b'\n') => State::default(),
             (State::Trailers, byte) => {
@@ -241,6 +250,21 @@ mod tests {
         assert!(read(long.as_bytes(), &[]).is_err());
         let long = format!("0\r\nX: {}\r\n\r\n", "x".repeat(20_000));
         assert!(read(long.as_bytes(), &[]).is_err());
+    }
+
+    #[test]
+    fn sizes_may_be_filled_up_as_long_as_data_come() {
+        let body = |chunk: &str| [chunk.repeat(20_000).as_str(), "0\r\n\r\n"].concat();
+        // As wide as some servers write all sizes.
+        check(
+            &body("5       \r\nhello\r\n"),
+            &"hello".repeat(20_000),
+            "",
+            0,
+        );
+        check(&body("1;a=b\r\nx\r\n"), &"x".repeat(20_000), "", 0);
+        let much = body(&format!("1;{}\r\nx\r\n", "e".repeat(100)));
+        assert!(read(much.as_bytes(), &[]).is_err());
     }
 
     /// Bytes that are often chunks, and sometimes nearly.
