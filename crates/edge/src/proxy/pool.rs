@@ -2,10 +2,12 @@
 //!
 //! An idle one is watched by nobody: whether the server has closed it is seen when it is taken, and by the sweep.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -119,13 +121,46 @@ impl Broom {
     }
 }
 
-/// Whether a connection has nothing to say. An idle server that speaks has ended, or is not to be trusted.
+/// Whether a connection has nothing to say. An idle server that speaks has ended, or is not to be trusted. The kernel is asked: the
+/// runtime hears of what has come only when it has nothing else to do, or every now and then.
 fn is_silent(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    let read = stream.try_read(&mut byte);
-    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    let mut byte = [MaybeUninit::uninit()];
+    // The socket does not block.
+    let peeked = SockRef::from(stream).peek(&mut byte);
+    peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::Shutdown;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A worker with much to do hears late of what has come: nobody else is to get it as the beginning of an answer.
+    #[tokio::test]
+    async fn a_connection_that_has_just_spoken_or_ended_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let speak: fn(&mut std::net::TcpStream) = |server| server.write_all(b"HTTP").unwrap();
+        let end: fn(&mut std::net::TcpStream) = |server| server.shutdown(Shutdown::Both).unwrap();
+        for (act, is_usable) in [(speak, false), (end, false), (|_| {}, true)] {
+            let pool = Pool::default();
+            let stream = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            let mut server = server.into_std().unwrap();
+            assert!(is_silent(&stream));
+            pool.put(stream);
+            // The runtime is not asked between this and that.
+            act(&mut server);
+            assert_eq!(pool.take().is_some(), is_usable);
+        }
+    }
 }
