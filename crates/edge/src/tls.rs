@@ -33,7 +33,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::CLIENT_TIMEOUT;
+use crate::proxy::{CLIENT_TIMEOUT, KEEP_ALIVE_TIMEOUT};
 
 /// How long a client may take to shake hands: as long as for the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -92,17 +92,31 @@ impl Tls {
         Ok((Self(TlsAcceptor::from(Arc::new(config))), faults))
     }
 
-    /// Shakes hands, then has `serve` work on the plain side; it is given the name that the client asked for, or nothing.
+    /// Shakes hands, then has `serve` work on the plain side; it is given the name that the client asked for, or nothing. After
+    /// `stop` is cancelled, who has not shaken hands has little time left for it.
     ///
     /// # Errors
     /// When there is no handshake.
-    pub(crate) async fn serve<S, F>(&self, stream: TcpStream, serve: S) -> io::Result<()>
+    pub(crate) async fn serve<S, F>(
+        &self,
+        stream: TcpStream,
+        stop: &CancellationToken,
+        serve: S,
+    ) -> io::Result<()>
     where
         S: FnOnce(TcpStream, String) -> F,
         F: Future<Output = ()>,
     {
-        let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.0.accept(stream)).await;
-        let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(KEEP_ALIVE_TIMEOUT).await;
+        };
+        let accepted = tokio::select! {
+            // The other one ends the connection: none of them goes on afterwards.
+            accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.0.accept(stream)) => accepted.ok(),
+            () = late => None,
+        };
+        let stream = accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
         let name = stream
             .get_ref()
             .1
@@ -339,7 +353,8 @@ mod tests {
         let serve = async |mut stream: TcpStream, name: String| {
             stream.write_all(name.as_bytes()).await.unwrap();
         };
-        tokio::join!(client, tls.serve(server, serve)).0
+        let stop = CancellationToken::new();
+        tokio::join!(client, tls.serve(server, &stop, serve)).0
     }
 
     #[tokio::test(start_paused = true)]
@@ -362,13 +377,29 @@ mod tests {
                 .expect("buffers hold it")
                 .unwrap();
         };
-        let began = tokio::time::Instant::now();
+        let (began, stop) = (tokio::time::Instant::now(), CancellationToken::new());
         tokio::select! {
             () = client => {}
-            served = tls.serve(server, serve) => served.unwrap(),
+            served = tls.serve(server, &stop, serve) => served.unwrap(),
             () = tokio::time::sleep(100 * CLIENT_TIMEOUT) => panic!("it waits for ever"),
         }
         assert!(began.elapsed() > CLIENT_TIMEOUT, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_shakes_no_hands_does_not_hold_up_the_end() {
+        let (tls, _) = Tls::new(&[]).unwrap();
+        let (_client, server) = pair().unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let began = tokio::time::Instant::now();
+        let served = tls.serve(server, &stop, async |_, _| {}).await;
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
     }
 
     #[tokio::test]

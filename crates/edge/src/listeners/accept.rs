@@ -106,7 +106,7 @@ impl Listening {
             Some(tls) => {
                 let serve = async |stream, name| self.serve_plain(stream, ip, Some(name)).await;
                 // Boxed: most connections have no TLS.
-                if let Err(error) = Box::pin(tls.serve(stream, serve)).await {
+                if let Err(error) = Box::pin(tls.serve(stream, &self.shutdown, serve)).await {
                     tracing::debug!(%error, "no TLS");
                 }
             }
