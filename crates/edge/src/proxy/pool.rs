@@ -121,8 +121,8 @@ impl Broom {
     }
 }
 
-/// Whether a connection has nothing to say. An idle server that speaks has ended, or is not to be trusted. The kernel is asked: the
-/// runtime hears of what has come only when it has nothing else to do, or every now and then.
+/// Whether a connection has nothing to say. An idle server that speaks has ended, or is not to be trusted. The kernel is asked:
+/// the runtime hears of what has come only when it has nothing else to do, or every now and then.
 fn is_silent(stream: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     // The socket does not block.
