@@ -57,7 +57,7 @@ pub enum PackageError {
     /// A value this cluster cannot honour.
     #[error("option '{option}' is not supported here: {reason}")]
     NotSupported {
-        /// `marathon-lb.ssl-cert`.
+        /// `marathon-lb.template-url`.
         option: String,
         /// Why.
         reason: &'static str,

@@ -244,6 +244,12 @@ async fn the_lab_s_options_are_the_defaults() {
             "/env/HAPROXY_SYSCTL_PARAMS",
             json!("a=\"1\""),
         ),
+        (
+            "ssl-cert",
+            json!("-----BEGIN\n-----END"),
+            "/env/HAPROXY_SSL_CERT",
+            json!("-----BEGIN\n-----END"),
+        ),
         ("cpus", json!(1.5), "/cpus", json!(1.5)),
         ("mem", json!(256), "/mem", json!(256)),
         ("instances", json!(3), "/instances", json!(3)),

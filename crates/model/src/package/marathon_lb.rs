@@ -35,7 +35,6 @@ pub(super) const PACKAGE: Package = Package {
             "the built-in edge gives no service ports to apps without any",
         ),
         ("secret_name", "there are no service accounts"),
-        ("ssl-cert", "the built-in edge does not serve TLS yet"),
         ("template-url", "the built-in edge has no HAProxy templates"),
     ],
 };
@@ -72,7 +71,7 @@ fn schema() -> Value {
                 "secret_name": {"type": "string", "default": "",
                     "description": "Service account secret; not supported."},
                 "ssl-cert": {"type": "string",
-                    "description": "TLS certificate and private key, PEM; not supported yet."},
+                    "description": "Certificate, its chain and private key, PEM, for HTTPS virtual hosts."},
                 "sysctl-params": {"type": "string", "default": sysctl,
                     "description": "Kernel parameters of the original; the built-in edge leaves them alone and says so in its log."},
                 "template-url": {"type": "string", "default": "",

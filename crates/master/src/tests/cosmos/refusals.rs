@@ -76,11 +76,11 @@ async fn refusals_say_what_is_wrong_and_change_nothing() {
         ("render", edge(json!({"options": []})), mismatch),
         (
             "install",
-            options(json!({"ssl-cert": "PEM"})),
+            options(json!({"template-url": "http://a/b.tgz"})),
             (
                 400,
                 "OptionNotSupported",
-                "option 'marathon-lb.ssl-cert' is not supported here: the built-in edge does not serve TLS yet",
+                "option 'marathon-lb.template-url' is not supported here: the built-in edge has no HAProxy templates",
             ),
         ),
         (
