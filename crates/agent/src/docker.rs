@@ -40,7 +40,7 @@ pub use self::detect::{detect, hint, holds_containers, socket};
 pub use self::engine::{DEFAULT_SOCKET, EngineError};
 
 use self::engine::Engine;
-use self::exit::{exit_of, is_unexplained_kill, is_untouched, removed};
+use self::exit::{exit_of, is_untouched, removed};
 use self::image::{Images, Present};
 use self::logs::Follower;
 use self::watcher::Watcher;
@@ -71,11 +71,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 
 /// A container is looked at so often even if nothing is heard of it; the watcher's own list is ten times as quick.
 const LOOK_AGAIN: Duration = Duration::from_secs(120);
-
-/// How often, and with what pause, a container that somebody killed is looked at again: the engine hears of the kernel's kill
-/// for memory by another way than of the end, and up to a second later on a busy machine.
-const WHY_LOOKS: u32 = 10;
-const WHY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the containerizer is told at its start.
 #[derive(Clone, Debug)]
@@ -334,20 +329,11 @@ impl DockerContainerizer {
     async fn end_of(&self, order: &Order) -> Exit {
         let watch = self.watcher.watch(&order.container_name);
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
-        let mut why_looks = 0..WHY_LOOKS;
         loop {
             match self.engine.inspect(&order.container_name).await {
                 Ok(container) => {
-                    match exit_of(order, &container) {
-                        Some(exit) if is_unexplained_kill(&exit) && !order.is_to_end() => {
-                            if why_looks.next().is_none() {
-                                return exit;
-                            }
-                            tokio::time::sleep(WHY_PAUSE).await;
-                            continue;
-                        }
-                        Some(exit) => return exit,
-                        None => {}
+                    if let Some(exit) = exit_of(order, &container) {
+                        return exit;
                     }
                     backoff.reset();
                 }

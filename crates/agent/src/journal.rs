@@ -282,11 +282,6 @@ impl Order {
         durable::write_json(&self.task_dir.join(KILL), &kill)
     }
 
-    /// Whether it was written that the task is to end.
-    pub(crate) fn is_to_end(&self) -> bool {
-        self.task_dir.join(KILL).exists()
-    }
-
     /// Writes how it ended, where the executor could not.
     pub(crate) fn record_exit(&self, exit: &Exit) -> io::Result<()> {
         durable::write_json(&self.task_dir.join(EXIT), exit)

@@ -83,11 +83,6 @@ fn exit_in(
     }
 }
 
-/// Whether somebody killed it, and the engine does not say why: it may have been the kernel, for memory.
-pub(super) fn is_unexplained_kill(exit: &Exit) -> bool {
-    *exit == exited(KILLED_STATUS)
-}
-
 /// Whether it ran when the machine went down. The engine then dates its end to its own next start.
 fn ended_with_the_machine(
     boot: Option<Boot>,
