@@ -1,7 +1,7 @@
 //! The executor: the small process between agent and task that makes tasks outlive agents.
 //!
 //! `zddcluster executor …` branches off `main` before any runtime or command line is set up, so it costs little memory;
-//! [`spawn`] forks one for each task. It owns its task from before its first instruction to its exit status:
+//! the spawner forks one for each task. It owns its task from before its first instruction to its exit status:
 //!
 //! ```text
 //!   agent: intent.json (flushed), spec.json ─ spawner forks ─▶ executor: setsid, claims `executor.json` (a second one refuses)

@@ -50,7 +50,7 @@ pub struct State {
     pub deployments: RedBlackTreeMapSync<DeploymentId, Arc<Deployment>>,
     /// The deployment that acts on each app; there is at most one (an index over `deployments`).
     pub(crate) locks: RedBlackTreeMapSync<AppId, DeploymentId>,
-    /// Apps with instances waiting to be launched. Changed by [`State::put_queued`] and [`State::remove_queued`] alone.
+    /// Apps with instances waiting to be launched. Changed by `put_queued` and `remove_queued` alone.
     pub queue: RedBlackTreeMapSync<AppId, Arc<QueueEntry>>,
     /// The last bad end of a task, by app.
     pub failures: RedBlackTreeMapSync<AppId, Arc<TaskFailure>>,
