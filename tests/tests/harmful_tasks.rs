@@ -27,9 +27,9 @@ const DEAF: &str = "trap 'echo not now' TERM; echo up; while :; do sleep 0.1; do
 const LOUD: &str = "yes 0123456789012345678901234567890123456789 | head -c 104857600; \
     echo; echo the last line; exec sleep 100000";
 
-/// Grows in one process: `tail` keeps what has no end of a line. The shell outlives it for a moment: an engine that is busy now
-/// and then loses the kernel's notice where the container ends in the same instant, and then tells of status 137 only.
-const FAT: &str = "tail /dev/zero; status=$?; sleep 1; exit $status";
+/// Grows in one process: `tail` keeps what has no end of a line. A busy engine listens for the kernel's notices only a moment
+/// after the start, and tells of status 137 alone where it was too late.
+const FAT: &str = "sleep 1; tail /dev/zero; status=$?; sleep 1; exit $status";
 
 /// Seconds that the deaf task has.
 const GRACE: u64 = 3;

@@ -132,8 +132,8 @@ async fn too_much_memory_ends_it() {
         return;
     };
     let order = world.order("fat.1", |launch, engine| {
-        // The shell outlives it for a moment: a busy engine may lose the notice of a container that ends in the same instant.
-        launch.cmd = Some("tail /dev/zero; status=$?; sleep 1; exit $status".to_owned());
+        // A busy engine listens for the kernel's notices only a moment after the start.
+        launch.cmd = Some("sleep 1; tail /dev/zero; status=$?; sleep 1; exit $status".to_owned());
         engine.image = world.shell_image();
         // No swap, wherever the test runs.
         engine.parameters = vec![Parameter {
