@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use zddcluster_client::{WebClient, WebError};
 use zddcluster_model::app::Fetch;
+use zddcluster_model::secret::without_password;
 use zddcluster_runtime::chain;
 
 use self::cache::Cache;
@@ -152,7 +153,7 @@ impl Fetcher {
             self.fetch_one(fetch, sandbox, owner)
                 .await
                 .map_err(|error| {
-                    let uri = Source::shown(&fetch.uri);
+                    let uri = without_password(&fetch.uri);
                     LaunchError::new(format!("Failed to fetch '{uri}': {}", chain(&error)))
                 })?;
         }

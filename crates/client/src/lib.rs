@@ -10,4 +10,4 @@ mod web;
 
 pub use self::http::{HttpClient, HttpError};
 pub use self::lines::Lines;
-pub use self::web::{WebClient, WebError, without_password};
+pub use self::web::{WebClient, WebError};

@@ -167,7 +167,7 @@ impl Default for WebClient {
 }
 
 /// A URL as a message may show it.
-pub fn without_password(url: &Url) -> String {
+fn without_password(url: &Url) -> String {
     let mut shown = url.clone();
     if shown.password().is_some() {
         // It can be set where there is one.

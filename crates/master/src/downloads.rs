@@ -24,11 +24,11 @@ use http::header::ETAG;
 use sha1::{Digest as _, Sha1};
 use tokio::time::Instant;
 use url::Url;
-use zddcluster_client::without_password;
 use zddcluster_engine::{Command, Engine};
 use zddcluster_model::AppId;
 use zddcluster_model::app::{AppUpdate, Fault};
 use zddcluster_model::deployment::Download;
+use zddcluster_model::secret::without_password;
 use zddcluster_runtime::chain;
 
 use crate::artifacts::ArtifactPath;
@@ -72,7 +72,7 @@ pub(crate) async fn resolved(shared: &Shared, mut command: Command) -> Result<Co
                 place(&url, None)
             };
             found.map_err(|reason| {
-                tracing::info!(%app_id, url = shown(&url), reason, "storeUrls cannot be resolved");
+                tracing::info!(%app_id, url = without_password(&url), reason, "storeUrls cannot be resolved");
                 refused(&at, idx, "URL could not be resolved.")
             })
         })
@@ -182,14 +182,6 @@ async fn ask(shared: &Shared, url: &str, deadline: Instant) -> Result<ArtifactPa
     place(url, etag.filter(|etag| !etag.is_empty()))
 }
 
-/// A URL as logs and errors may show it.
-fn shown(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(parsed) if parsed.password().is_some() => without_password(&parsed),
-        _ => url.to_owned(),
-    }
-}
-
 /// Where a file has its place; the error is for the log.
 fn place(url: &str, etag: Option<&[u8]>) -> Result<ArtifactPath, String> {
     let name = Url::parse(url)
@@ -204,20 +196,4 @@ fn place(url: &str, etag: Option<&[u8]>) -> Result<ArtifactPath, String> {
         write!(place, "{byte:02x}").expect("a string takes everything");
     }
     ArtifactPath::new([place.as_str(), &name]).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_not_shown() {
-        for (url, as_shown) in [
-            ("https://me:secret@host/x", "https://me:***@host/x"),
-            ("http://host/x?y", "http://host/x?y"),
-            ("nonsense", "nonsense"),
-        ] {
-            assert_eq!(shown(url), as_shown);
-        }
-    }
 }

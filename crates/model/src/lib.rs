@@ -6,7 +6,7 @@
 //! Reading order: [`time`] and [`id`] are the alphabet; [`app`] is the large one: how a definition is read,
 //! merged, validated and printed; [`group`] is the tree of apps; [`deployment`] and [`event`] are what the
 //! engine makes of a change; [`agent`] and [`edge`] are the two protocols between our own roles;
-//! [`package`] holds the built-in packages.
+//! [`package`] holds the built-in packages; [`secret`] says what may be shown.
 
 pub mod agent;
 pub mod app;
@@ -17,6 +17,7 @@ pub mod group;
 pub mod id;
 pub mod number;
 pub mod package;
+pub mod secret;
 pub mod task;
 pub mod time;
 

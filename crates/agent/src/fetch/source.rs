@@ -3,7 +3,6 @@
 use std::path::{Component, Path, PathBuf};
 
 use url::Url;
-use zddcluster_client::without_password;
 
 use super::FetchError;
 
@@ -54,14 +53,6 @@ impl Source {
         };
         name.filter(|name| !name.is_empty())
             .ok_or(FetchError::NoName)
-    }
-
-    /// As a message may show it.
-    pub(super) fn shown(uri: &str) -> String {
-        match Self::parse(uri) {
-            Ok(Self::Web(url)) if url.password().is_some() => without_password(&url),
-            _ => uri.to_owned(),
-        }
     }
 }
 
@@ -129,14 +120,5 @@ mod tests {
         for name in ["../x", "/etc/x", "", ".", "a/../../x", "stderr", "./stdout"] {
             assert!(target(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        assert_eq!(
-            Source::shown("http://me:secret@host/x"),
-            "http://me:***@host/x"
-        );
-        assert_eq!(Source::shown("/opt/x"), "/opt/x");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use zddcluster_model::app::Operator;
+use zddcluster_model::secret::without_password;
 use zddcluster_model::{AgentId, AppId, TaskId, Timestamp};
 
 use super::Blocker;
@@ -171,17 +172,6 @@ impl Blocker {
                  taskKillGracePeriodSeconds sets it"
                 .to_owned(),
         }
-    }
-}
-
-/// A URL as it may be shown: who sees what is waited for need not be the one who knows its password.
-fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let login = authority.rsplit_once('@');
-    match login.and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
-        None => url.to_owned(),
     }
 }
 

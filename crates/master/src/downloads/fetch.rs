@@ -16,9 +16,10 @@ use url::Url;
 use zddcluster_client::{WebClient, WebError};
 use zddcluster_engine::{Attempt, DownloadOrder, Input};
 use zddcluster_model::deployment::Download;
+use zddcluster_model::secret::without_password;
 use zddcluster_runtime::{OnFailure, chain};
 
-use super::{HEADS_AT_ONCE, shown};
+use super::HEADS_AT_ONCE;
 use crate::artifacts::{ArtifactPath, Artifacts, BadPath, WriteError};
 use crate::shared::{Message, Shared};
 
@@ -145,7 +146,7 @@ async fn all(shared: &Shared, order: &DownloadOrder) -> Result<(), String> {
             Err(error) => Err(error),
         };
         fetched.map_err(|error| {
-            let url = shown(&download.url);
+            let url = without_password(&download.url);
             format!("{url} could not be downloaded: {}", chain(&error))
         })?;
     }
