@@ -172,7 +172,8 @@ fn task_record(shared: &Shared, event: &Event) -> Option<Value> {
     // Marathon's event does not tell it. Readers see a state before its events, with the tasks that ended last.
     let state = shared.state();
     let mut ended = state.completed.iter().rev();
-    if let Some(task) = ended.find(|task| task.id == *task_id)
+    if task_status.is_terminal()
+        && let Some(task) = ended.find(|task| task.id == *task_id)
         && let Some(reason) = task.reason
     {
         status["reason"] = json!(reason);
