@@ -137,19 +137,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Is the executor of one task. What it complains of is in [`LOG`].
+/// Is the executor of one task.
 fn execute(directory: &Path) -> ExitCode {
-    let complain = |text: String| {
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(directory.join(LOG));
-        // There is nobody else to tell.
-        let _ = log.and_then(|mut log| writeln!(log, "{text}"));
-    };
-    let log = directory.join(LOG);
+    let of_panics = directory.to_owned();
     std::panic::set_hook(Box::new(move |panic| {
-        let _ = std::fs::write(&log, format!("{panic}\n"));
+        complain(&of_panics, &panic.to_string())
     }));
     // Whoever looks for a cluster's processes finds it by the directory it works in.
     let outcome = std::env::set_current_dir(directory)
@@ -158,10 +150,19 @@ fn execute(directory: &Path) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error.to_string());
+            complain(directory, &error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line into a task's [`LOG`], which the agent shows when the task does not start. There is nobody else to tell.
+fn complain(directory: &Path, text: &str) {
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(directory.join(LOG));
+    let _ = log.and_then(|mut log| writeln!(log, "{text}"));
 }
 
 /// A command beside a task that runs: in its control groups and its sandbox, as its user, with its environment. This process

@@ -14,6 +14,7 @@
 
 mod actor;
 mod api;
+mod banner;
 pub mod containerizer;
 pub mod docker;
 mod drive;

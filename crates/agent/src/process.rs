@@ -28,6 +28,7 @@ pub(crate) use self::detect::Mechanism;
 pub use self::detect::limits_of_processes;
 use self::spawner::Spawner;
 use self::user::User;
+use crate::banner::quoted;
 use crate::containerizer::{
     Addresses, Containerizer, Exit, KillSignal, LaunchError, Order, Owner, Recovered,
 };
@@ -180,19 +181,6 @@ fn banner(
         text.push_str(&format!(" ({note})"));
     }
     text
-}
-
-/// One word of a line, with quotes where a reader needs them and without ends of line.
-fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"'\"\\$`".contains(&b));
-    if is_plain {
-        text.to_owned()
-    } else {
-        format!("{text:?}")
-    }
 }
 
 #[async_trait]

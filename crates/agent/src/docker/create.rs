@@ -12,6 +12,7 @@ use zddcluster_model::app::{Docker, DockerEngine, Network, PortMapping, Volume, 
 
 use super::image::Present;
 use super::parameters;
+use crate::banner::quoted;
 use crate::containerizer::{LaunchError, Order};
 use crate::executor::cgroup::Limits;
 use crate::process::command::Image;
@@ -399,19 +400,6 @@ fn is_privileged(order: &Order) -> bool {
         .as_ref()
         .and_then(|container| container.docker.as_ref());
     matches!(docker, Some(Docker::Engine(engine)) if engine.privileged)
-}
-
-/// One word of a line, with quotes where a reader needs them and without ends of line.
-fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"'\"\\$`".contains(&b));
-    if is_plain {
-        text.to_owned()
-    } else {
-        format!("{text:?}")
-    }
 }
 
 fn signed(number: u64) -> i64 {

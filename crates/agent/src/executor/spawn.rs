@@ -27,6 +27,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use super::complain;
+
 /// Longest path of a task's directory, in bytes: what Linux takes for a path.
 const MAX_PATH: usize = 4096;
 
@@ -62,12 +64,20 @@ pub(super) fn serve() -> io::Result<Option<PathBuf>> {
     // Nobody asks how an executor ended: what it has to say is in its task's directory.
     on_child(SigHandler::SigIgn)?;
     while let Some((task_dir, word)) = next(io::stdin().as_fd())? {
-        if fork()? == Who::Executor {
-            on_child(SigHandler::SigDfl)?;
-            // In place of the agent's socket, so that the agent's end is seen by the spawner alone.
-            rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-            rustix::stdio::dup2_stdout(word)?;
-            return Ok(Some(task_dir));
+        match fork() {
+            Ok(Who::Spawner) => {}
+            Ok(Who::Executor) => {
+                on_child(SigHandler::SigDfl)?;
+                // In place of the agent's socket, so that the agent's end is seen by the spawner alone.
+                rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+                rustix::stdio::dup2_stdout(word)?;
+                return Ok(Some(task_dir));
+            }
+            // The pipe closes without a word: this task does not start, the next one may.
+            Err(error) => {
+                let limits = "too many processes, or no memory";
+                complain(&task_dir, &format!("no process for it: {error} ({limits})"));
+            }
         }
     }
     Ok(None)
@@ -101,7 +111,6 @@ fn next(agent: BorrowedFd<'_>) -> io::Result<Option<(PathBuf, OwnedFd)>> {
 }
 
 /// Who goes on after a fork.
-#[derive(PartialEq, Eq)]
 enum Who {
     Spawner,
     Executor,
@@ -110,13 +119,9 @@ enum Who {
 fn fork() -> io::Result<Who> {
     #[expect(unsafe_code, reason = "there is no safe way to fork")]
     // SAFETY: a spawner has this one thread, so nothing another one held (a lock, the allocator) is left as it was.
-    let forked = unsafe { nix::unistd::fork() };
-    match forked {
-        Ok(ForkResult::Child) => Ok(Who::Executor),
-        Ok(ForkResult::Parent { .. }) => Ok(Who::Spawner),
-        // The pipe closes without a word, and the agent sees that this task does not start; the next one may.
-        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::ENOMEM) => Ok(Who::Spawner),
-        Err(error) => Err(error.into()),
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Who::Executor),
+        ForkResult::Parent { .. } => Ok(Who::Spawner),
     }
 }
 

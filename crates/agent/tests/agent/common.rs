@@ -411,6 +411,15 @@ pub(crate) fn shell(task: &str, cmd: &str) -> LaunchTask {
 }
 
 /// Whether a process is there and no zombie.
+/// Waits for a process' end.
+pub(crate) async fn ends(pid: i32) {
+    let look = || match is_alive(pid) {
+        true => Err(pid.to_string()),
+        false => Ok(()),
+    };
+    wait_for("the process' end", look).await;
+}
+
 pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     stat.is_ok_and(|stat| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{World, container_id, is_alive, shell, wait_for};
+use crate::common::{World, container_id, ends, is_alive, shell, wait_for};
 use zddcluster_model::TaskState::{Failed, Finished, Killed, Lost, Running};
 use zddcluster_model::agent::TaskReport;
 
@@ -125,14 +125,7 @@ async fn a_task_whose_executor_died_is_still_watched() {
         world.pid("orphan.1", "process.json"),
     );
     kill_9(executor);
-    wait_for("the executor's end", || {
-        if is_alive(executor) {
-            Err(String::new())
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    ends(executor).await;
     assert!(is_alive(task));
     world.start_agent().await;
     assert_eq!(
@@ -159,14 +152,7 @@ async fn a_spawner_that_died_is_replaced() {
     world.master.state("before.1", Running).await;
     let spawner = spawner_of(&world, "before.1");
     kill_9(spawner);
-    wait_for("the spawner's end", || {
-        if is_alive(spawner) {
-            Err(String::new())
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    ends(spawner).await;
     world.master.launch(shell("after.1", "sleep 1000"));
     world.master.state("after.1", Running).await;
     assert!(is_alive(world.pid("before.1", "process.json")));
@@ -183,14 +169,7 @@ async fn a_spawner_that_died_is_replaced() {
     world.master.state("last.1", Running).await;
     let spawner = spawner_of(&world, "last.1");
     world.stop_agent().await;
-    wait_for("the spawner's end", || {
-        if is_alive(spawner) {
-            Err(String::new())
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    ends(spawner).await;
     assert!(is_alive(world.pid("last.1", "process.json")));
 }
 
