@@ -80,6 +80,18 @@ pub struct Ports {
     pub app_id: u16,
 }
 
+impl Ports {
+    /// Any free ones: for an edge beside others, as in tests.
+    pub const ANY: Self = Self {
+        http: 0,
+        http_unprivileged: 0,
+        https: 0,
+        https_unprivileged: 0,
+        stats: 0,
+        app_id: 0,
+    };
+}
+
 impl Default for Ports {
     fn default() -> Self {
         Self {

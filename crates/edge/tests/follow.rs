@@ -29,14 +29,7 @@ async fn edge(n: u8, marathons: &[SocketAddr]) -> (Handle, SocketAddr) {
     let args = format!("sse -m {} --group external", urls.join(" "));
     let env = |key: &str| (key == "HOST").then(|| ip.to_string());
     let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env).unwrap();
-    config.ports = Ports {
-        http: 0,
-        http_unprivileged: 0,
-        https: 0,
-        https_unprivileged: 0,
-        stats: 0,
-        app_id: 0,
-    };
+    config.ports = Ports::ANY;
     // The tasks live as long as the test's process.
     let edge = zddcluster_edge::start(config, &Tasks::new()).await.unwrap();
     (edge, SocketAddr::new(ip, 10000))

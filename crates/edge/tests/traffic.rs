@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use support::{SOON, Server, World, app, exchange, get_from, until};
+use support::{SOON, Server, World, app, exchange, get_from, read_text, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,19 +24,7 @@ async fn world_with(router: Router) -> (World, Server) {
 
 /// Reads until `needle` has come.
 async fn read_until(stream: &mut TcpStream, needle: &str) -> String {
-    let mut text = String::new();
-    let read = async {
-        while !text.contains(needle) {
-            let mut bytes = [0; 4096];
-            let n = stream.read(&mut bytes).await.unwrap();
-            assert!(n > 0, "ended before {needle:?}: {text:?}");
-            text += &String::from_utf8_lossy(&bytes[..n]);
-        }
-    };
-    tokio::time::timeout(SOON, read)
-        .await
-        .unwrap_or_else(|_| panic!("never came: {needle:?}"));
-    text
+    read_text(stream, |text| text.contains(needle)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{SOON, World, app, exchange, until};
+use support::{SOON, World, app, exchange, read_text, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -68,18 +68,7 @@ async fn world(server: &Scripted) -> World {
 
 /// Reads until `end` has come.
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut text = String::new();
-    let read = async {
-        while !text.ends_with(end) {
-            let mut bytes = [0; 4096];
-            let n = stream.read(&mut bytes).await.unwrap();
-            assert!(n > 0, "ended before {end:?}: {text:?}");
-            text += &String::from_utf8_lossy(&bytes[..n]);
-        }
-    };
-    let in_time = tokio::time::timeout(SOON, read).await.is_ok();
-    assert!(in_time, "never came: {end:?}, but {text:?}");
-    text
+    read_text(stream, |text| text.ends_with(end)).await
 }
 
 /// Writes byte by byte: each leaves by itself.

@@ -144,14 +144,7 @@ pub(crate) async fn run_edge(marathon: &str) -> anyhow::Result<()> {
     let args = format!("sse -m http://{marathon} --health-check --haproxy-map --group external");
     let env = |key: &str| std::env::var(key).ok();
     let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env)?;
-    config.ports = Ports {
-        http: 0,
-        http_unprivileged: 0,
-        https: 0,
-        https_unprivileged: 0,
-        stats: 0,
-        app_id: 0,
-    };
+    config.ports = Ports::ANY;
     let tasks = Tasks::new();
     let _edge = zddcluster_edge::start(config, &tasks).await?;
     anyhow::bail!("{}", tasks.failed().await)

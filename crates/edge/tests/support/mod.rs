@@ -26,6 +26,25 @@ use zddcluster_runtime::{OnFailure, Tasks};
 /// How long anything may take that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Reads until what has come is complete.
+pub(crate) async fn read_text(
+    stream: &mut TcpStream,
+    is_complete: impl Fn(&str) -> bool,
+) -> String {
+    let mut text = String::new();
+    let read = async {
+        while !is_complete(&text) {
+            let mut bytes = [0; 4096];
+            let n = stream.read(&mut bytes).await.unwrap();
+            assert!(n > 0, "ended too early: {text:?}");
+            text += &String::from_utf8_lossy(&bytes[..n]);
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, read).await.is_ok();
+    assert!(in_time, "no more came: {text:?}");
+    text
+}
+
 /// An address no other test uses: service ports are fixed numbers, so each edge needs one of its own.
 fn private_address() -> IpAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -307,14 +326,7 @@ impl World {
             }
         };
         let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env).unwrap();
-        config.ports = Ports {
-            http: 0,
-            http_unprivileged: 0,
-            https: 0,
-            https_unprivileged: 0,
-            stats: 0,
-            app_id: 0,
-        };
+        config.ports = Ports::ANY;
         let tasks = Tasks::new();
         let edge = zddcluster_edge::start(config, &tasks).await.unwrap();
         tokio::time::timeout(SOON, edge.attached())

@@ -245,13 +245,17 @@ async fn a_client_that_falls_silent_in_its_request_is_told_after_30_seconds() {
     check(ask(post, Server::Says("")).await, "HTTP/1.1 408 ", 31);
 }
 
+/// A body of four bytes that takes 80 seconds.
+fn slow_upload() -> Vec<(Duration, &'static str)> {
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
+    let mut writes = vec![(Duration::ZERO, head)];
+    writes.extend([(Duration::from_secs(20), "x"); 4]);
+    writes
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_upload_is_nobodys_fault() {
-    let mut writes = vec![(
-        Duration::ZERO,
-        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n",
-    )];
-    writes.extend([(Duration::from_secs(20), "x"); 4]);
+    let writes = slow_upload();
     let client = Client {
         writes: &writes,
         reads: true,
@@ -262,11 +266,7 @@ async fn a_slow_upload_is_nobodys_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_begins_early_may_wait_for_a_slow_upload() {
-    let mut writes = vec![(
-        Duration::ZERO,
-        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n",
-    )];
-    writes.extend([(Duration::from_secs(20), "x"); 4]);
+    let writes = slow_upload();
     let client = Client {
         writes: &writes,
         reads: true,
