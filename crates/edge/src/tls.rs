@@ -1,25 +1,19 @@
-//! TLS before the vhosts: ended here, then the connection is served as any other.
+//! TLS before the vhosts: ended here, on the stream that the session reads and writes.
 //!
 //! Requests are routed by the name that the client asked for when it connected (SNI), not by `Host`. Certificates are those of
 //! `HAPROXY_SSL_CERT` and `--ssl-certs`, the first one that is good for the name, else the first of all; without any, one that
 //! signs itself.
 //!
-//! ```text
-//!   client ══ TLS ══ filter ── pair of sockets ── session
-//! ```
-//!
 //! Source: contract marathon-lb §2.2, §2.5, §6.
+
+mod encrypted;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
-use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::verify_server_name;
@@ -33,12 +27,11 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::{CLIENT_TIMEOUT, KEEP_ALIVE_TIMEOUT};
+pub(crate) use self::encrypted::Encrypted;
+use crate::proxy::KEEP_ALIVE_TIMEOUT;
 
 /// How long a client may take to shake hands: as long as for the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes that pass at once, each way of a connection.
-const PIECE: usize = 8 * 1024;
 /// What is spoken behind it.
 const ALPN: &[u8] = b"http/1.1";
 
@@ -92,21 +85,15 @@ impl Tls {
         Ok((Self(TlsAcceptor::from(Arc::new(config))), faults))
     }
 
-    /// Shakes hands, then has `serve` work on the plain side; it is given the name that the client asked for, or nothing. After
-    /// `stop` is cancelled, who has not shaken hands has little time left for it.
+    /// Shakes hands. After `stop` is cancelled, who has not done so has little time left for it.
     ///
     /// # Errors
     /// When there is no handshake.
-    pub(crate) async fn serve<S, F>(
+    pub(crate) async fn accept(
         &self,
         stream: TcpStream,
         stop: &CancellationToken,
-        serve: S,
-    ) -> io::Result<()>
-    where
-        S: FnOnce(TcpStream, String) -> F,
-        F: Future<Output = ()>,
-    {
+    ) -> io::Result<Encrypted> {
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(KEEP_ALIVE_TIMEOUT).await;
@@ -117,77 +104,7 @@ impl Tls {
             () = late => None,
         };
         let stream = accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
-        let name = stream
-            .get_ref()
-            .1
-            .server_name()
-            .unwrap_or_default()
-            .to_owned();
-        let (ours, theirs) = pair()?;
-        let (from_client, to_client) = tokio::io::split(stream);
-        let (from_session, to_session) = ours.into_split();
-        let broken = CancellationToken::new();
-        let (n_taken, n_asked) = (AtomicU64::new(0), AtomicU64::new(0));
-        let answers = async {
-            if pass(from_session, to_client, &n_taken).await.is_err() {
-                broken.cancel();
-            }
-        };
-        let over = CancellationToken::new();
-        let session = async {
-            serve(theirs, name).await;
-            over.cancel();
-        };
-        let stuck = async {
-            // As long as there is a session, its own limits hold: it waits for room here as for the client.
-            over.cancelled().await;
-            loop {
-                let before = n_taken.load(Relaxed);
-                tokio::time::sleep(CLIENT_TIMEOUT).await;
-                if n_taken.load(Relaxed) == before {
-                    return;
-                }
-            }
-        };
-        let requests = async {
-            // A client that has ended or broken off: the session sees the end of its side.
-            let _ = pass(from_client, to_session, &n_asked).await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            // Dropped together when one of them decides; a client that takes no more loses nothing.
-            _ = async { tokio::join!(session, answers) } => {}
-            () = stuck => {}
-            () = broken.cancelled() => {}
-            () = requests => {}
-        }
-        Ok(())
-    }
-}
-
-/// Passes bytes on until they end, and counts how often some were taken.
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    n_taken: &AtomicU64,
-) -> io::Result<()> {
-    let mut bytes = vec![0; PIECE];
-    loop {
-        let n = from.read(&mut bytes).await?;
-        if n == 0 {
-            return to.shutdown().await;
-        }
-        let mut left = &bytes[..n];
-        while !left.is_empty() {
-            let n = to.write(left).await?;
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            left = &left[n..];
-            n_taken.fetch_add(1, Relaxed);
-        }
-        // Encrypted bytes may still wait here.
-        to.flush().await?;
+        Ok(Encrypted::new(stream))
     }
 }
 
@@ -235,17 +152,6 @@ fn open(paths: &str) -> Option<Tls> {
             None
         }
     }
-}
-
-/// Two connected sockets of this process.
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    let (a, b) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-    let stream = |socket: Socket| {
-        socket.set_nonblocking(true)?;
-        // A stream is a stream: reading, writing and ending are the same calls.
-        TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(socket)))
-    };
-    Ok((stream(a)?, stream(b)?))
 }
 
 fn read(pem: &str, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
@@ -299,120 +205,4 @@ impl ResolvesServerCert for Certificates {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-    use super::*;
-
-    /// A certificate for this name: what clients trust, and the text with its key.
-    fn certificate(name: &str) -> (CertificateDer<'static>, String) {
-        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-        let pem = |label: &str, der: &[u8]| {
-            let text = data_encoding::BASE64.encode(der);
-            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-        };
-        let key = pem("PRIVATE KEY", &made.signing_key.serialize_der());
-        (
-            made.cert.der().clone(),
-            pem("CERTIFICATE", made.cert.der()) + &key,
-        )
-    }
-
-    async fn connect(
-        root: &CertificateDer<'static>,
-        name: &'static str,
-        stream: TcpStream,
-    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(root.clone()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
-        connector
-            .connect(ServerName::try_from(name).unwrap(), stream)
-            .await
-    }
-
-    /// What a client that trusts only `root` reads when it asks for `name`.
-    async fn read_as(
-        tls: &Tls,
-        root: &CertificateDer<'static>,
-        name: &'static str,
-    ) -> io::Result<String> {
-        let (client, server) = pair().unwrap();
-        let client = async {
-            let mut stream = connect(root, name, client).await?;
-            let mut read = String::new();
-            stream.read_to_string(&mut read).await?;
-            Ok(read)
-        };
-        let serve = async |mut stream: TcpStream, name: String| {
-            stream.write_all(name.as_bytes()).await.unwrap();
-        };
-        let stop = CancellationToken::new();
-        tokio::join!(client, tls.serve(server, &stop, serve)).0
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_cut_off_when_all_has_been_said() {
-        let (root, pem) = certificate("a.example");
-        let (tls, _) = Tls::new(&[pem]).unwrap();
-        let (client, server) = pair().unwrap();
-        let client = async {
-            let mut stream = connect(&root, "a.example", client).await.unwrap();
-            // Takes its time first (most of what a socket holds, else nothing moves), and then nothing at all.
-            tokio::time::sleep(CLIENT_TIMEOUT / 2).await;
-            stream.read_exact(&mut vec![0; 180_000]).await.unwrap();
-            std::future::pending::<()>().await;
-        };
-        let serve = async |mut stream: TcpStream, _| {
-            let answer = vec![0; 450_000];
-            let said = stream.write_all(&answer);
-            tokio::time::timeout(4 * CLIENT_TIMEOUT, said)
-                .await
-                .expect("buffers hold it")
-                .unwrap();
-        };
-        let (began, stop) = (tokio::time::Instant::now(), CancellationToken::new());
-        tokio::select! {
-            () = client => {}
-            served = tls.serve(server, &stop, serve) => served.unwrap(),
-            () = tokio::time::sleep(100 * CLIENT_TIMEOUT) => panic!("it waits for ever"),
-        }
-        assert!(began.elapsed() > CLIENT_TIMEOUT, "{:?}", began.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_shakes_no_hands_does_not_hold_up_the_end() {
-        let (tls, _) = Tls::new(&[]).unwrap();
-        let (_client, server) = pair().unwrap();
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let began = tokio::time::Instant::now();
-        let served = tls.serve(server, &stop, async |_, _| {}).await;
-        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
-    }
-
-    #[tokio::test]
-    async fn the_certificate_for_the_name_is_served() {
-        // contract: lb-tls
-        let ((a, pem_a), (b, pem_b)) = (certificate("a.example"), certificate("b.example"));
-        let (tls, faults) = Tls::new(&["nonsense".to_owned(), pem_a.clone(), pem_b]).unwrap();
-        assert!(matches!(faults[..], [TlsError::Certificate]), "{faults:?}");
-        assert_eq!(read_as(&tls, &a, "a.example").await.unwrap(), "a.example");
-        assert_eq!(read_as(&tls, &b, "b.example").await.unwrap(), "b.example");
-        assert!(read_as(&tls, &b, "a.example").await.is_err());
-        let without_key = pem_a.split("-----BEGIN PRIVATE").next().unwrap().to_owned();
-        let (_, faults) = Tls::new(&[without_key]).unwrap();
-        assert!(matches!(faults[..], [TlsError::Key]), "{faults:?}");
-    }
-}
+mod tests;

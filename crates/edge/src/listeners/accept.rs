@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{io, iter};
 
 use futures_util::FutureExt as _;
+use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::bind;
 use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::proxy::visit::{Entry, Visit};
+use crate::proxy::wire::Incoming;
 use crate::proxy::{rewrite, session, tcp};
 use crate::state::Shared;
 use crate::tls::Tls;
@@ -98,19 +100,27 @@ impl Listening {
         served
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, mut stream: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
         let Ok(tls) = self.tls() else { return };
         match tls {
-            None => self.serve_plain(stream, ip, None).await,
-            Some(tls) => {
-                let serve = async |stream, name| self.serve_plain(stream, ip, Some(name)).await;
-                // Boxed: most connections have no TLS.
-                if let Err(error) = Box::pin(tls.serve(stream, &self.shutdown, serve)).await {
-                    tracing::debug!(%error, "no TLS");
-                }
-            }
+            None => self.carry(stream.split(), ip, None).await,
+            // Boxed: most connections have no TLS.
+            Some(tls) => Box::pin(self.serve_encrypted(&tls, stream, ip)).await,
         }
+    }
+
+    async fn serve_encrypted(&self, tls: &Tls, stream: TcpStream, ip: IpAddr) {
+        let encrypted = match tls.accept(stream, &self.shutdown).await {
+            Ok(encrypted) => encrypted,
+            Err(error) => {
+                tracing::debug!(%error, "no TLS");
+                return;
+            }
+        };
+        let name = encrypted.name();
+        self.carry(encrypted.split(), ip, Some(name)).await;
+        encrypted.end().await;
     }
 
     /// What ends TLS here, if there is TLS.
@@ -133,8 +143,14 @@ impl Listening {
         }
     }
 
-    /// Serves a connection behind TLS, if there was some: then with the name that the client asked for.
-    async fn serve_plain(&self, stream: TcpStream, ip: IpAddr, tls_name: Option<String>) {
+    /// Serves a connection, of which these are the sides that are read and written. With TLS, `tls_name` is the name that the client
+    /// asked for.
+    async fn carry<R: Incoming, W: AsyncWrite + Unpin>(
+        &self,
+        sides: (R, W),
+        ip: IpAddr,
+        tls_name: Option<String>,
+    ) {
         let shared = &self.shared;
         let Some((entry, frontend, mode)) = self.entry() else {
             // Its service has gone this moment.
@@ -144,7 +160,7 @@ impl Listening {
         match (mode, entry) {
             (Mode::Tcp, Entry::Service { port, backend }) => {
                 // Boxed: it is larger than what most connections need.
-                Box::pin(tcp::pass(shared, stream, ip, &frontend, port, &backend)).await;
+                Box::pin(tcp::pass(shared, sides, ip, &frontend, port, &backend)).await;
             }
             (_, entry) => {
                 let visit = Visit {
@@ -155,7 +171,7 @@ impl Listening {
                     forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
                     tls_name,
                 };
-                session::serve(&visit, stream, &self.shutdown).await;
+                session::serve(&visit, sides, &self.shutdown).await;
             }
         }
         drop(counted);

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::SERVER_TIMEOUT;
@@ -14,7 +15,7 @@ use super::download::{Download, Failure};
 use super::session::Session;
 use super::upload::{Broken, Progress, Upload};
 use super::visit::{Errand, Request};
-use super::wire::{Fault, Sink, Source};
+use super::wire::{Fault, Incoming, Sink, Source};
 
 /// How an exchange ended that gave an answer.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) enum Outcome {
     Switched(TcpStream, Buffer),
 }
 
-impl Session<'_> {
+impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
     /// Sends the request and passes the answer on. `upload`: its body. The lease ends when the server has said all, and its connection is
     /// kept then if it can be.
     ///

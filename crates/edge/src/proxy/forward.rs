@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::io::AsyncWrite;
+
 use super::download::Failure;
 use super::exchange::Outcome;
 use super::pages::{self, Page, Said};
@@ -9,6 +11,7 @@ use super::rewrite::Kind;
 use super::session::Session;
 use super::upload::Upload;
 use super::visit::{Dispatch, Errand, Request};
+use super::wire::Incoming;
 use super::{Attempts, connect, tcp};
 use crate::live::LiveServer;
 
@@ -27,7 +30,7 @@ impl Unanswered {
     }
 }
 
-impl Session<'_> {
+impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
     /// Tries servers until one answers. Whether the client's connection can serve another request.
     ///
     /// # Errors

@@ -5,8 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +18,16 @@ use super::tcp::End;
 use super::timer::Timer;
 use super::upload::Upload;
 use super::visit::{Dispatch, Request, Visit};
-use super::wire::{Fault, Sink, Source};
+use super::wire::{Fault, Incoming, Sink, Source};
 use super::{CLIENT_TIMEOUT, HEAD_TIMEOUT, KEEP_ALIVE_TIMEOUT};
 
 /// How long a client whose connection we end may go on sending: it takes a round trip until it has heard.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's connection.
-pub(crate) struct Session<'s> {
+pub(crate) struct Session<'s, R, W> {
     pub(crate) visit: &'s Visit,
-    pub(crate) client: End<'s, ReadHalf<'s>, WriteHalf<'s>>,
+    pub(crate) client: End<'s, R, W>,
     pub(crate) timer: Timer,
     stop: &'s CancellationToken,
 }
@@ -42,9 +41,13 @@ enum Next {
     Refused(Page),
 }
 
-/// Serves all requests of one connection. After `stop` is cancelled, the request that is being answered is the last one.
-pub(crate) async fn serve(visit: &Visit, mut stream: TcpStream, stop: &CancellationToken) {
-    let (reader, writer) = stream.split();
+/// Serves all requests of one connection, of which these are the sides that are read and written. After `stop` is cancelled, the
+/// request that is being answered is the last one.
+pub(crate) async fn serve<R: Incoming, W: AsyncWrite + Unpin>(
+    visit: &Visit,
+    (reader, writer): (R, W),
+    stop: &CancellationToken,
+) {
     let mut session = Session {
         visit,
         client: End {
@@ -76,7 +79,7 @@ pub(crate) async fn serve(visit: &Visit, mut stream: TcpStream, stop: &Cancellat
     }
 }
 
-impl Session<'_> {
+impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
     /// Whether the connection may stay after the next answer.
     pub(crate) fn may_keep(&self) -> bool {
         !self.stop.is_cancelled()
@@ -175,7 +178,8 @@ impl Session<'_> {
     /// Ends our side. What the client still sends is read and dropped for [`LINGER`]: a socket that is closed over unread bytes resets
     /// the connection, and what was just said is lost.
     async fn linger(&mut self) {
-        if self.client.sink.end().await.is_err() {
+        let ended = self.client.sink.end(&mut self.timer, LINGER);
+        if ended.await.is_err() {
             return;
         }
         let End { source, unread, .. } = &mut self.client;

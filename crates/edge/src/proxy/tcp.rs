@@ -18,9 +18,9 @@ use crate::verdict;
 
 /// Passes one connection of `ip` to the service listener `port` on to a server of the backend named `preferred`, or, when that can
 /// serve no more, of another TCP backend on the port. Without a server the connection is closed without a byte.
-pub(crate) async fn pass(
+pub(crate) async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared,
-    mut client: TcpStream,
+    (reader, writer): (R, W),
     ip: IpAddr,
     frontend: &Counters,
     port: u16,
@@ -37,7 +37,6 @@ pub(crate) async fn pass(
         };
         match connect::connect(&lease.server, &mut timer).await {
             Ok(server) => {
-                let (reader, writer) = client.split();
                 let mut client = End {
                     source: Source::new(reader, (&frontend.bytes_in, None)),
                     sink: Sink::new(writer, (&frontend.bytes_out, None)),
@@ -112,7 +111,7 @@ async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         if buffer.is_empty() {
             let before = moved.load(Relaxed);
             match source.read(buffer, &mut timer, TUNNEL_TIMEOUT).await {
-                Ok(0) => return Ok(sink.end().await?),
+                Ok(0) => return sink.end(&mut timer, TUNNEL_TIMEOUT).await,
                 Ok(_) => {}
                 // The other way is not silent.
                 Err(Fault::Stuck) if moved.load(Relaxed) != before => continue,

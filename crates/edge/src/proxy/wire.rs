@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 
 use super::buffer::Buffer;
@@ -16,6 +17,12 @@ use super::timer::{Elapsed, Timer};
 
 /// What counts the bytes of a direction: a frontend's counter, or a server's and its backend's.
 pub(crate) type Tally<'a> = (&'a AtomicU64, Option<&'a AtomicU64>);
+
+/// The side of a client's connection that is read.
+pub(crate) trait Incoming: AsyncRead + Unpin {
+    /// Whether something has come that was not read yet.
+    fn has_unread(&self) -> bool;
+}
 
 /// Where bytes come from.
 #[derive(Debug)]
@@ -80,15 +87,25 @@ impl<'a, R: AsyncRead + Unpin> Source<'a, R> {
     }
 }
 
-impl Source<'_, ReadHalf<'_>> {
+impl<R: Incoming> Source<'_, R> {
     /// Whether something has come that was not read yet.
     pub(crate) fn has_unread(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        // The socket does not block: nothing to read is an error.
-        SockRef::from(self.reader.as_ref())
-            .peek(&mut byte)
-            .is_ok_and(|n| n > 0)
+        self.reader.has_unread()
     }
+}
+
+impl Incoming for ReadHalf<'_> {
+    fn has_unread(&self) -> bool {
+        has_unread(self.as_ref())
+    }
+}
+
+/// Whether something has come over a socket that was not read yet. The kernel is asked: the runtime may not have heard of it.
+pub(crate) fn has_unread(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    // The socket does not block: nothing to read is an error.
+    let peeked = SockRef::from(socket).peek(&mut byte);
+    peeked.is_ok_and(|n| n > 0)
 }
 
 impl<'a, W: AsyncWrite + Unpin> Sink<'a, W> {
@@ -106,7 +123,7 @@ impl<'a, W: AsyncWrite + Unpin> Sink<'a, W> {
         self.has_begun
     }
 
-    /// Writes the parts one behind the other, in as few writes as the kernel takes them.
+    /// Writes the parts one behind the other, in as few writes as the kernel takes them; it has taken all of them then.
     ///
     /// # Errors
     /// When the connection is broken, or the other side has taken nothing for `limit`.
@@ -139,15 +156,18 @@ impl<'a, W: AsyncWrite + Unpin> Sink<'a, W> {
             count(self.tally, n);
             IoSlice::advance_slices(&mut slices, n);
         }
-        Ok(())
+        // Encrypted bytes may still wait; a socket never has any.
+        let flushed = std::future::poll_fn(|cx| Pin::new(&mut self.writer).poll_flush(cx));
+        Ok(timer.within(limit, flushed).await??)
     }
 
     /// Ends this side.
     ///
     /// # Errors
-    /// When the connection is broken.
-    pub(crate) async fn end(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| Pin::new(&mut self.writer).poll_shutdown(cx)).await
+    /// When the connection is broken, or the other side has taken nothing for `limit`.
+    pub(crate) async fn end(&mut self, timer: &mut Timer, limit: Duration) -> Result<(), Fault> {
+        let ended = std::future::poll_fn(|cx| Pin::new(&mut self.writer).poll_shutdown(cx));
+        Ok(timer.within(limit, ended).await??)
     }
 }
 

@@ -90,7 +90,9 @@ async fn meet(client: Client<'_>, server: Server<'_>) -> (String, u128) {
     let began = Instant::now();
     let stop = CancellationToken::new();
     let session = async {
-        serve(&visit, accepted, &stop).await;
+        let mut accepted = accepted;
+        serve(&visit, accepted.split(), &stop).await;
+        drop(accepted);
         began.elapsed().as_millis() / 100
     };
     let server = async {
