@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 use zddcluster_model::EdgeId;
 use zddcluster_runtime::Token;
@@ -49,6 +50,8 @@ pub struct Config {
     /// A request that does no harm when repeated is sent once more when its server breaks off before the answer. Without that, no
     /// connection to a server is used twice either.
     pub resends: bool,
+    /// Service ports for apps whose tasks have addresses of their own and that name none; `None`: they get none.
+    pub own_address_ports: Option<RangeInclusive<u16>>,
     /// Marathon's own app, which is not exposed.
     pub framework_name: Option<String>,
     /// Threads that carry traffic, 1 at least; one for each core if it is not given.
@@ -169,6 +172,7 @@ impl Config {
             ports: Ports::default(),
             edge_id: EdgeId::new(&edge_id),
             resends: env("ZDD_NO_RESEND").is_none_or(|value| value.is_empty()),
+            own_address_ports: None,
             framework_name: env("FRAMEWORK_NAME"),
             threads: env("ZDD_EDGE_THREADS")
                 .and_then(|threads| threads.parse().ok())
@@ -222,6 +226,7 @@ impl Config {
 
     fn read_args(&mut self, args: impl IntoIterator<Item = String>) -> Result<(), ArgsError> {
         let mut args = args.into_iter().peekable();
+        let mut own_address_ports: [Option<String>; 2] = [None, None];
         while let Some(arg) = args.next() {
             let (name, inline) = match arg.split_once('=') {
                 Some((name, value)) if name.starts_with("--") => {
@@ -245,6 +250,11 @@ impl Config {
                 "--group" => {
                     let group = inline.or_else(|| args.next_if(is_value));
                     self.groups.insert(group.ok_or(ArgsError::NoValue(name))?);
+                }
+                "--min-serv-port-ip-per-task" | "--max-serv-port-ip-per-task" => {
+                    let end = usize::from(name.starts_with("--max"));
+                    let port = inline.or_else(|| args.next_if(is_value));
+                    own_address_ports[end] = Some(port.ok_or(ArgsError::NoValue(name))?);
                 }
                 "--ssl-certs" => {
                     let paths = inline.or_else(|| args.next_if(is_value));
@@ -274,8 +284,29 @@ impl Config {
                 }
             }
         }
+        self.own_address_ports = match &own_address_ports {
+            [None, None] => None,
+            [min, max] => {
+                let range = port_range(min.as_deref(), max.as_deref());
+                if range.is_none() {
+                    self.warnings.push(
+                        "--min-serv-port-ip-per-task and --max-serv-port-ip-per-task are no range of ports: apps that name none \
+                         get none"
+                            .to_owned(),
+                    );
+                }
+                range
+            }
+        };
         Ok(())
     }
+}
+
+/// The ports from `min` to `max`, if that are any.
+fn port_range(min: Option<&str>, max: Option<&str>) -> Option<RangeInclusive<u16>> {
+    let port = |text: Option<&str>| text?.trim().parse::<u16>().ok();
+    let range = port(min)?..=port(max)?;
+    (*range.start() > 0 && !range.is_empty()).then_some(range)
 }
 
 /// The host of an `http://` address.
@@ -289,97 +320,4 @@ fn host_of(url: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(args: &str, env: &[(&str, &str)]) -> Result<Config, ArgsError> {
-        let lookup = |key: &str| {
-            env.iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        Config::from_args(args.split_whitespace().map(str::to_owned), None, lookup)
-    }
-
-    #[test]
-    fn the_package_starts_it() {
-        let config = read(
-            "sse -m http://master.mesos:8080 --health-check --haproxy-map --group external",
-            &[
-                ("ZDD_MARATHON_URL", "http://127.0.0.1:8080"),
-                ("HOST", "127.0.0.2"),
-                ("MESOS_TASK_ID", "marathon-lb.1"),
-                ("HAPROXY_SYSCTL_PARAMS", "net.core.somaxconn=10000"),
-                ("ZDD_EDGE_THREADS", "1"),
-            ],
-        )
-        .unwrap();
-        assert_eq!(config.marathon, ["http://127.0.0.1:8080"]);
-        assert_eq!(config.groups, BTreeSet::from(["external".to_owned()]));
-        assert!(config.health_check && config.haproxy_map && config.bind_http);
-        assert_eq!(config.bind.to_string(), "127.0.0.2");
-        assert_eq!(config.threads, Some(1));
-        assert_eq!(config.edge_id.as_str(), "marathon-lb.1");
-        assert_eq!(config.warnings, Vec::<String>::new());
-        let note = "HAPROXY_SYSCTL_PARAMS is ignored: the kernel's settings stay as they are";
-        assert_eq!(config.notes, [note]);
-    }
-
-    #[test]
-    fn certificates_come_from_the_environment_and_from_files() {
-        let pem = [("HAPROXY_SSL_CERT", "PEM")];
-        let config = read("-m http://a:1 --group g", &pem).unwrap();
-        assert_eq!(config.certificates, ["PEM"]);
-        let files = "-m http://a:1 --group g --ssl-certs /nothing/there,/dev/null";
-        let config = read(files, &pem).unwrap();
-        assert_eq!(config.certificates, ["PEM", ""]);
-        assert_eq!(config.warnings.len(), 1);
-        let unset = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "")]).unwrap();
-        assert_eq!(unset.certificates, [""; 0]);
-    }
-
-    #[test]
-    fn several_marathons_and_groups() {
-        let config = read(
-            "sse --marathon http://a:8080/ http://b:8080 --group=x --group * --dont-bind-http-https",
-            &[("ZDD_MARATHON_URL", "http://127.0.0.1:8080")],
-        )
-        .unwrap();
-        assert_eq!(config.marathon, ["http://a:8080", "http://b:8080"]);
-        assert_eq!(config.groups.len(), 2);
-        assert!(!config.bind_http);
-    }
-
-    #[test]
-    fn unknown_arguments_are_skipped_with_a_warning() {
-        let config = read(
-            "sse -m http://a:1 --syslog-socket /dev/null --group g --longhelp",
-            &[],
-        )
-        .unwrap();
-        assert_eq!(config.warnings.len(), 2);
-        assert!(config.warnings[0].contains("--syslog-socket /dev/null"));
-        assert_eq!(config.groups.len(), 1);
-    }
-
-    #[test]
-    fn faults_are_named() {
-        assert_eq!(
-            read("sse --group", &[]),
-            Err(ArgsError::NoValue("--group".into()))
-        );
-        assert_eq!(read("sse --group a", &[]), Err(ArgsError::NoMarathon));
-        assert_eq!(
-            read("-m https://a", &[]),
-            Err(ArgsError::Address("https://a".into()))
-        );
-        assert_eq!(
-            read("-m http://a", &[("HOST", "x")]),
-            Err(ArgsError::Host("x".into()))
-        );
-        assert_eq!(
-            read("-m http://a", &[("HOST", "0.0.0.0")]),
-            Err(ArgsError::NotLoopback(Ipv4Addr::UNSPECIFIED.into()))
-        );
-    }
-}
+mod tests;

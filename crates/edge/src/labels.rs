@@ -107,9 +107,14 @@ impl<'a> PortLabels<'a> {
 }
 
 /// Returns the services of `app` that `policy` exposes, by port index, and what is wrong with its labels. The labels of an app
-/// that is in none of the edge's groups are not looked at.
-pub(crate) fn services(app: &App, policy: &Policy) -> (Vec<Service>, Vec<Warning>) {
-    let ports = service_ports(app);
+/// that is in none of the edge's groups are not looked at. `assigned`: its service ports if it names none.
+pub(crate) fn services(
+    app: &App,
+    assigned: &[i64],
+    policy: &Policy,
+) -> (Vec<Service>, Vec<Warning>) {
+    let named = service_ports(app);
+    let ports = if named.is_empty() { assigned } else { &named };
     let app_group = app.labels.get("HAPROXY_GROUP").map(String::as_str);
     let mut by_port: Vec<PortLabels<'_>> = Vec::new();
     by_port.resize_with(ports.len(), PortLabels::default);
@@ -139,6 +144,7 @@ pub(crate) fn services(app: &App, policy: &Policy) -> (Vec<Service>, Vec<Warning
         is_exposed = true;
         let reading = Reading {
             app,
+            n_ports: ports.len(),
             index,
             labels,
             policy,
@@ -188,6 +194,11 @@ pub(crate) fn service_ports(app: &App) -> Vec<i64> {
 }
 
 impl Policy {
+    /// Whether the app is in one of the edge's groups.
+    pub(crate) fn is_for(&self, app: &App) -> bool {
+        self.takes(app.labels.get("HAPROXY_GROUP").map(String::as_str))
+    }
+
     fn takes(&self, groups: Option<&str>) -> bool {
         self.groups.contains("*")
             || groups.is_some_and(|groups| {

@@ -298,6 +298,7 @@ impl Shared {
             draining: &|id| known.draining.contains_key(id),
             last_health: &known.last_health,
             hosts: &known.hosts,
+            assignable: self.config.own_address_ports.as_ref(),
         };
         let (table, warnings) = table::build(known.apps.values(), &rules);
         if **self.warnings.load() != warnings {

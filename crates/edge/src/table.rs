@@ -6,6 +6,7 @@
 //!
 //! Source: contract marathon-lb §0-§2.3.
 
+mod assign;
 mod build;
 mod deployment;
 

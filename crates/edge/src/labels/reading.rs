@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use zddcluster_client::marathon::{App, HealthCheck};
 
 use super::{
-    Balance, CheckPort, HTTP, Mode, Options, Policy, PortLabels, Service, WEIGHT, Warnings,
-    service_ports, value,
+    Balance, CheckPort, HTTP, Mode, Options, Policy, PortLabels, Service, WEIGHT, Warnings, value,
 };
 
 /// Labels that act on requests and answers.
@@ -24,6 +23,8 @@ const MOST_SHARE: u32 = 1_000_000;
 
 pub(super) struct Reading<'a> {
     pub(super) app: &'a App,
+    /// How many service ports it has.
+    pub(super) n_ports: usize,
     pub(super) index: usize,
     pub(super) labels: &'a PortLabels<'a>,
     pub(super) policy: &'a Policy,
@@ -175,7 +176,7 @@ impl Reading<'_> {
             return own;
         };
         match value.trim().parse::<usize>() {
-            Ok(index) if index < service_ports(self.app).len() => {
+            Ok(index) if index < self.n_ports => {
                 (value::check_of(self.app, index), CheckPort::Index(index))
             }
             _ => {

@@ -35,7 +35,7 @@ fn app(labels: &[(&str, &str)]) -> App {
 
 /// The services as `port mode vhosts paths weight`, and the subjects of the warnings.
 fn check(labels: &[(&str, &str)], services: &[&str], warnings: &[&str]) {
-    let (found, warned) = super::services(&app(labels), &policy());
+    let (found, warned) = super::services(&app(labels), &[], &policy());
     let shown: Vec<_> = found.iter().map(show).collect();
     assert_eq!(shown, services, "{labels:?}: {warned:?}");
     let subjects: Vec<_> = warned
@@ -133,8 +133,8 @@ fn groups() {
     };
     let mut unlabelled = app(&[]);
     unlabelled.labels.clear();
-    assert_eq!(services(&unlabelled, &all).0.len(), 2);
-    assert_eq!(services(&unlabelled, &policy()).0.len(), 0);
+    assert_eq!(services(&unlabelled, &[], &all).0.len(), 2);
+    assert_eq!(services(&unlabelled, &[], &policy()).0.len(), 0);
 }
 
 #[test]
@@ -266,7 +266,7 @@ proptest! {
     ) {
         let mut app = app(&[]);
         app.labels.extend(labels);
-        let (services, warnings) = services(&app, &policy());
+        let (services, warnings) = services(&app, &[], &policy());
         for service in &services {
             prop_assert!(service.port > 0 && !policy().reserved.contains(&service.port));
             for vhost in &service.vhosts {

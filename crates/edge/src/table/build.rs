@@ -14,11 +14,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use zddcluster_client::marathon::{App, Task};
 use zddcluster_model::TaskId;
 
+use super::assign::{Assigned, task_ports};
 use super::deployment::{self, Exposed};
 use super::{Backend, Rule, Server, Table, backend_name, server_name};
 use crate::labels::{CheckPort, HTTP, Mode, Policy, Service, Warning, services};
@@ -38,6 +40,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) last_health: &'a BTreeMap<String, bool>,
     /// Addresses of hosts that are given by name.
     pub(crate) hosts: &'a BTreeMap<String, IpAddr>,
+    /// Service ports for apps whose tasks have addresses of their own and that name none.
+    pub(crate) assignable: Option<&'a RangeInclusive<u16>>,
 }
 
 /// Makes the table, and says what is odd about the apps.
@@ -45,14 +49,28 @@ pub(crate) fn build<'a>(
     apps: impl IntoIterator<Item = &'a App>,
     rules: &Rules<'_>,
 ) -> (Table, Vec<Warning>) {
-    let visible = apps
+    let visible: Vec<&App> = apps
         .into_iter()
-        .filter(|app| !rules.hidden_apps.contains(&app.id));
-    let (all_exposed, mut warnings) = deployment::merge(visible, rules);
+        .filter(|app| !rules.hidden_apps.contains(&app.id))
+        .collect();
+    let assigned = rules.assignable.map_or_else(Assigned::default, |range| {
+        Assigned::new(&visible, range, rules.policy)
+    });
+    let (all_exposed, mut warnings) = deployment::merge(visible.into_iter(), rules);
     let mut found: Vec<(Service, Backend)> = Vec::new();
     let mut first_ports: Vec<(String, String)> = Vec::new();
     for exposed in &all_exposed {
-        let (services, mut of_app) = services(exposed.app, rules.policy);
+        let ports = assigned.of(&exposed.app.id);
+        let (services, mut of_app) = services(exposed.app, ports, rules.policy);
+        if assigned.is_short(&exposed.app.id) && rules.policy.is_for(exposed.app) {
+            of_app.push(Warning {
+                app_id: exposed.app.id.clone(),
+                subject: "service port".to_owned(),
+                text:
+                    "the range for apps that name none has no number left: the port is not exposed"
+                        .to_owned(),
+            });
+        }
         warnings.append(&mut of_app);
         for service in services {
             let backend = backend(exposed, &service, rules);
@@ -262,17 +280,9 @@ fn address(
     hosts: &BTreeMap<String, IpAddr>,
 ) -> Option<(String, SocketAddr)> {
     let (host, port) = if has_own_address(app) {
-        let mappings = app.container.as_ref().and_then(|container| {
-            let of_docker = container
-                .docker
-                .as_ref()
-                .and_then(|d| d.port_mappings.as_ref());
-            of_docker.or(container.port_mappings.as_ref())
-        });
-        let container_port = mappings
-            .and_then(|mappings| mappings.get(index))
-            .and_then(|mapping| mapping.container_port);
-        let port = container_port.or_else(|| task.ports.get(index).copied())?;
+        let named = task_ports(app).get(index).copied();
+        let port = named.filter(|port| *port > 0);
+        let port = port.or_else(|| task.ports.get(index).copied())?;
         (task.ip_addresses.first()?.ip_address.as_str(), port)
     } else {
         (task.host.as_str(), *task.ports.get(index)?)
@@ -283,7 +293,7 @@ fn address(
 }
 
 /// The app's tasks are reached at addresses of their own.
-fn has_own_address(app: &App) -> bool {
+pub(super) fn has_own_address(app: &App) -> bool {
     let network = app
         .container
         .as_ref()

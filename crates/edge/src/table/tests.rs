@@ -1,8 +1,11 @@
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::labels::{Policy, Warning};
 
+mod assign;
 mod deployment;
 
 /// The context of a case; the defaults are the package's.
@@ -11,6 +14,7 @@ struct World {
     draining: BTreeSet<TaskId>,
     last_health: BTreeMap<String, bool>,
     hosts: BTreeMap<String, IpAddr>,
+    assignable: Option<RangeInclusive<u16>>,
     apps: Vec<App>,
 }
 
@@ -26,6 +30,7 @@ fn world(apps: Value) -> World {
         draining: BTreeSet::new(),
         last_health: BTreeMap::new(),
         hosts: BTreeMap::new(),
+        assignable: None,
         apps: serde_json::from_value(apps).unwrap(),
     }
 }
@@ -39,6 +44,7 @@ impl World {
             draining: &|id| self.draining.contains(id),
             last_health: &self.last_health,
             hosts: &self.hosts,
+            assignable: self.assignable.as_ref(),
         };
         build(&self.apps, &rules)
     }

@@ -39,6 +39,7 @@ fn table(apps: &[&[(&str, &str)]]) -> Table {
         draining: &|_| false,
         last_health: &BTreeMap::new(),
         hosts: &BTreeMap::new(),
+        assignable: None,
     };
     let (table, warnings) = build(&apps, &rules);
     assert_eq!(warnings, []);

@@ -6,7 +6,7 @@ use super::*;
 
 /// The first service of an app with these labels, and the subjects of the warnings.
 fn first(labels: &[(&str, &str)]) -> (Service, Vec<String>) {
-    let (mut services, warnings) = services(&app(labels), &policy());
+    let (mut services, warnings) = services(&app(labels), &[], &policy());
     let subjects = warnings
         .into_iter()
         .map(|warning| warning.subject)
@@ -172,7 +172,7 @@ fn check_of(
 ) -> (Mode, Option<Check>) {
     let mut app = app(labels);
     app.health_checks = serde_json::from_value(checks).unwrap();
-    let (services, _) = services(&app, &policy());
+    let (services, _) = services(&app, &[], &policy());
     let service = services
         .into_iter()
         .find(|service| service.indices.contains(&index))
@@ -309,7 +309,7 @@ fn where_to_listen() {
         has_token: true,
         ..policy()
     };
-    let (services, warnings) = services(&app(&[("HAPROXY_0_BIND_ADDR", "0.0.0.0")]), &open);
+    let (services, warnings) = services(&app(&[("HAPROXY_0_BIND_ADDR", "0.0.0.0")]), &[], &open);
     assert_eq!(
         (services[0].bind, warnings.len()),
         (Some(IpAddr::from([0, 0, 0, 0])), 0)
