@@ -7,7 +7,7 @@ use zddcluster_tests::lab::blue_green::{Load, switch};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
-    // contract: chapter-blue-green
+    // contract: chapter-blue-green, lb-run-blue, lb-run-green, lb-users-drain
     let (report, at_end) = switch(Load::Quick, Options::default()).await?;
     assert_eq!(report.failed, 0, "{}", report.table());
     assert_eq!(at_end, "1.0");
@@ -24,6 +24,7 @@ async fn no_request_fails_while_blue_becomes_green() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_requests_in_flight_are_let_finish() -> anyhow::Result<()> {
+    // contract: lb-users-drain
     let (report, at_end) = switch(Load::Slow, Options::default()).await?;
     assert_eq!(report.failed, 0, "{}", report.table());
     assert_eq!(at_end, "1.0");

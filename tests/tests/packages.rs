@@ -69,6 +69,7 @@ async fn definition(cluster: &ClusterSandbox) -> anyhow::Result<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_edge_comes_and_goes_with_its_package() -> anyhow::Result<()> {
+    // contract: lb-package-install, lb-package-ours, lb-package-uninstall
     // Both are the same app, whoever installs it.
     let options = Options::args(&["--with", "marathon-lb"]);
     let (mut cluster, other) =
@@ -164,6 +165,7 @@ async fn the_edge_comes_and_goes_with_its_package() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_edge_is_what_its_options_say() -> anyhow::Result<()> {
+    // contract: lb-dont-bind, lb-package-options
     let cluster = ClusterSandbox::start().await?;
     let edge = cluster.host(2);
     let dir = tempfile::tempdir()?;

@@ -112,7 +112,9 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
         (app_id.port(), Role::AppIds, app_id_listener),
     ];
     let http = if config.bind_http {
-        let (http, listener) = bind_or(at(ports.http), at(ports.http_unprivileged), n)?;
+        let (http, listener) = bind_or(at(ports.http), at(ports.http_unprivileged), |it| {
+            bind(it, n)
+        })?;
         fixed.push((http.port(), Role::Http, listener));
         Some(http)
     } else {
@@ -120,7 +122,9 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     };
     let (https, tls) = match tls(&config) {
         Some(tls) => {
-            let (https, listener) = bind_or(at(ports.https), at(ports.https_unprivileged), n)?;
+            let (https, listener) = bind_or(at(ports.https), at(ports.https_unprivileged), |it| {
+                bind(it, n)
+            })?;
             fixed.push((https.port(), Role::Https, listener));
             (Some(https), Some(tls))
         }
@@ -234,16 +238,16 @@ fn tls(config: &Config) -> Option<Tls> {
 fn bind_or(
     wanted: SocketAddr,
     otherwise: SocketAddr,
-    n: usize,
+    bind: impl Fn(SocketAddr) -> io::Result<Bound>,
 ) -> Result<(SocketAddr, Option<Bound>), StartError> {
-    match bind(wanted, n) {
+    match bind(wanted) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             tracing::info!(
                 wanted = wanted.port(),
                 used = otherwise.port(),
                 "may not bind the port for vhosts: another one is used"
             );
-            bind_fixed(otherwise, n)
+            taken_or_bound(otherwise, bind(otherwise))
         }
         bound => taken_or_bound(wanted, bound),
     }
@@ -263,5 +267,30 @@ fn taken_or_bound(
         Err(source) if address.port() == 0 => Err(StartError::Bind { address, source }),
         // Warned about when it is tried again.
         Err(_) => Ok((address, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_process_may_not_have_is_another_one() {
+        // contract: lb-unprivileged, lb-taken-port
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let bound = |refusal: io::ErrorKind| {
+            let bind = move |address: SocketAddr| match address.port() {
+                80 => Err(refusal.into()),
+                _ => bind(at(0), 1),
+            };
+            bind_or(at(80), at(8000), bind).unwrap()
+        };
+        let (address, listener) = bound(io::ErrorKind::PermissionDenied);
+        assert_eq!(Some(address), listener.map(|it| it.local_addr().unwrap()));
+        assert_ne!(address.port(), 80);
+        // One that is taken is waited for.
+        let (address, listener) = bound(io::ErrorKind::AddrInUse);
+        assert!(listener.is_none());
+        assert_eq!(address, at(80));
     }
 }

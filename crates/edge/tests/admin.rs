@@ -71,6 +71,37 @@ async fn full() -> (World, Vec<Server>) {
     (world, servers)
 }
 
+/// The names of the page's tables.
+fn tables(page: &str) -> Vec<&str> {
+    page.split("<th class=\"name\"><a id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect()
+}
+
+const FIXED: [&str; 4] = [
+    "stats",
+    "marathon_http_in",
+    "marathon_http_appid_in",
+    "marathon_https_in",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_edge_has_four_tables() {
+    // contract: lb-run-idle, lb-maxconn
+    let world = World::start(vec![]).await;
+    let page = world.stats("/haproxy?stats").await.text();
+    assert_eq!(tables(&page), FIXED);
+    assert_eq!(page.matches(">10\u{2009}000</td>").count(), 4, "{page}");
+    assert_eq!(page.matches(">1\u{2009}000</td>").count(), 1, "{page}");
+    let csv = world.stats("/haproxy?stats;csv").await.text();
+    assert!(csv.ends_with(",\n"), "{csv}");
+    for line in csv.lines() {
+        assert_eq!(line.matches(',').count(), 62, "{line}");
+    }
+    assert_eq!(csv.lines().count(), 6);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_haproxys_layout() {
     // contract: lb-stats-page, lb-states
@@ -84,19 +115,8 @@ async fn the_page_has_haproxys_layout() {
         "<h2>Statistics Report for pid {}</h2>",
         std::process::id()
     )));
-    let tables: Vec<&str> = page
-        .split("<th class=\"name\"><a id=\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
     let pairs = ["all_10000", "svc_10080", "tcp_10001"];
-    let fixed = [
-        "stats",
-        "marathon_http_in",
-        "marathon_http_appid_in",
-        "marathon_https_in",
-    ];
-    assert_eq!(tables, [&fixed[..], &pairs, &pairs].concat());
+    assert_eq!(tables(&page), [&FIXED[..], &pairs, &pairs].concat());
     let row = |name: &str| {
         page.lines()
             .find(|line| line.contains(&format!("a id=\"{name}\">")))

@@ -128,7 +128,7 @@ async fn what_is_not_checked_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_survives_a_new_table() {
-    // contract: lb-check-reload
+    // contract: lb-check-reload, lb-change-counters
     let (a, health) = with_health("a").await;
     let service = checked("/a", 10000, "HTTP", &[a.address]);
     let world = World::start(vec![service.clone()]).await;

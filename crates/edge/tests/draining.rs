@@ -21,6 +21,7 @@ use zddcluster_runtime::{OnFailure, Tasks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_word_is_given_when_the_last_request_has_ended() {
+    // contract: lb-killing, lb-pids, lb-change-listener
     let gate = CancellationToken::new();
     let opened = gate.clone();
     let slow = Router::new().fallback(async move || {
@@ -72,6 +73,7 @@ async fn the_word_is_given_when_the_last_request_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_streaming_answer_and_a_tcp_connection_hold_the_word_back() {
+    // contract: lb-killing, lb-change-tunnels
     let (sender, receiver) = tokio::sync::mpsc::channel::<&'static str>(1);
     let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
     let streaming = Router::new().fallback(async move || {
@@ -202,6 +204,7 @@ impl Account {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cut_over_under_load_loses_nothing() {
+    // contract: lb-change-no-gap, lb-users-drain
     let blues = [Server::named("ok").await, Server::named("ok").await];
     let world = World::start(vec![app(
         "/blue",

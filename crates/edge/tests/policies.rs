@@ -35,7 +35,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vhost_with_a_password() {
-    // contract: lb-auth, lb-vhost-only
+    // contract: lb-auth, lb-vhost-only, lb-answer-401
     let server = Server::named("a").await;
     let world = World::start(vec![labelled(&server, &[("VHOST", "x"), ("AUTH", AUTH)])]).await;
     world.listening(10000, true).await;
@@ -73,7 +73,7 @@ async fn a_vhost_with_a_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vhost_that_is_only_served_with_tls() {
-    // contract: lb-redirect-to-https, lb-vhost-only
+    // contract: lb-redirect-to-https, lb-vhost-only, lb-answer-redirect
     let server = Server::named("a").await;
     let labels = [
         ("VHOST", "x"),
@@ -101,7 +101,7 @@ async fn a_vhost_that_is_only_served_with_tls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_that_are_kept_out() {
-    // contract: lb-network-acl
+    // contract: lb-network-acl, lb-answer-403
     let server = Server::named("a").await;
     const LABEL: &str = "BACKEND_NETWORK_ALLOWED_ACL";
     let shut = labelled(&server, &[("VHOST", "x"), (LABEL, "10.0.0.0/8 ::1")]);

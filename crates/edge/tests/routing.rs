@@ -17,7 +17,7 @@ use zddcluster_runtime::{OnFailure, Tasks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_vhosts_and_app_ids() {
-    // contract: lb-vhost-url
+    // contract: lb-vhost-url, lb-listener-80, lb-listener-9091, lb-listener-service, lb-header-host, lb-header-for
     let blue = Server::named("blue").await;
     let mut service = app("/zdd/blue", 10080, "http", &[blue.address]);
     service["labels"]["HAPROXY_0_VHOST"] = json!("http://Ec2-52-25.example.com");
@@ -48,6 +48,7 @@ async fn ports_vhosts_and_app_ids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_is_the_originals_answer() {
+    // contract: lb-answer-503, lb-answer-form, lb-503
     let world = World::start(vec![]).await;
     let answer = get_from(world.edge.addresses().http.unwrap(), "/", &[]).await;
     assert_eq!(
@@ -69,6 +70,7 @@ async fn unavailable_is_the_originals_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn turns_are_exact() {
+    // contract: lb-turns
     let servers = [
         Server::named("a").await,
         Server::named("b").await,
@@ -84,7 +86,7 @@ async fn turns_are_exact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_apps_on_one_port_share_it() {
-    // contract: lb-same-port
+    // contract: lb-same-port, lb-run-none
     let (blue, green) = (Server::named("blue").await, Server::named("green").await);
     let world = World::start(vec![
         app("/blue", 10080, "http", &[blue.address]),
@@ -112,6 +114,8 @@ async fn two_apps_on_one_port_share_it() {
     for _ in 0..5 {
         assert_eq!(get_from(world.at(10080), "/", &[]).await.text(), "green");
     }
+    world.marathon.put(app("/green", 10080, "http", &[]));
+    world.listening(10080, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,6 +203,7 @@ async fn a_kept_connection_moves_to_the_other_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusing_server_is_passed_over() {
+    // contract: lb-redispatch
     let (good, bad) = (Server::named("good").await, refusing().await);
     let world = World::start(vec![app("/a", 10000, "http", &[bad, good.address])]).await;
     world.listening(10000, true).await;
@@ -223,6 +228,7 @@ async fn a_refusing_server_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_refusing_server_gives_503_after_three_retries() {
+    // contract: lb-single-refused, lb-503
     let world = World::start(vec![app("/a", 10000, "http", &[refusing().await])]).await;
     world.listening(10000, true).await;
     let start = Instant::now();
@@ -254,6 +260,7 @@ async fn rude() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_is_sent_again_only_if_harmless() {
+    // contract: lb-retries, lb-answer-502
     let (rude, n_requests) = rude().await;
     let good = Server::named("good").await;
     let world = World::start(vec![
@@ -286,6 +293,7 @@ async fn what_was_sent_is_sent_again_only_if_harmless() {
 /// An edge that covers nothing up does not use a connection again either: if that breaks, only another attempt can help.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_resending_each_request_has_a_connection_of_its_own() {
+    // contract: lb-server-connections
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let n_requests = Arc::new(AtomicUsize::new(0));
@@ -372,6 +380,7 @@ async fn a_service_without_servers_has_no_listener() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_holds_up_nobody_and_is_tried_again() {
+    // contract: lb-taken-port
     let server = Server::named("a").await;
     let world = World::start(vec![]).await;
     let taken = TcpListener::bind(world.at(10001)).await.unwrap();
@@ -389,6 +398,7 @@ async fn a_taken_port_holds_up_nobody_and_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_labels_harm_only_their_service() {
+    // contract: lb-users-bad-app
     let server = Server::named("a").await;
     let with_port = |id: &str, port: u16, label: &str| {
         let mut app = app(id, port, "http", &[server.address]);
@@ -423,14 +433,16 @@ async fn bad_labels_harm_only_their_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_table_serves_while_marathon_is_away() {
-    // contract: lb-follow-away, lb-follow-refetch
+    // contract: lb-follow-away, lb-follow-refetch, lb-run-away
     let (old, new) = (Server::named("old").await, Server::named("new").await);
     let mut world = World::start(vec![app("/a", 10000, "http", &[old.address])]).await;
     world.listening(10000, true).await;
+    let config = world.stats("/_haproxy_getconfig").await.text();
     world.stop_marathon();
     for _ in 0..20 {
         assert_eq!(get_from(world.at(10000), "/", &[]).await.text(), "old");
     }
+    assert_eq!(world.stats("/_haproxy_getconfig").await.text(), config);
     // What happens meanwhile is seen at once when it is back.
     world.marathon.put(app("/a", 10000, "http", &[new.address]));
     world.restart_marathon().await;

@@ -100,7 +100,7 @@ fn vhost(id: &str, port: u16, server: &Server, labels: &[(&str, &str)]) -> Value
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vhosts_are_served_with_tls() {
-    // contract: lb-tls, lb-tls-proto, lb-redirect-to-https
+    // contract: lb-tls, lb-tls-proto, lb-redirect-to-https, lb-listener-443, lb-header-proto, lb-self-signed
     let (a, b) = (Server::named("a").await, Server::named("b").await);
     let auth = "the realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
     let world = World::start(vec![
@@ -116,7 +116,10 @@ async fn vhosts_are_served_with_tls() {
     world.listening(10001, true).await;
     let addresses = world.edge.addresses();
     let https = addresses.https.unwrap();
-    let (answer, _) = get(https, "a.example", "a.example", "").await;
+    let (answer, certificate) = get(https, "a.example", "a.example", "").await;
+    // The common name `*` of its subject and of who has signed it, as DER has it.
+    let name = [0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x01, b'*'];
+    assert_eq!(certificate.windows(8).filter(|it| *it == name).count(), 2);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(
         answer.contains("x-forwarded-proto: https")

@@ -136,6 +136,7 @@ async fn each_piece_of_a_request_passes_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_requests_keep_their_meaning() {
+    // contract: lb-answer-400
     let router = Router::new()
         .route("/", get(async || "hello").post(async |body: String| body))
         .route("/empty", get(async || http::StatusCode::NO_CONTENT));
@@ -216,6 +217,7 @@ async fn a_bare_refusal_of_a_server_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_answer_is_passed_as_truncated() {
+    // contract: lb-answer-truncated
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     Tasks::new().spawn("truncating", OnFailure::Log, async move {
@@ -246,6 +248,7 @@ async fn a_truncated_answer_is_passed_as_truncated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_is_a_bad_gateway() {
+    // contract: lb-answer-502
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     Tasks::new().spawn("rubbish", OnFailure::Log, async move {

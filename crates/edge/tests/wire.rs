@@ -393,3 +393,45 @@ async fn chunks_that_are_broken_at_once_are_a_bad_gateway() {
     let frontend = frontend.unwrap();
     assert_eq!((&*frontend[40], &*frontend[43]), ("0", "1"), "{frontend:?}");
 }
+
+/// What may be sent twice goes over a connection that was left open, all else over one of its own, which is not left open.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_harmless_shares_a_connection() {
+    // contract: lb-server-connections
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    let connections = tasks.clone();
+    tasks.spawn("counting", OnFailure::Log, async move {
+        for n in 0.. {
+            let (mut stream, _) = listener.accept().await?;
+            connections.spawn("connection", OnFailure::Log, async move {
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{n}");
+                while stream.read(&mut [0; 4096]).await? > 0 {
+                    stream.write_all(answer.as_bytes()).await?;
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+    let world = World::start(vec![app("/a", 10000, "http", &[address])]).await;
+    world.listening(10000, true).await;
+    let mut client = TcpStream::connect(world.at(10000)).await.unwrap();
+    for (method, connection) in [
+        ("GET", "0"),
+        ("DELETE", "0"),
+        ("POST", "1"),
+        ("PATCH", "2"),
+        ("GET", "0"),
+    ] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let is_all = |text: &str| {
+            text.split_once("\r\n\r\n")
+                .is_some_and(|it| !it.1.is_empty())
+        };
+        let answer = read_text(&mut client, is_all).await;
+        assert!(answer.ends_with(connection), "{method}: {answer}");
+    }
+}

@@ -17,6 +17,7 @@ fn render(options: Value) -> Result<App, PackageError> {
 
 #[test]
 fn the_default_app() {
+    // contract: lb-package-app
     let app = render(Value::Null).unwrap();
     assert_eq!(app, render(json!({})).unwrap());
     assert_eq!(app, render(json!({"marathon-lb": {}})).unwrap());
@@ -44,6 +45,7 @@ fn the_default_app() {
 
 #[test]
 fn options_change_the_app() {
+    // contract: lb-package-options
     let app = render(json!({"marathon-lb": {
         "name": "lb/internal", "haproxy-group": "internal", "bind-http-https": false,
         "haproxy-map": false, "role": "", "instances": 2,

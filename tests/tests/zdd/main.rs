@@ -138,7 +138,7 @@ async fn a_swap_loses_nothing_and_survives_a_kill() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swap_stops_half_way_and_goes_back() -> anyhow::Result<()> {
-    // contract: lb-native-rollback, lb-zdd-hybrid
+    // contract: lb-native-rollback, lb-zdd-hybrid, lb-run-zdd-hybrid
     let cluster = cluster().await?;
     zdd_ok(&cluster, BLUE, &[]).await?;
     cluster.settled().await;

@@ -96,6 +96,7 @@ fn bad_ports_are_left_out_of_account() {
 
 #[test]
 fn the_edges_own_ports_refuse_the_service() {
+    // contract: lb-own-ports
     for value in ["9090", "9091", "443"] {
         check(
             &[("HAPROXY_0_PORT", value)],

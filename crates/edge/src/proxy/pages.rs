@@ -137,13 +137,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_the_contracts() {
+    fn answers_are_the_contracts() {
+        // contract: lb-answer-503, lb-answer-502, lb-answer-504, lb-answer-408, lb-answer-400
+        // contract: lb-answer-403, lb-answer-401, lb-answer-redirect, lb-answer-form, lb-health-page
         assert_eq!(UNAVAILABLE.body.len(), 107);
         assert_eq!(READY.body.len(), 58);
-        assert!(
-            REQUEST_TIMEOUT
-                .raw("", false)
-                .starts_with("HTTP/1.1 408 Request Time-out\r\n")
+        for (page, title, line) in [
+            (
+                UNAVAILABLE,
+                "503 Service Unavailable",
+                "No server is available to handle this request.",
+            ),
+            (
+                BAD_GATEWAY,
+                "502 Bad Gateway",
+                "The server returned an invalid or incomplete response.",
+            ),
+            (
+                GATEWAY_TIMEOUT,
+                "504 Gateway Time-out",
+                "The server didn't respond in time.",
+            ),
+            (
+                REQUEST_TIMEOUT,
+                "408 Request Time-out",
+                "Your browser didn't send a complete request in time.",
+            ),
+            (
+                BAD_REQUEST,
+                "400 Bad request",
+                "Your browser sent an invalid request.",
+            ),
+            (
+                FORBIDDEN,
+                "403 Forbidden",
+                "Request forbidden by administrative rules.",
+            ),
+            (
+                UNAUTHORIZED,
+                "401 Unauthorized",
+                "You need a valid user and password to access this content.",
+            ),
+        ] {
+            let body = format!("<html><body><h1>{title}</h1>\n{line}\n</body></html>\n");
+            let head = format!(
+                "HTTP/1.1 {title}\r\nCache-Control: no-cache\r\nContent-Type: text/html\r\nContent-Length: {}\r\nX: y\r\n\r\n",
+                body.len()
+            );
+            assert_eq!(page.raw("X: y\r\n", false), format!("{head}{body}"));
+            assert_eq!(page.raw("X: y\r\n", true), head);
+        }
+        assert_eq!(
+            MOVED.raw("Location: /\r\n", false),
+            "HTTP/1.1 301 Moved Permanently\r\nContent-Length: 0\r\nLocation: /\r\n\r\n"
         );
     }
 }

@@ -125,3 +125,6 @@ async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         buffer.consume(n);
     }
 }
+
+#[cfg(test)]
+mod tests;

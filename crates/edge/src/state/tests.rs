@@ -73,3 +73,25 @@ fn without_a_server_there_is_no_lease() {
     let lease = shared.lease(|routes| routes.by_port(10080, "", Mode::Http)?.lease(&[], CLIENT, 0));
     assert!(lease.is_none());
 }
+
+#[test]
+fn what_changes_nothing_is_no_event() {
+    // contract: lb-change-silent
+    let shared = shared();
+    let mut changes = shared.changes();
+    let routes = shared.routes.load_full();
+    changes.borrow_and_update();
+    shared.put(app("blue", 1), BTreeMap::new());
+    // Another version, and an app without a server: the same table.
+    let mut version = app("green", 2);
+    version.version = "2".to_owned();
+    shared.put(version, BTreeMap::new());
+    let mut idle = app("idle", 3);
+    idle.tasks.clear();
+    shared.put(idle, BTreeMap::new());
+    shared.reapply();
+    assert!(!changes.has_changed().unwrap());
+    assert!(Arc::ptr_eq(&routes, &shared.routes.load_full()));
+    shared.put(app("blue", 4), BTreeMap::new());
+    assert!(changes.has_changed().unwrap());
+}

@@ -257,6 +257,7 @@ fn what_is_not_ready_is_not_routed() {
 
 #[test]
 fn app_ids_lead_to_the_first_http_port() {
+    // contract: lb-listener-9091
     let mut http = app("/Zdd/a", 10000, json!([task("a", 1)]));
     http["labels"]["HAPROXY_0_MODE"] = json!("http");
     let world = world(json!([http, app("/tcp", 10001, json!([task("t", 2)]))]));
@@ -266,6 +267,7 @@ fn app_ids_lead_to_the_first_http_port() {
 
 #[test]
 fn a_service_on_80_shares_the_vhost_port() {
+    // contract: lb-own-ports
     let world = world(json!([app("/a", 80, json!([task("a", 1)]))]));
     assert_eq!(world.shown(), ["8000: a_80[10_0_3_192_1]"]);
 }

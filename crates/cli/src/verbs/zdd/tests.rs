@@ -263,7 +263,7 @@ async fn a_swap_takes_zdd_pys_steps() {
 
 #[tokio::test]
 async fn a_swap_stops_on_the_way_and_goes_on_or_back() {
-    // contract: lb-zdd-hybrid, lb-native-rollback
+    // contract: lb-zdd-hybrid, lb-native-rollback, lb-run-zdd-hybrid
     for (words, whole, left) in [
         ("--complete-cur", "/app-green", "/app-blue"),
         ("--rollback", "/app-blue", "/app-green"),

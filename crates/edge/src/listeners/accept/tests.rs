@@ -58,3 +58,35 @@ async fn who_asks_nothing_does_not_hold_up_the_end() {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "it ends silently");
     }
 }
+
+#[tokio::test]
+async fn who_is_too_many_waits_in_the_queue() {
+    // contract: lb-maxconn
+    let (mut listening, listener, _, mut clients) = ended(20).await;
+    listening.shutdown = CancellationToken::new();
+    let shared = Arc::clone(&listening.shared);
+    let sessions = &shared.fixed.app_id.sessions;
+    let count = || sessions.now.load(std::sync::atomic::Ordering::Relaxed);
+    let most = || sessions.max.load(std::sync::atomic::Ordering::Relaxed);
+    let (stop, (is_open, _closed)) = (CancellationToken::new(), mpsc::channel(1));
+    let clients = async {
+        while count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // Nobody else is let in, for as long as these two stay.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(most(), 2);
+        for client in &mut clients {
+            let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+            client.write_all(request).unwrap();
+        }
+        stop.cancel();
+    };
+    let run = listening.run(listener, stop.clone(), is_open);
+    let both = async { tokio::join!(run, clients) };
+    timeout(Duration::from_secs(10), both)
+        .await
+        .expect("an end");
+}

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 use super::*;
@@ -72,13 +72,30 @@ enum Server<'a> {
     Says(&'a str),
     /// It says this without end.
     Floods(&'a str),
+    /// It is another one, which the kernel lets nobody connect to.
+    Deaf(SocketAddr),
+}
+
+/// A listener whose queue is full, and who is in it: a connect is not answered.
+fn deaf() -> (socket2::Socket, SocketAddr, Vec<std::net::TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(LOCALHOST, 0).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let wait = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting = std::iter::from_fn(wait).take(10).collect::<Vec<_>>();
+    assert!(waiting.len() < 10, "the queue has an end");
+    (socket, address, waiting)
 }
 
 /// Lets them meet over a session. What the client has read when the session has ended, and after how many tenths of a second that was.
 async fn meet(client: Client<'_>, server: Server<'_>) -> (String, u128) {
     let at_server = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
     let at_edge = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
-    let visit = visit(at_server.local_addr().unwrap());
+    let visit = visit(match server {
+        Server::Deaf(address) => address,
+        Server::Refuses | Server::Says(_) | Server::Floods(_) => at_server.local_addr().unwrap(),
+    });
     let socket = TcpSocket::new_v4().unwrap();
     // A client that takes nothing is to be noticed soon.
     socket.set_recv_buffer_size(4096).unwrap();
@@ -97,7 +114,7 @@ async fn meet(client: Client<'_>, server: Server<'_>) -> (String, u128) {
     };
     let server = async {
         let answer = match server {
-            Server::Refuses => {
+            Server::Refuses | Server::Deaf(_) => {
                 drop(at_server);
                 return std::future::pending().await;
             }
@@ -181,12 +198,14 @@ fn check((text, took): (String, u128), status: &str, n: u128) {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_is_told_after_15_seconds() {
+    // contract: lb-timeout-request
     // And we wait a second for it to end.
     check(ask("", Server::Refuses).await, "HTTP/1.1 408 ", 16);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_head_has_15_seconds_in_all() {
+    // contract: lb-timeout-request, lb-answer-408
     let mut writes = vec![(Duration::ZERO, "GET / HTTP/1.1\r\nX: ")];
     writes.extend([(Duration::from_secs(1), "x"); 20]);
     let client = Client {
@@ -199,6 +218,7 @@ async fn a_slow_head_has_15_seconds_in_all() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends_silently_after_a_second() {
+    // contract: lb-timeout-keep-alive
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (text, took) = ask(GET, Server::Says(answer)).await;
     assert_eq!(text, answer);
@@ -223,6 +243,7 @@ async fn a_second_head_has_15_seconds_from_its_first_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_has_30_seconds() {
+    // contract: lb-timeout-server, lb-answer-504
     // And the client's second afterwards.
     check(ask(GET, Server::Says("")).await, "HTTP/1.1 504 ", 31);
     check(
@@ -234,6 +255,7 @@ async fn a_silent_server_has_30_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_falls_silent_in_its_answer_is_cut_off_after_30_seconds() {
+    // contract: lb-timeout-server
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
     let (text, took) = ask(GET, Server::Says(answer)).await;
     assert_eq!(text, answer);
@@ -242,6 +264,7 @@ async fn a_server_that_falls_silent_in_its_answer_is_cut_off_after_30_seconds() 
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_falls_silent_in_its_request_is_told_after_30_seconds() {
+    // contract: lb-timeout-client, lb-answer-408
     let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf";
     // And we wait a second for it to end.
     check(ask(post, Server::Says("")).await, "HTTP/1.1 408 ", 31);
@@ -283,6 +306,7 @@ async fn an_answer_that_begins_early_may_wait_for_a_slow_upload() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_cut_off_after_30_seconds() {
+    // contract: lb-timeout-client
     let writes = [(Duration::ZERO, GET)];
     let client = Client {
         writes: &writes,
@@ -295,6 +319,33 @@ async fn a_client_that_takes_nothing_is_cut_off_after_30_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusing_server_is_tried_four_times_in_three_seconds() {
+    // contract: lb-retries, lb-single-refused, lb-answer-503
     let get = GET.replace("Host", "Connection: close\r\nHost");
     check(ask(&get, Server::Refuses).await, "HTTP/1.1 503 ", 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_has_3_seconds_to_take_a_connection() {
+    // contract: lb-timeout-connect, lb-retries
+    let get = GET.replace("Host", "Connection: close\r\nHost");
+    let (_listener, address, _waiting) = deaf();
+    // Four times, with a second in between.
+    let answer = ask(&get, Server::Deaf(address)).await;
+    check(answer, "HTTP/1.1 503 ", 15);
+}
+
+/// Whoever only looks whether somebody listens is no failed request.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_byte_is_no_error() {
+    // contract: lb-dontlognull
+    let at_edge = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let visit = visit(SocketAddr::new(LOCALHOST, 1));
+    let client = TcpStream::connect(at_edge.local_addr().unwrap());
+    drop(client.await.unwrap());
+    let (mut accepted, _) = at_edge.accept().await.unwrap();
+    serve(&visit, accepted.split(), &CancellationToken::new()).await;
+    let frontend = &visit.frontend;
+    assert_eq!(frontend.request_errors.load(Relaxed), 0);
+    assert_eq!(frontend.requests.load(Relaxed), 0);
+    assert_eq!(frontend.bytes_out.load(Relaxed), 0);
 }
