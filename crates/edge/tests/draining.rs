@@ -135,6 +135,52 @@ async fn a_streaming_answer_and_a_tcp_connection_hold_the_word_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_breaks_off_holds_nothing_back_and_who_has_said_all_is_answered() {
+    let gate = CancellationToken::new();
+    let opened = gate.clone();
+    let slow = Router::new().fallback(async move |body: Bytes| {
+        opened.cancelled().await;
+        body
+    });
+    let server = Server::start(slow).await;
+    let world = World::start(vec![app("/a", 10000, "http", &[server.address])]).await;
+    world.listening(10000, true).await;
+    let ask = async |request: &str| {
+        let mut stream = TcpStream::connect(world.at(10000)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    };
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+    // The third has asked for more already.
+    let gone = [get, post, &get.repeat(2)];
+    let gone = [ask(gone[0]).await, ask(gone[1]).await, ask(gone[2]).await];
+    let mut ended = ask(post).await;
+    ended.shutdown().await.unwrap();
+    let in_flight = async |n: usize| {
+        until(&format!("{n} in flight"), async || {
+            let rows = world.csv().await;
+            let row = rows
+                .iter()
+                .find(|row| row[0] == "a_10000" && row[1] == "BACKEND");
+            server.count() == 4 && row.is_some_and(|row| row[4] == n.to_string())
+        })
+        .await;
+    };
+    in_flight(4).await;
+    for stream in gone {
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    in_flight(1).await;
+    gate.cancel();
+    let mut answer = String::new();
+    ended.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\nbody"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_closed_before_the_word() {
     let server = Server::named("a").await;
     let world = World::start(vec![app("/a", 10000, "http", &[server.address])]).await;

@@ -1,11 +1,8 @@
 //! One request and its answer over one connection to a server.
 
-use std::future::Future as _;
-use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::SERVER_TIMEOUT;
@@ -60,13 +57,25 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
         let mut source = Source::new(&mut stream, server.bytes_out());
         let sink = &mut client.sink;
         let mut download = Download::new(request, &errand.route, &visit.frontend, sink, timer);
-        let mut answer = download.answer(&mut source, None, may_keep).await?;
-        if answer.is_switching() {
+        let answered = async {
+            let mut answer = download.answer(&mut source, None, may_keep).await?;
+            let last = match answer.is_switching() {
+                true => None,
+                false => Some(download.pass(&mut answer, &mut source, None).await?),
+            };
+            Ok((answer, last))
+        };
+        let answered = tokio::select! {
+            biased;
+            // The other one ends the request: none of them goes on afterwards.
+            answered = answered => answered,
+            () = gone(&mut client.source, &mut client.unread) => Err(Failure::Cut),
+        };
+        let (answer, Some(last)) = answered? else {
             let early = std::mem::take(&mut download.buffer);
             download.finish(&Piece::default()).await?;
             return Ok(Outcome::Switched(stream, early));
-        }
-        let last = download.pass(&mut answer, &mut source, None).await?;
+        };
         if may_repeat && download.leaves_server_usable(&answer, &last) {
             server.pool.put(stream);
             visit.shared.broom.is_needed();
@@ -101,8 +110,28 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
         let both = {
             let (source, unread) = (&mut client.source, &mut client.unread);
             let head = &errand.head;
-            let mut up = pin!(upload.run(source, unread, &mut to_server, head, &progress));
-            let mut down = pin!(async {
+            let up = async {
+                let uploaded = upload.run(source, unread, &mut to_server, head, &progress);
+                match uploaded.await {
+                    Err(Broken::Server) if !progress.has_begun.load(Relaxed) => {
+                        return Failure::Unsent;
+                    }
+                    Err(Broken::Client(_)) if progress.is_answered.load(Relaxed) => {
+                        return Failure::Cut;
+                    }
+                    Err(Broken::Client(page)) => return Failure::Client(page),
+                    Err(Broken::ServerStuck) if !progress.is_answered.load(Relaxed) => {
+                        return Failure::Silent;
+                    }
+                    Ok(()) => progress.is_complete.store(true, Relaxed),
+                    // A server that takes no more may say why.
+                    Err(Broken::Server | Broken::ServerStuck) => {}
+                }
+                progress.is_over();
+                gone(source, unread).await;
+                Failure::Cut
+            };
+            let down = async {
                 let mut answer = download
                     .answer(&mut from_server, Some(&progress), may_keep)
                     .await?;
@@ -111,35 +140,13 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                     .pass(&mut answer, &mut from_server, Some(&progress))
                     .await?;
                 Ok((answer, last))
-            });
-            std::future::poll_fn(|cx| {
-                if progress.over_at.get().is_none()
-                    && let Poll::Ready(uploaded) = up.as_mut().poll(cx)
-                {
-                    match uploaded {
-                        Err(Broken::Server) if !progress.has_begun.load(Relaxed) => {
-                            return Poll::Ready(Err(Failure::Unsent));
-                        }
-                        Err(Broken::Client(_)) if progress.is_answered.load(Relaxed) => {
-                            return Poll::Ready(Err(Failure::Cut));
-                        }
-                        Err(Broken::Client(page)) => {
-                            return Poll::Ready(Err(Failure::Client(page)));
-                        }
-                        Err(Broken::ServerStuck) if !progress.is_answered.load(Relaxed) => {
-                            return Poll::Ready(Err(Failure::Silent));
-                        }
-                        Ok(()) => {
-                            progress.is_complete.store(true, Relaxed);
-                            progress.is_over();
-                        }
-                        // A server that takes no more may say why.
-                        Err(Broken::Server | Broken::ServerStuck) => progress.is_over(),
-                    }
-                }
-                down.as_mut().poll(cx)
-            })
-            .await
+            };
+            tokio::select! {
+                biased;
+                // Whatever ends first ends the request: none of them goes on afterwards.
+                failure = up => Err(failure),
+                answered = down => answered,
+            }
         };
         let (answer, last) = both?;
         drop(stream);
@@ -150,4 +157,20 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
             keeps: answer.client_keeps && upload.is_over(),
         })
     }
+}
+
+/// Waits until the connection of a client that has asked is broken. What it says meanwhile stands in `unread`, as far as there is
+/// room. One that has ended its side may still want the answer (HAProxy without `option abortonclose`).
+async fn gone<R: AsyncRead + Unpin>(client: &mut Source<'_, R>, unread: &mut Buffer) {
+    while !unread.is_full() {
+        match std::future::poll_fn(|cx| client.poll_read(cx, unread)).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the client has gone");
+                return;
+            }
+        }
+    }
+    std::future::pending().await
 }
