@@ -22,6 +22,7 @@
 //! | send it, its body beside the answer if it has one | `exchange`, `upload` |
 //! | make the head that goes to the client, pass the body on | `download`, `rewrite`, `body`, `chunks` |
 //! | leave HTTP | `tcp` |
+//! | the same for a stream of HTTP/2 | `http2` |
 //!
 //! What a route asks for beyond this has three places: [`visit`] sees the request's head as it came together with the backend,
 //! before a server has been leased (to answer at once) and when the head is made for it (to change it); `download` makes the head
@@ -38,6 +39,7 @@ pub(crate) mod exchange;
 pub(crate) mod fields;
 pub(crate) mod forward;
 pub(crate) mod head;
+pub(crate) mod http2;
 pub(crate) mod obey;
 pub(crate) mod pages;
 pub(crate) mod pool;

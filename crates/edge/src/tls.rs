@@ -32,12 +32,25 @@ use crate::proxy::KEEP_ALIVE_TIMEOUT;
 
 /// How long a client may take to shake hands: as long as for the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// What is spoken behind it.
-const ALPN: &[u8] = b"http/1.1";
+/// The names of HTTP/2 and of HTTP/1.1 where clients choose (ALPN).
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Ends TLS.
 #[derive(Clone)]
-pub(crate) struct Tls(TlsAcceptor);
+pub(crate) struct Tls {
+    for_http: TlsAcceptor,
+    for_bytes: TlsAcceptor,
+}
+
+/// What clients may speak behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// HTTP/2 or HTTP/1.1, as they choose.
+    Http,
+    /// What the server behind speaks: not HTTP/2, which it would not expect.
+    Bytes,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,8 +94,15 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Certificates(keys)));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok((Self(TlsAcceptor::from(Arc::new(config))), faults))
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let for_bytes = Arc::new(config.clone()).into();
+        config.alpn_protocols.insert(0, HTTP_2.to_vec());
+        let for_http = Arc::new(config).into();
+        let tls = Self {
+            for_http,
+            for_bytes,
+        };
+        Ok((tls, faults))
     }
 
     /// Shakes hands. After `stop` is cancelled, who has not done so has little time left for it.
@@ -92,15 +112,20 @@ impl Tls {
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
+        spoken: Spoken,
         stop: &CancellationToken,
     ) -> io::Result<Encrypted> {
+        let acceptor = match spoken {
+            Spoken::Http => &self.for_http,
+            Spoken::Bytes => &self.for_bytes,
+        };
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(KEEP_ALIVE_TIMEOUT).await;
         };
         let accepted = tokio::select! {
             // The other one ends the connection: none of them goes on afterwards.
-            accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.0.accept(stream)) => accepted.ok(),
+            accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => accepted.ok(),
             () = late => None,
         };
         let stream = accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;

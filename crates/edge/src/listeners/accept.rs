@@ -23,9 +23,9 @@ use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::proxy::visit::{Entry, Visit};
 use crate::proxy::wire::Incoming;
-use crate::proxy::{rewrite, session, tcp};
+use crate::proxy::{http2, rewrite, session, tcp};
 use crate::state::Shared;
-use crate::tls::Tls;
+use crate::tls::{Spoken, Tls};
 
 /// Pauses after the kernel refused to accept (no file descriptors left).
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -39,6 +39,19 @@ pub(super) struct Listening {
     pub(super) places: Arc<Semaphore>,
     /// Ends connections; the listener's own token only ends accepting. The worker's own, so that workers do not meet at it.
     pub(super) shutdown: CancellationToken,
+}
+
+/// What a connection is for.
+enum Purpose {
+    /// Bytes for a server in TCP mode.
+    Bytes {
+        frontend: Arc<Counters>,
+        port: u16,
+        /// The backend this connection was given.
+        backend: Arc<str>,
+    },
+    /// Requests.
+    Requests(Visit),
 }
 
 impl Listening {
@@ -104,23 +117,49 @@ impl Listening {
         let ip = peer.ip().to_canonical();
         let Ok(tls) = self.tls() else { return };
         match tls {
-            None => self.carry(stream.split(), ip, None).await,
+            None => {
+                if let Some((purpose, counted)) = self.begin(ip, None) {
+                    self.carry(stream.split(), ip, &purpose).await;
+                    drop(counted);
+                }
+            }
             // Boxed: most connections have no TLS.
             Some(tls) => Box::pin(self.serve_encrypted(&tls, stream, ip)).await,
         }
     }
 
     async fn serve_encrypted(&self, tls: &Tls, stream: TcpStream, ip: IpAddr) {
-        let encrypted = match tls.accept(stream, &self.shutdown).await {
+        let accepted = tls.accept(stream, self.spoken(), &self.shutdown);
+        let encrypted = match accepted.await {
             Ok(encrypted) => encrypted,
             Err(error) => {
                 tracing::debug!(%error, "no TLS");
                 return;
             }
         };
-        let name = encrypted.name();
-        self.carry(encrypted.split(), ip, Some(name)).await;
+        let Some((purpose, counted)) = self.begin(ip, Some(encrypted.name())) else {
+            return;
+        };
+        let (side, n_written) = (encrypted.split().0, encrypted.n_written());
+        match &purpose {
+            Purpose::Requests(visit) if encrypted.is_http2() => {
+                http2::serve(visit, side, n_written, &self.shutdown).await;
+            }
+            purpose => self.carry(encrypted.split(), ip, purpose).await,
+        }
         encrypted.end().await;
+        drop(counted);
+    }
+
+    /// What clients may speak behind TLS here.
+    fn spoken(&self) -> Spoken {
+        let routes = self.shared.routes.load();
+        let backends = routes.ports.get(&self.port).map(|port| &*port.backends);
+        let mut backends = backends.unwrap_or_default().iter();
+        match backends.any(|backend| backend.spec.mode == Mode::Tcp) {
+            true => Spoken::Bytes,
+            false => Spoken::Http,
+        }
     }
 
     /// What ends TLS here, if there is TLS.
@@ -143,38 +182,48 @@ impl Listening {
         }
     }
 
-    /// Serves a connection, of which these are the sides that are read and written. With TLS, `tls_name` is the name that the client
-    /// asked for.
+    /// Begins to serve a connection: what it is for, and what counts it until dropped. `tls_name`: with TLS, the name that the client
+    /// asked for. `None` when its service has gone this moment.
+    fn begin(&self, ip: IpAddr, tls_name: Option<String>) -> Option<(Purpose, Session)> {
+        let shared = &self.shared;
+        let (entry, frontend, mode) = self.entry()?;
+        let counted = Session::begin(&frontend, shared);
+        let purpose = match (mode, entry) {
+            (Mode::Tcp, Entry::Service { port, backend }) => Purpose::Bytes {
+                frontend,
+                port,
+                backend,
+            },
+            (_, entry) => Purpose::Requests(Visit {
+                shared: Arc::clone(shared),
+                entry,
+                frontend,
+                client: ip,
+                forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
+                tls_name,
+            }),
+        };
+        Some((purpose, counted))
+    }
+
+    /// Serves a connection, of which these are the sides that are read and written.
     async fn carry<R: Incoming, W: AsyncWrite + Unpin>(
         &self,
         sides: (R, W),
         ip: IpAddr,
-        tls_name: Option<String>,
+        purpose: &Purpose,
     ) {
-        let shared = &self.shared;
-        let Some((entry, frontend, mode)) = self.entry() else {
-            // Its service has gone this moment.
-            return;
-        };
-        let counted = Session::begin(&frontend, shared);
-        match (mode, entry) {
-            (Mode::Tcp, Entry::Service { port, backend }) => {
+        match purpose {
+            Purpose::Bytes {
+                frontend,
+                port,
+                backend,
+            } => {
                 // Boxed: it is larger than what most connections need.
-                Box::pin(tcp::pass(shared, sides, ip, &frontend, port, &backend)).await;
+                Box::pin(tcp::pass(&self.shared, sides, ip, frontend, *port, backend)).await;
             }
-            (_, entry) => {
-                let visit = Visit {
-                    shared: Arc::clone(shared),
-                    entry,
-                    frontend,
-                    client: ip,
-                    forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
-                    tls_name,
-                };
-                session::serve(&visit, sides, &self.shutdown).await;
-            }
+            Purpose::Requests(visit) => session::serve(visit, sides, &self.shutdown).await,
         }
-        drop(counted);
     }
 
     /// Decides what a new connection is for.

@@ -69,7 +69,8 @@ impl Body {
         self.is_ended()
     }
 
-    fn trailers(&self) -> &[u8] {
+    /// The lines of its trailers, if it has ended with some.
+    pub(crate) fn trailers(&self) -> &[u8] {
         match self {
             Self::Chunked(chunks) => chunks.trailers(),
             Self::Ended | Self::Length(_) | Self::UntilClose => &[],

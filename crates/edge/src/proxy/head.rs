@@ -14,7 +14,7 @@ use super::buffer;
 use super::fields::{Field, Fields, Options};
 
 /// HAProxy's `tune.http.maxhdr`.
-const MAX_HEADERS: usize = 101;
+pub(crate) const MAX_HEADERS: usize = 101;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -58,6 +58,12 @@ pub(crate) const FORBIDDEN: Page = page!(
     "403 Forbidden",
     "Request forbidden by administrative rules."
 );
+/// The client has asked for this host over a connection for another one.
+pub(crate) const MISDIRECTED: Page = page!(
+    StatusCode::MISDIRECTED_REQUEST,
+    "421 Misdirected Request",
+    "This connection is for another host."
+);
 /// Nobody can serve.
 pub(crate) const UNAVAILABLE: Page = page!(
     StatusCode::SERVICE_UNAVAILABLE,

@@ -5,14 +5,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::HTTP_2;
 use crate::proxy::wire::{self, Incoming};
 
 /// How long a client has for taking what says that the connection ends: after its session, nobody waits for it any more.
@@ -20,7 +22,10 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection after the handshake.
 #[derive(Debug)]
-pub(crate) struct Encrypted(Mutex<TlsStream<TcpStream>>);
+pub(crate) struct Encrypted {
+    stream: Mutex<TlsStream<TcpStream>>,
+    n_written: AtomicU64,
+}
 
 /// One of its sides.
 #[derive(Debug)]
@@ -28,7 +33,10 @@ pub(crate) struct Side<'a>(&'a Encrypted);
 
 impl Encrypted {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
-        Self(Mutex::new(stream))
+        Self {
+            stream: Mutex::new(stream),
+            n_written: AtomicU64::new(0),
+        }
     }
 
     /// The name that the client asked for, or nothing.
@@ -38,20 +46,31 @@ impl Encrypted {
         connection.server_name().unwrap_or_default().to_owned()
     }
 
-    /// The sides that are read and written.
+    /// Whether the client has chosen HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.lock().get_ref().1.alpn_protocol() == Some(HTTP_2)
+    }
+
+    /// Counts the bytes that were written.
+    pub(crate) fn n_written(&self) -> &AtomicU64 {
+        &self.n_written
+    }
+
+    /// The sides that are read and written; each of them can do both.
     pub(crate) fn split(&self) -> (Side<'_>, Side<'_>) {
         (Side(self), Side(self))
     }
 
     /// Tells the client that nothing more comes, and closes the connection.
     pub(crate) async fn end(self) {
-        let mut stream = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let stream = self.stream.into_inner();
+        let mut stream = stream.unwrap_or_else(PoisonError::into_inner);
         // It may be broken, or nobody there who hears it.
         let _ = tokio::time::timeout(END_TIMEOUT, stream.shutdown()).await;
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, TlsStream<TcpStream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +96,9 @@ impl AsyncWrite for Side<'_> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.lock()).poll_write(cx, bytes)
+        let n = ready!(Pin::new(&mut *self.0.lock()).poll_write(cx, bytes))?;
+        self.0.n_written.fetch_add(n as u64, Relaxed);
+        Poll::Ready(Ok(n))
     }
 
     fn poll_write_vectored(
@@ -85,7 +106,9 @@ impl AsyncWrite for Side<'_> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.lock()).poll_write_vectored(cx, parts)
+        let n = ready!(Pin::new(&mut *self.0.lock()).poll_write_vectored(cx, parts))?;
+        self.0.n_written.fetch_add(n as u64, Relaxed);
+        Poll::Ready(Ok(n))
     }
 
     fn is_write_vectored(&self) -> bool {

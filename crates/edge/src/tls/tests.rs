@@ -47,7 +47,10 @@ async fn connect(
 
 /// Shakes hands as a server, says this, and ends.
 async fn say(tls: &Tls, stream: TcpStream, what: impl AsyncFnOnce(&Encrypted) -> Vec<u8>) {
-    let Ok(encrypted) = tls.accept(stream, &CancellationToken::new()).await else {
+    let Ok(encrypted) = tls
+        .accept(stream, Spoken::Http, &CancellationToken::new())
+        .await
+    else {
         return;
     };
     let bytes = what(&encrypted).await;
@@ -89,7 +92,7 @@ async fn shake_hands() -> (ClientStream, Encrypted) {
     let (client, server) = pair().unwrap();
     let stop = CancellationToken::new();
     let client = connect(&root, "a.example", client);
-    let (client, server) = tokio::join!(client, tls.accept(server, &stop));
+    let (client, server) = tokio::join!(client, tls.accept(server, Spoken::Http, &stop));
     (client.unwrap(), server.unwrap())
 }
 
@@ -168,7 +171,7 @@ async fn who_shakes_no_hands_does_not_hold_up_the_end() {
     let stop = CancellationToken::new();
     stop.cancel();
     let began = tokio::time::Instant::now();
-    let accepted = tls.accept(server, &stop).await;
+    let accepted = tls.accept(server, Spoken::Http, &stop).await;
     assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(
         began.elapsed() < Duration::from_secs(5),
