@@ -11,7 +11,7 @@
 //!      └─ acknowledged ◀──────────────── emptied        listeners follow the routes
 //! ```
 //!
-//! Reading order: [`args`](Config), `labels` and `table` decide what is served, `verdict` what becomes of a request; `live` is the
+//! Reading order: [`args`](Config), `labels` and `table` decide what is served, `verdict` and `passwords` what becomes of a request; `live` is the
 //! table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `workers`,
 //! `listeners` and `proxy` carry traffic; `admin`, `stats` and `rendering` tell about it.
 
@@ -29,6 +29,7 @@ mod labels;
 mod listeners;
 mod live;
 mod metrics;
+mod passwords;
 mod proxy;
 mod rendering;
 mod source;

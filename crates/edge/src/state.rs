@@ -18,11 +18,11 @@ use crate::args::Config;
 use crate::counters::Counters;
 use crate::labels::{Policy, Warning};
 use crate::live::{Lease, Load, Registry, Routes};
+use crate::passwords::Passwords;
 use crate::proxy::pool::Broom;
 use crate::start::Addresses;
 use crate::table::{self, Rules};
 use crate::tls::{OfServices, Tls};
-use crate::verdict::Passwords;
 
 /// What all parts of the edge share.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) tls_of_services: OfServices,
     /// What is odd about apps at the moment.
     pub(crate) warnings: ArcSwap<Vec<Warning>>,
-    /// Passwords of clients that were right.
+    /// Passwords of clients.
     pub(crate) passwords: Passwords,
     /// Sweeps idle connections to servers.
     pub(crate) broom: Broom,

@@ -10,15 +10,11 @@
 //!
 //! Source: contract marathon-lb §0 rule 10, §1.4, §2.3, §2.6.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
-use data_encoding::BASE64;
 use sha1::{Digest as _, Sha1};
-use sha2::Sha256;
 
-use crate::labels::Auth;
+use crate::passwords::{Attempt, Known, Passwords};
 use crate::table::{Backend, Server, Table, without_port};
 
 /// The cookie that keeps a client with its server.
@@ -56,6 +52,8 @@ pub(crate) enum Refusal {
     Moved(String),
     /// 401 for this realm.
     Unauthorized(String),
+    /// 401, unless the password turns out to be right: then it is decided once more.
+    Unchecked(Attempt),
     /// 403.
     Forbidden,
 }
@@ -81,8 +79,11 @@ pub(crate) fn before_routing(
         )));
     }
     let mut guards = rules().filter_map(|rule| rule.auth.as_ref());
-    let shut = guards.find(|auth| !passwords.admits(auth, facts.authorization))?;
-    Some(Refusal::Unauthorized(shut.realm.clone()))
+    guards.find_map(|auth| match passwords.known(auth, facts.authorization) {
+        Known::Right => None,
+        Known::Wrong => Some(Refusal::Unauthorized(auth.realm.clone())),
+        Known::NotYet(attempt) => Some(Refusal::Unchecked(attempt)),
+    })
 }
 
 /// Whether a client may come to a backend at all; for TCP this is all there is to decide.
@@ -206,59 +207,6 @@ pub(crate) fn set_cookie(server: &Server) -> String {
 
 fn sticky_value(pair: &str) -> Option<&str> {
     pair.strip_prefix(STICKY_COOKIE)?.strip_prefix('=')
-}
-
-/// Passwords that were found to be right. Finding it out takes milliseconds, which only the first request of many pays.
-#[derive(Debug, Default)]
-pub(crate) struct Passwords {
-    right: Mutex<VecDeque<[u8; 32]>>,
-}
-
-/// More are forgotten, oldest first.
-const MOST_REMEMBERED: usize = 1024;
-
-impl Passwords {
-    /// Whether an `Authorization` is that of the one user.
-    fn admits(&self, auth: &Auth, authorization: Option<&str>) -> bool {
-        let Some((scheme, given)) = authorization.and_then(|it| it.trim().split_once(' ')) else {
-            return false;
-        };
-        let given = given.trim();
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return false;
-        }
-        let seen: [u8; 32] = Sha256::new()
-            .chain_update(auth.user.as_bytes())
-            .chain_update([0])
-            .chain_update(auth.password.as_str().as_bytes())
-            .chain_update([0])
-            .chain_update(given.as_bytes())
-            .finalize()
-            .into();
-        if self.lock().contains(&seen) {
-            return true;
-        }
-        let Ok(pair) = BASE64.decode(given.as_bytes()) else {
-            return false;
-        };
-        let Some(colon) = pair.iter().position(|byte| *byte == b':') else {
-            return false;
-        };
-        let is_right =
-            pair[..colon] == *auth.user.as_bytes() && auth.password.is_of(&pair[colon + 1..]);
-        if is_right {
-            let mut right = self.lock();
-            if right.len() >= MOST_REMEMBERED {
-                right.pop_front();
-            }
-            right.push_back(seen);
-        }
-        is_right
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<[u8; 32]>> {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]

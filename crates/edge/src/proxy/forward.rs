@@ -12,8 +12,10 @@ use super::session::Session;
 use super::upload::Upload;
 use super::visit::{Dispatch, Errand, Request};
 use super::wire::Incoming;
-use super::{Attempts, connect, tcp};
+use super::{Attempts, connect, obey, tcp};
 use crate::live::LiveServer;
+use crate::passwords::Attempt;
+use crate::verdict::Refusal;
 
 /// Why a request has no answer of a server that another request may follow.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                     return Err(Unanswered::told(pages::BAD_GATEWAY));
                 }
                 Dispatch::Said(said) => return Err(Unanswered::Told(said)),
+                Dispatch::Unchecked(attempt) => {
+                    // Boxed: it is for the first of many requests.
+                    dispatch = Box::pin(self.check(request, attempt)).await;
+                    continue;
+                }
                 Dispatch::Nobody => {
                     if !attempts.pause().await {
                         return Err(Unanswered::told(pages::UNAVAILABLE));
@@ -101,6 +108,16 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
             }
             drop(lease);
             dispatch = self.visit.dispatch_again(request, attempts.tried());
+        }
+    }
+
+    /// Has the password of a request checked, and decides by what comes of it.
+    async fn check(&self, request: &Request, attempt: Attempt) -> Dispatch {
+        let realm = attempt.realm.clone();
+        match self.visit.shared.passwords.check(attempt).await {
+            Some(true) => self.visit.receive_again(request),
+            Some(false) => Dispatch::Said(obey::refuse(Refusal::Unauthorized(realm))),
+            None => Dispatch::Said(pages::UNAVAILABLE.into()),
         }
     }
 

@@ -7,6 +7,7 @@ use super::head::{RequestHead, ResponseHead};
 use super::pages::{self, Said};
 use super::rewrite::Additions;
 use super::visit::{Entry, Route, Visit};
+use crate::passwords::Attempt;
 use crate::table::Backend;
 use crate::verdict::{self, Facts, HSTS, Refusal};
 
@@ -30,7 +31,7 @@ pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
 pub(crate) fn refuse(refusal: Refusal) -> Said {
     let (page, name, value) = match refusal {
         Refusal::Forbidden => return pages::FORBIDDEN.into(),
-        Refusal::Unauthorized(realm) => (
+        Refusal::Unauthorized(realm) | Refusal::Unchecked(Attempt { realm, .. }) => (
             pages::UNAUTHORIZED,
             "WWW-Authenticate",
             format!("Basic realm=\"{realm}\""),

@@ -11,6 +11,7 @@ use super::rewrite::{self, Farewell, Kind};
 use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::live::{Lease, LiveBackend, LiveServer, Routes};
+use crate::passwords::Attempt;
 use crate::state::Shared;
 use crate::table::Backend;
 use crate::verdict::{self, Facts, Refusal};
@@ -71,6 +72,8 @@ pub(crate) enum Dispatch {
     Server(Errand),
     /// No server may see it: the client is told this.
     Said(Said),
+    /// Its password is to be checked.
+    Unchecked(Attempt),
     /// No server is there for it at the moment.
     Nobody,
 }
@@ -126,11 +129,18 @@ impl Visit {
         head::request(bytes, |head| {
             let request = Request::new(head, bytes);
             let dispatch = match self.refusal(head) {
+                Some(Refusal::Unchecked(attempt)) => Dispatch::Unchecked(attempt),
                 Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
                 None => self.dispatch(head, request.kind, &[]),
             };
             (request, dispatch)
         })
+    }
+
+    /// Decides once more when more is known of passwords.
+    pub(crate) fn receive_again(&self, request: &Request) -> Dispatch {
+        let again = self.receive(&request.head).ok().flatten();
+        again.expect("it could be read before").1
     }
 
     /// Decides once more, by the routes of now and leaving out the servers that were `tried`.
