@@ -12,6 +12,8 @@ use super::head::{self, Malformed};
 
 /// Digits of a chunk's size: as many as fit 64 bits.
 const MAX_DIGITS: u32 = 16;
+/// The largest size, and the longest body of a length: who counts with a sign would read a negative number in a larger one.
+pub(super) const MAX_LENGTH: u64 = i64::MAX as u64;
 /// Bytes of extensions and blanks in one body beyond what its chunks are allowed. Nobody uses them, and they must not cost more than
 /// data.
 const MAX_EXTENSIONS: u32 = 16 * 1024;
@@ -110,7 +112,7 @@ impl Chunks {
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
         let next = match (self.state, byte) {
             (State::Size { size, n_digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                if n_digits == MAX_DIGITS {
+                if n_digits == MAX_DIGITS || size > MAX_LENGTH >> 4 {
                     return Err(Malformed::Chunk);
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
@@ -239,6 +241,7 @@ mod tests {
             "1;\0\r\n",
             "1\r\r\n",
             "11111111111111111\r\n",
+            "8000000000000000\r\n",
             "0\r\nX : 1\r\n\r\n",
             "0\r\n x\r\n\r\n",
             "0\r\nX: 1\n\r\n\r\n",

@@ -2,6 +2,7 @@
 
 use httparse::Header;
 
+use super::chunks::MAX_LENGTH;
 use super::head::Malformed;
 
 /// A header field that a proxy has to do with.
@@ -166,7 +167,8 @@ fn length(value: &[u8]) -> Option<u64> {
         if token.is_empty() || !token.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        std::str::from_utf8(token).ok()?.parse::<u64>().ok()
+        let length = std::str::from_utf8(token).ok()?.parse::<u64>().ok()?;
+        (length <= MAX_LENGTH).then_some(length)
     });
     let first = lengths.next()??;
     lengths.all(|other| other == Some(first)).then_some(first)
