@@ -10,6 +10,8 @@
     reason = "the table is for reading, and a skipped proxy is named"
 )]
 
+#[path = "malformed/cases.rs"]
+mod cases;
 #[path = "support/peers.rs"]
 mod peers;
 mod support;
@@ -17,137 +19,13 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cases::{CASES, Case, Expected, HIDDEN};
 use support::{World, app};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use zddcluster_runtime::{OnFailure, Tasks};
 
 use Expected::{Passes, Refused};
-
-/// What ours does with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// 4xx, and the server sees nothing of it.
-    Refused,
-    /// The server's answer.
-    Passes,
-}
-
-struct Case {
-    name: &'static str,
-    request: &'static [u8],
-    expected: Expected,
-    /// Why ours does otherwise than all others.
-    why: Option<&'static str>,
-}
-
-const fn case(name: &'static str, request: &'static [u8], expected: Expected) -> Case {
-    Case {
-        name,
-        request,
-        expected,
-        why: None,
-    }
-}
-
-impl Case {
-    const fn because(self, why: &'static str) -> Self {
-        let Self {
-            name,
-            request,
-            expected,
-            why: _,
-        } = self;
-        Self {
-            name,
-            request,
-            expected,
-            why: Some(why),
-        }
-    }
-}
-
-/// Hidden in bodies: must never be a request of its own.
-const HIDDEN: &str = "/hidden";
-
-#[rustfmt::skip]
-const CASES: &[Case] = &[
-    // Lengths.
-    case("plain", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", Passes),
-    case("length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", Passes),
-    case("chunks", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", Passes),
-    case("length and coding", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n....", Refused)
-        .because("RFC 9112 6.1 allows both; nobody sends both in good faith"),
-    case("coding and length", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n25\r\nGET /hidden HTTP/1.1\r\nHost: h\r\nA: bcd\r\n0\r\n\r\n", Refused)
-        .because("RFC 9112 6.1 allows both; nobody sends both in good faith"),
-    case("two lengths", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 34\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n..", Refused),
-    case("a list of lengths", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0, 34\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n..", Refused),
-    case("one length twice", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", Passes),
-    case("signed length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +2\r\n\r\nhi", Refused),
-    case("negative length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", Refused),
-    case("hexadecimal length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x2\r\n\r\nhi", Refused),
-    case("endless length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\nhi", Refused),
-    case("empty length", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", Refused),
-    case("length behind a blank", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 34\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n..", Refused),
-    // Codings.
-    case("unknown coding", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", Refused),
-    case("chunked twice", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", Refused),
-    case("chunked and identity", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("nearly chunked", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", Refused),
-    case("chunked behind a tab", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n", Passes),
-    case("chunked behind a control", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", Refused),
-    case("coding behind a blank", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", Refused),
-    case("chunks in HTTP/1.0", b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused),
-    // Chunks.
-    case("no size", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n", Refused),
-    case("signed size", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n+2\r\nhi\r\n0\r\n\r\n", Refused),
-    case("prefixed size", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nhi\r\n0\r\n\r\n", Refused),
-    case("endless size", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nhi\r\n0\r\n\r\n", Refused),
-    case("data longer than its size", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi!\r\n0\r\n\r\n", Refused),
-    case("size ended by a line feed", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\r\n0\r\n\r\n", Refused),
-    case("extension with a line feed", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;a\nxx\r\n25\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("extension", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\nhi\r\n0\r\n\r\n", Passes),
-    case("trailers", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n", Passes),
-    case("trailers with a length", b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nContent-Length: 9\r\n\r\n", Passes),
-    // Heads.
-    case("line feeds alone", b"GET / HTTP/1.1\nHost: h\n\n", Passes),
-    case("one line feed alone", b"GET / HTTP/1.1\r\nHost: h\r\nA: b\nC: d\r\n\r\n", Refused)
-        .because("one line end unlike all others is what somebody writes who hopes that it is read in two ways"),
-    case("carriage return alone", b"GET / HTTP/1.1\r\nHost: h\r\nA: b\rC: d\r\n\r\n", Refused),
-    case("folded line", b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", Refused),
-    case("NUL in a value", b"GET / HTTP/1.1\r\nHost: h\r\nA: b\0c\r\n\r\n", Refused),
-    case("NUL in a name", b"GET / HTTP/1.1\r\nHost: h\r\nA\0: b\r\n\r\n", Refused),
-    case("no name", b"GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n", Refused),
-    case("no colon", b"GET / HTTP/1.1\r\nHost: h\r\nA b\r\n\r\n", Refused),
-    case("blank before the first field", b"GET / HTTP/1.1\r\n Host: h\r\nHost: h\r\n\r\n", Refused),
-    case("bytes above 127 in a value", b"GET / HTTP/1.1\r\nHost: h\r\nA: \xe4\r\n\r\n", Passes),
-    case("empty line before", b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Passes),
-    // Hosts and targets.
-    case("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Refused),
-    case("one host twice", b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Refused),
-    case("no host", b"GET / HTTP/1.1\r\n\r\n", Passes),
-    case("no host in HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n", Passes),
-    case("an address", b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", Passes),
-    case("an address of another host", b"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", Passes),
-    case("an address of ftp", b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("neither path nor address", b"GET foo HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("bytes above 127 in the path", b"GET /\xe4 HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("a fragment", b"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("two blanks", b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("a tab for a blank", b"GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("a blank in the path", b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("CONNECT", b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", Refused),
-    // Versions and methods.
-    case("HTTP/0.9", b"GET /\r\n\r\n", Refused),
-    case("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", Refused),
-    case("HTTP/2 in text", b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", Refused),
-    case("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused),
-    case("no version", b"GET / HTTP\r\nHost: h\r\n\r\n", Refused),
-    case("a colon in the method", b"GE:T / HTTP/1.1\r\nHost: h\r\n\r\n", Refused),
-    case("another method", b"PROPFIND / HTTP/1.1\r\nHost: h\r\n\r\n", Passes),
-    case("TLS", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", Refused),
-    case("a second request", b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n", Passes),
-];
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -334,8 +212,8 @@ async fn nobody_reads_two_things_in_what_passes() {
         }
         let mut line = format!("{name:32} {ours:8}");
         let mut is_alone = !peers.is_empty();
-        for peer in &peers {
-            let status = ask(peer.address, request).await;
+        let asked = peers.iter().map(|peer| ask(peer.address, request));
+        for status in futures_util::future::join_all(asked).await {
             is_alone &= (status == 200) != (ours == 200);
             line += &format!(" {status:8}");
         }

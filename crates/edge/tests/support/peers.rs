@@ -1,8 +1,9 @@
 //! Other proxies before a server of ours, each with the least configuration that forwards.
 
+use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -53,23 +54,29 @@ const PEERS: [(&str, &[&str], &str); 4] = [
         "apache2",
         &["-X", "-f", "CONF"],
         "ServerRoot DIR\nListen 127.0.0.1:PORT\nPidFile DIR/pid\nErrorLog DIR/log\nServerName localhost\nDefaultRuntimeDir DIR\n\
-         LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so\n\
-         LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so\n\
-         LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so\n\
-         LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so\n\
+         LoadModule mpm_event_module ${APACHE_MODULES}/mod_mpm_event.so\n\
+         LoadModule authz_core_module ${APACHE_MODULES}/mod_authz_core.so\n\
+         LoadModule proxy_module ${APACHE_MODULES}/mod_proxy.so\n\
+         LoadModule proxy_http_module ${APACHE_MODULES}/mod_proxy_http.so\n\
          User www-data\nGroup www-data\nProxyPreserveHost On\nProxyPass / http://ORIGIN/\n",
     ),
 ];
+
+/// Where a program is that is installed, be it for root alone.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain(["/usr/sbin".into()]);
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
+}
 
 /// Starts every proxy that is installed before `origin`, and says which are not.
 pub(crate) async fn start_all(origin: SocketAddr) -> Vec<Peer> {
     let mut peers = Vec::new();
     for (name, args, config) in PEERS {
-        let program = Path::new("/usr/sbin").join(name);
-        if !program.exists() {
+        let Some(program) = program(name) else {
             eprintln!("skipped: {name} is not installed");
             continue;
-        }
+        };
         let dir = tempfile::tempdir().unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
@@ -87,6 +94,8 @@ pub(crate) async fn start_all(origin: SocketAddr) -> Vec<Peer> {
         });
         let child = Command::new(program)
             .args(args)
+            // Where Debian has them, if nobody says otherwise.
+            .env("APACHE_MODULES", "/usr/lib/apache2/modules")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
