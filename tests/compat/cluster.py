@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,12 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
 # Longest wait for anything that has to happen, in seconds; far above what it takes.
 PATIENCE = 60
+
+
+def program(name):
+    """Where a program is that is installed, or that `debian` has unpacked; None if it is not to be had."""
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", str(COMPAT_DIR / "debian" / "bin")])
+    return shutil.which(name, path=path)
 
 
 class Cluster:

@@ -9,9 +9,9 @@ import unittest
 import urllib.error
 import urllib.request
 
-from cluster import COMPAT_DIR, Cluster, simpleservice, wait_for
+from cluster import Cluster, program, simpleservice, wait_for
 
-PROMETHEUS = COMPAT_DIR / "prometheus" / "usr" / "bin" / "prometheus"
+PROMETHEUS = program("prometheus")
 
 CONFIG = """
 global:
@@ -28,7 +28,7 @@ scrape_configs:
 """
 
 
-@unittest.skipUnless(PROMETHEUS.exists(), "Debian's package prometheus could not be had")
+@unittest.skipUnless(PROMETHEUS, "Debian's package prometheus could not be had")
 class Prometheus(unittest.TestCase):
     def setUp(self):
         self.cluster = Cluster(203)
