@@ -1,17 +1,28 @@
 //! `/_haproxy_getconfig`: the table as a configuration that HAProxy would take, with what is odd about apps above it.
 //!
 //! Nothing reads it back; it is for people, and for scripts that look for a backend's name. `haproxy -c` accepts it (HAProxy
-//! 2.2 and later: the words for changing paths and headers were others before). Passwords are left out: anybody may ask for it.
+//! 2.2 and later: the words for changing paths and headers were others before), and an HAProxy that runs with it routes as the
+//! edge does, with four differences. Passwords are left out: anybody may ask for it. The vhosts with TLS are a comment, as their
+//! certificate need not be in a file. Shares by weight are drawn by lot. Who shares a port without weights has a listener of its own
+//! there, and the kernel deals out connections.
 //!
 //! Source: contract marathon-lb §2.4-§2.7, §3.
+
+mod backend;
+mod words;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::labels::{CheckPort, Mode, Probe, Warning};
+use self::words::quoted;
+use crate::labels::{Mode, Warning};
 use crate::start::Addresses;
 use crate::table::{Backend, Rule, Table};
-use crate::verdict::{HSTS, STICKY_COOKIE};
+
+/// The well-known port, which URLs leave out.
+const HTTPS: u16 = 443;
+/// What stands where a name of a file with a certificate would.
+const CERTIFICATE: &str = "CERTIFICATE.pem";
 
 /// Writes the configuration.
 pub(crate) fn render(
@@ -23,19 +34,19 @@ pub(crate) fn render(
     let mut out = String::from("# The table of the zddcluster edge, in HAProxy's words.\n");
     for warning in warnings {
         let line = format!("{} {}: {}", warning.app_id, warning.subject, warning.text);
-        let _ = writeln!(
-            out,
-            "# warning: {}",
-            line.replace(|c: char| c.is_control(), " ")
-        );
+        let _ = writeln!(out, "# warning: {}", words::line(&line));
     }
     out.push_str(HEAD);
     let _ = write!(out, "\nlisten stats\n  bind {}\n{STATS}", addresses.stats);
     users(&mut out, table);
-    let _ = writeln!(out, "\nfrontend marathon_http_in\n  mode http");
+    out.push_str("\nfrontend marathon_http_in\n  mode http\n");
     if let Some(http) = addresses.http {
         let _ = writeln!(out, "  bind {http}");
-        rules(&mut out, table);
+        redirects(&mut out, table, addresses.https);
+        rules(&mut out, table, HOST);
+        // Services that share the port get what is left.
+        let sharers = table.ports.get(&http.port()).map_or(&[][..], |all| all);
+        choice(&mut out, "", &shares(table, sharers, Mode::Http));
     }
     let _ = writeln!(
         out,
@@ -46,42 +57,21 @@ pub(crate) fn render(
         let name = &table.backends[*at].name;
         let _ = writeln!(
             out,
-            "  use_backend {name} if {{ req.hdr(x-marathon-app-id) -m str -i {app_id} }}"
+            "  use_backend {name} if {{ req.hdr(x-marathon-app-id) -m str -i -- {} }}",
+            quoted(app_id)
         );
     }
-    match addresses.https {
-        Some(https) => {
-            let _ = writeln!(
-                out,
-                "\n# frontend marathon_https_in: {https}, with TLS; the rules of marathon_http_in by ssl_fc_sni"
-            );
-        }
-        None => out.push_str("\n# frontend marathon_https_in: not served\n"),
-    }
+    out.push_str(&https(table, addresses.https));
     for (port, backends) in &table.ports {
+        if addresses.http.is_some_and(|http| http.port() == *port) {
+            continue;
+        }
         for &at in backends {
-            let backend = &table.backends[at];
-            let binding = table.bindings.get(port);
-            let ip = binding.and_then(|binding| binding.ip).unwrap_or(bind);
-            let tls = match binding.and_then(|binding| binding.certificates.as_ref()) {
-                Some(paths) => format!(
-                    "\n  # with TLS: {}",
-                    paths.replace(|c: char| c.is_control(), " ")
-                ),
-                None => String::new(),
-            };
-            let _ = writeln!(
-                out,
-                "\nfrontend {}\n  bind {}{tls}\n  mode {}\n  use_backend {}",
-                backend.name,
-                SocketAddr::new(ip, *port),
-                word(backend.mode),
-                backend.name
-            );
+            service(&mut out, table, bind, *port, at);
         }
     }
     for backend in &table.backends {
-        write_backend(&mut out, backend);
+        backend::write(&mut out, backend);
     }
     out
 }
@@ -113,13 +103,6 @@ const STATS: &str = "  mode http
   stats uri /haproxy?stats
 ";
 
-fn word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Http => "http",
-        Mode::Tcp => "tcp",
-    }
-}
-
 /// The name of a backend's list of users.
 fn users_of(backend: &Backend) -> String {
     format!("users_{}", backend.name)
@@ -142,29 +125,39 @@ fn users(out: &mut String, table: &Table) {
     }
 }
 
-/// A word of the configuration, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
+/// What a request is for on the vhost port, without the port.
+const HOST: &str = "hdr(host),field(1,:)";
+/// The same where TLS is.
+const TLS_NAME: &str = "ssl_fc_sni";
 
-fn condition(rule: &Rule) -> String {
-    let mut condition = format!("{{ hdr(host),field(1,:) -i {} }}", quoted(&rule.vhost));
+/// When a rule takes a request, whose host is in `host`.
+fn condition(rule: &Rule, host: &str) -> String {
+    // The dashes: whatever follows is no option.
+    let mut condition = format!("{{ {host} -i -- {} }}", quoted(&rule.vhost));
     if !rule.paths.is_empty() {
         let flag = if rule.paths_ignore_case { "-i " } else { "" };
         let paths: Vec<_> = rule.paths.iter().map(|path| quoted(path)).collect();
-        let _ = write!(condition, " {{ path_beg {flag}{} }}", paths.join(" "));
+        let _ = write!(condition, " {{ path_beg {flag}-- {} }}", paths.join(" "));
     }
     condition
 }
 
-fn rules(out: &mut String, table: &Table) {
+fn redirects(out: &mut String, table: &Table, https: Option<SocketAddr>) {
+    let port = https.map_or(HTTPS, |https| https.port());
+    let port = match port {
+        HTTPS => String::new(),
+        port => format!(":{port}"),
+    };
     for rule in table.rules.iter().filter(|rule| rule.redirect_to_https) {
         let _ = writeln!(
             out,
-            "  http-request redirect scheme https code 301 if !{{ ssl_fc }} {}",
-            condition(rule)
+            "  http-request redirect prefix 'https://%[{HOST}]{port}' code 301 if {}",
+            condition(rule, HOST)
         );
     }
+}
+
+fn rules(out: &mut String, table: &Table, host: &str) {
     for rule in &table.rules {
         if let Some(auth) = &rule.auth {
             let users = users_of(&table.backends[rule.backend]);
@@ -172,118 +165,94 @@ fn rules(out: &mut String, table: &Table) {
                 out,
                 "  http-request auth realm {} if {} !{{ http_auth({users}) }}",
                 quoted(&auth.realm),
-                condition(rule)
+                condition(rule, host)
             );
         }
     }
+    let mut written: Vec<&str> = Vec::new();
     for rule in &table.rules {
-        let _ = writeln!(
-            out,
-            "  use_backend {} if {}",
-            table.backends[rule.backend].name,
-            condition(rule)
-        );
+        let condition = condition(rule, host);
+        match &rule.split {
+            None => choice(out, &condition, &shares(table, &[rule.backend], Mode::Http)),
+            // The rules of the others are for the same requests.
+            Some(split) if written.contains(&split.as_str()) => {}
+            Some(split) => {
+                written.push(split);
+                let shares = shares(table, &table.splits[split], Mode::Http);
+                choice(out, &condition, &shares);
+            }
+        }
     }
 }
 
-fn write_backend(out: &mut String, backend: &Backend) {
-    let Backend {
-        name,
-        app_id: _,
-        port: _,
-        mode,
-        share: _,
-        check,
-        options,
-        vhosts,
-        vhost_texts: _,
-        servers,
-    } = backend;
-    let _ = writeln!(
-        out,
-        "\nbackend {name}\n  balance {}\n  mode {}",
-        options.balance.name(),
-        word(*mode)
-    );
-    if let Some(allowed) = &options.allowed {
-        let networks: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-        let reject = match mode {
-            Mode::Http => "http-request deny",
-            Mode::Tcp => "tcp-request content reject",
+/// The names of those of the backends that have this mode, and their shares.
+fn shares<'t>(table: &'t Table, backends: &[usize], mode: Mode) -> Vec<(&'t str, u64)> {
+    let backends = backends.iter().map(|at| &table.backends[*at]);
+    backends
+        .filter(|backend| backend.mode == mode)
+        .map(|backend| (&*backend.name, u64::from(backend.share.unwrap_or(1))))
+        .collect()
+}
+
+/// One of these, each as often as its share says.
+fn choice(out: &mut String, condition: &str, shares: &[(&str, u64)]) {
+    let mut left: u64 = shares.iter().map(|(_, share)| share).sum();
+    for (name, share) in shares.iter().filter(|(_, share)| *share > 0) {
+        let lot = match left == *share {
+            true => String::new(),
+            false => format!("{{ rand({left}) lt {share} }}"),
         };
-        let _ = writeln!(out, "  {reject} if !{{ src {} }}", networks.join(" "));
-    }
-    if *mode == Mode::Http {
-        out.push_str(
-            "  option forwardfor\n  http-request set-header X-Forwarded-Port %[dst_port]\n",
-        );
-        out.push_str("  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n");
-    }
-    if let Some(place) = &options.root_redirect {
-        let hosts: Vec<_> = vhosts.iter().map(|vhost| quoted(vhost)).collect();
-        let _ = writeln!(
-            out,
-            "  http-request redirect location {} code 301 if {{ path / }} {{ hdr(host),field(1,:) -i {} }}",
-            quoted(place),
-            hosts.join(" ")
-        );
-    }
-    if let Some(prefix) = &options.stripped_prefix {
-        if let Some(vhost) = vhosts.first() {
-            let _ = writeln!(out, "  http-request set-header Host {}", quoted(vhost));
-        }
-        let _ = writeln!(
-            out,
-            "  http-request replace-path {} {}",
-            quoted(&format!("{prefix}/?(.*)")),
-            quoted("/\\1")
-        );
-    }
-    if let Some(root) = &options.location_root {
-        let root = root.trim_end_matches('/');
-        let _ = writeln!(
-            out,
-            "  http-response replace-header Location {} {}",
-            quoted("(https?://[^/]*)?(/.*)"),
-            quoted(&format!("{root}\\2"))
-        );
-    }
-    if options.has_hsts {
-        let _ = writeln!(
-            out,
-            "  http-response add-header Strict-Transport-Security {HSTS}"
-        );
-    }
-    if options.is_sticky {
-        let _ = writeln!(out, "  cookie {STICKY_COOKIE} insert indirect nocache");
-    }
-    let mut of_check = String::new();
-    if let Some(check) = check {
-        if let Probe::Get(path) = &check.probe {
-            let _ = writeln!(out, "  option httpchk GET {}", quoted(path));
-        }
-        let _ = writeln!(out, "  timeout check {}s", check.timeout.as_secs());
-        let _ = write!(
-            of_check,
-            " check inter {}s fall {}",
-            check.interval.as_secs(),
-            check.fall
-        );
-    }
-    for server in servers {
-        let mut words = of_check.clone();
-        if check
-            .as_ref()
-            .is_some_and(|check| check.port != CheckPort::Own)
-        {
-            let _ = write!(words, " port {}", server.check_address.port());
-        }
-        if options.is_sticky {
-            let _ = write!(words, " cookie {}", server.cookie);
-        }
-        if server.is_draining {
-            words.push_str(" disabled");
-        }
-        let _ = writeln!(out, "  server {} {}{words}", server.name, server.address);
+        left -= share;
+        let conditions = [condition, &lot].map(str::trim).join(" ");
+        let _ = match conditions.trim() {
+            "" => writeln!(out, "  use_backend {name}"),
+            conditions => writeln!(out, "  use_backend {name} if {conditions}"),
+        };
     }
 }
+
+/// The vhosts with TLS, as a comment.
+fn https(table: &Table, address: Option<SocketAddr>) -> String {
+    let Some(address) = address else {
+        return "\n# frontend marathon_https_in: not served\n".to_owned();
+    };
+    let mut frontend = format!(
+        "frontend marathon_https_in\n  bind {address} ssl crt {CERTIFICATE}\n  mode http\n"
+    );
+    rules(&mut frontend, table, TLS_NAME);
+    let lines: String = frontend.lines().map(|line| format!("# {line}\n")).collect();
+    format!("\n{lines}")
+}
+
+/// The listener of the backend at this position on a service port.
+fn service(out: &mut String, table: &Table, bind: IpAddr, port: u16, at: usize) {
+    let backend = &table.backends[at];
+    let binding = table.bindings.get(&port);
+    let ip = binding.and_then(|binding| binding.ip).unwrap_or(bind);
+    let certificates = binding.and_then(|binding| binding.certificates.as_ref());
+    let tls = match certificates {
+        None => String::new(),
+        Some(paths) => {
+            let files: Vec<_> = paths
+                .split(',')
+                .map(|path| format!(" crt {}", quoted(path.trim())))
+                .collect();
+            format!(" ssl{}", files.concat())
+        }
+    };
+    let _ = writeln!(
+        out,
+        "\nfrontend {}\n  bind {}{tls}\n  mode {}",
+        backend.name,
+        SocketAddr::new(ip, port),
+        words::of(backend.mode),
+    );
+    let sharers = &table.ports[&port];
+    let is_weighted = sharers.iter().any(|at| table.backends[*at].share.is_some());
+    // Whichever of them a connection comes to, its requests have their turns.
+    let among = if is_weighted { sharers } else { &[at][..] };
+    choice(out, "", &shares(table, among, backend.mode));
+}
+
+#[cfg(test)]
+mod tests;
