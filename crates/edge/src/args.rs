@@ -58,12 +58,31 @@ pub struct Config {
     pub threads: Option<usize>,
     /// The intervals of health checks are divided by it, as the cluster's are.
     pub speed: f64,
-    /// What TLS is served with: certificates, chains and keys as PEM, a text for each. None: one that signs itself.
-    pub certificates: Vec<String>,
+    /// What TLS is served with. None: one that signs itself.
+    pub certificates: Vec<Certificate>,
     /// What was skipped, for the log.
     pub warnings: Vec<String>,
     /// What is skipped in any cluster, for the log.
     pub notes: Vec<String>,
+}
+
+/// A certificate with its chain and key, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// This one.
+    Text(String),
+    /// That of a file, also when it changes.
+    File(String),
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // It has a key in it.
+            Self::Text(_) => f.write_str("Text"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// The ports of the fixed listeners; 0 takes any free one.
@@ -183,6 +202,7 @@ impl Config {
                 .unwrap_or(1.0),
             certificates: env(CERTIFICATE)
                 .filter(|pem| !pem.is_empty())
+                .map(Certificate::Text)
                 .into_iter()
                 .collect(),
             warnings: Vec::new(),
@@ -259,12 +279,8 @@ impl Config {
                 "--ssl-certs" => {
                     let paths = inline.or_else(|| args.next_if(is_value));
                     for path in paths.ok_or(ArgsError::NoValue(name))?.split(',') {
-                        match std::fs::read_to_string(path.trim()) {
-                            Ok(pem) => self.certificates.push(pem),
-                            Err(error) => self
-                                .warnings
-                                .push(format!("cannot read the certificate {path}: {error}")),
-                        }
+                        let path = path.trim().to_owned();
+                        self.certificates.push(Certificate::File(path));
                     }
                 }
                 "-H" | "--health-check" => self.health_check = true,

@@ -41,5 +41,5 @@ mod tls;
 mod verdict;
 mod workers;
 
-pub use args::{ArgsError, Config, Ports};
+pub use args::{ArgsError, Certificate, Config, Ports};
 pub use start::{Addresses, Handle, StartError, start};

@@ -218,7 +218,7 @@ fn tls(config: &Config) -> Option<Tls> {
     if !config.bind_http {
         return None;
     }
-    match Tls::new(&config.certificates) {
+    match Tls::new(config.certificates.clone()) {
         Ok((tls, faults)) => {
             for fault in faults {
                 let error = &fault as &dyn std::error::Error;

@@ -6,6 +6,7 @@
 //!
 //! Source: contract marathon-lb §2.2, §2.5, §6.
 
+mod certificates;
 mod encrypted;
 
 use std::collections::HashMap;
@@ -13,21 +14,16 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::client::verify_server_name;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
-};
-use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
-use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
+use self::certificates::Certificates;
 pub(crate) use self::encrypted::Encrypted;
+use crate::args::Certificate;
 use crate::proxy::KEEP_ALIVE_TIMEOUT;
 
 /// How long a client may take to shake hands: as long as for the head of a request.
@@ -41,6 +37,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 pub(crate) struct Tls {
     for_http: TlsAcceptor,
     for_bytes: TlsAcceptor,
+    certificates: Arc<Certificates>,
 }
 
 /// What clients may speak behind it.
@@ -65,6 +62,10 @@ pub(crate) enum TlsError {
     Certificate,
     #[error("there is no private key")]
     Key,
+    #[error("cannot read it")]
+    File(#[source] io::Error),
+    #[error("in {0}")]
+    In(String, #[source] Box<Self>),
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
     #[error("cannot sign a certificate")]
@@ -72,28 +73,19 @@ pub(crate) enum TlsError {
 }
 
 impl Tls {
-    /// Serves the certificates in these texts, each with its chain and key as PEM; says which of them cannot be used, and serves
-    /// one that signs itself if none can.
+    /// Serves these certificates, each with its chain and key; says which of them cannot be used, and serves one that signs itself if
+    /// none can. Files are read anew when they change.
     ///
     /// # Errors
     /// When not even that one can be made.
-    pub(crate) fn new(pems: &[String]) -> Result<(Self, Vec<TlsError>), TlsError> {
+    pub(crate) fn new(sources: Vec<Certificate>) -> Result<(Self, Vec<TlsError>), TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let mut keys = Vec::new();
-        let mut faults = Vec::new();
-        for pem in pems {
-            match read(pem, &provider) {
-                Ok(key) => keys.push(Arc::new(key)),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        if keys.is_empty() {
-            keys.push(Arc::new(self_signed(&provider)?));
-        }
+        let (certificates, faults) = Certificates::new(sources, Arc::clone(&provider))?;
+        let certificates = Arc::new(certificates);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Certificates(keys)));
+            .with_cert_resolver(Arc::clone(&certificates) as _);
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         let for_bytes = Arc::new(config.clone()).into();
         config.alpn_protocols.insert(0, HTTP_2.to_vec());
@@ -101,6 +93,7 @@ impl Tls {
         let tls = Self {
             for_http,
             for_bytes,
+            certificates,
         };
         Ok((tls, faults))
     }
@@ -115,6 +108,7 @@ impl Tls {
         spoken: Spoken,
         stop: &CancellationToken,
     ) -> io::Result<Encrypted> {
+        self.certificates.refresh(Instant::now());
         let acceptor = match spoken {
             Spoken::Http => &self.for_http,
             Spoken::Bytes => &self.for_bytes,
@@ -138,8 +132,8 @@ impl Tls {
 pub(crate) struct OfServices(Mutex<HashMap<String, Option<Tls>>>);
 
 impl OfServices {
-    /// What ends TLS with the certificates in these files, which are read once. One that cannot be used is told, and clients are
-    /// shown one that signs itself instead: nothing is served without TLS. `None` if there is none at all.
+    /// What ends TLS with the certificates in these files. One that cannot be used is told, and clients are shown one that signs
+    /// itself instead: nothing is served without TLS. `None` if there is none at all.
     pub(crate) fn get(&self, paths: &str) -> Option<Tls> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known
@@ -150,14 +144,8 @@ impl OfServices {
 }
 
 fn open(paths: &str) -> Option<Tls> {
-    let mut pems = Vec::new();
-    for path in paths.split(',').map(str::trim) {
-        match std::fs::read_to_string(path) {
-            Ok(pem) => pems.push(pem),
-            Err(error) => tracing::warn!(path, %error, "cannot read the certificate of a service"),
-        }
-    }
-    match Tls::new(&pems) {
+    let file = |path: &str| Certificate::File(path.trim().to_owned());
+    match Tls::new(paths.split(',').map(file).collect()) {
         Ok((tls, faults)) => {
             for fault in faults {
                 tracing::warn!(
@@ -176,56 +164,6 @@ fn open(paths: &str) -> Option<Tls> {
             );
             None
         }
-    }
-}
-
-fn read(pem: &str, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let chain = chain
-        .ok()
-        .filter(|chain| !chain.is_empty())
-        .ok_or(TlsError::Certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| TlsError::Key)?;
-    Ok(CertifiedKey::from_der(chain, key, provider)?)
-}
-
-/// A certificate for anybody, as Marathon-LB makes one: its name is `*`.
-fn self_signed(provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "*");
-    let certificate = params.self_signed(&key)?;
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    Ok(CertifiedKey::from_der(
-        vec![certificate.der().clone()],
-        key.into(),
-        provider,
-    )?)
-}
-
-/// Chooses by the name that is asked for.
-#[derive(Debug)]
-struct Certificates(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello
-            .server_name()
-            .and_then(|name| ServerName::try_from(name).ok());
-        let is_for = |key: &&Arc<CertifiedKey>| {
-            let certificate = key
-                .end_entity_cert()
-                .ok()
-                .and_then(|it| ParsedCertificate::try_from(it).ok());
-            name.as_ref()
-                .zip(certificate)
-                .is_some_and(|(name, certificate)| verify_server_name(&certificate, name).is_ok())
-        };
-        self.0
-            .iter()
-            .find(is_for)
-            .or_else(|| self.0.first())
-            .cloned()
     }
 }
 

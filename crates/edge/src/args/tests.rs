@@ -37,13 +37,17 @@ fn the_package_starts_it() {
 fn certificates_come_from_the_environment_and_from_files() {
     let pem = [("HAPROXY_SSL_CERT", "PEM")];
     let config = read("-m http://a:1 --group g", &pem).unwrap();
-    assert_eq!(config.certificates, ["PEM"]);
+    let text = Certificate::Text("PEM".to_owned());
+    assert_eq!(config.certificates, std::slice::from_ref(&text));
     let files = "-m http://a:1 --group g --ssl-certs /nothing/there,/dev/null";
     let config = read(files, &pem).unwrap();
-    assert_eq!(config.certificates, ["PEM", ""]);
-    assert_eq!(config.warnings.len(), 1);
+    let file = |path: &str| Certificate::File(path.to_owned());
+    assert_eq!(
+        config.certificates,
+        [text, file("/nothing/there"), file("/dev/null")]
+    );
     let unset = read("-m http://a:1 --group g", &[("HAPROXY_SSL_CERT", "")]).unwrap();
-    assert_eq!(unset.certificates, [""; 0]);
+    assert_eq!(unset.certificates, []);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
@@ -88,7 +89,7 @@ async fn read_as(
 /// A client and its server after the handshake.
 async fn shake_hands() -> (ClientStream, Encrypted) {
     let (root, pem) = certificate("a.example");
-    let (tls, _) = Tls::new(&[pem]).unwrap();
+    let (tls, _) = Tls::new(vec![Certificate::Text(pem)]).unwrap();
     let (client, server) = pair().unwrap();
     let stop = CancellationToken::new();
     let client = connect(&root, "a.example", client);
@@ -116,7 +117,7 @@ async fn what_is_written_does_not_wait_in_the_edge() {
 #[tokio::test(start_paused = true)]
 async fn who_takes_nothing_is_cut_off() {
     let (mut client, server) = shake_hands().await;
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let client = async {
         // Takes its time first (more than a socket holds, else nothing moves), and then nothing at all.
         tokio::time::sleep(CLIENT_TIMEOUT / 2).await;
@@ -166,11 +167,11 @@ async fn a_client_that_just_closes_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn who_shakes_no_hands_does_not_hold_up_the_end() {
-    let (tls, _) = Tls::new(&[]).unwrap();
+    let (tls, _) = Tls::new(Vec::new()).unwrap();
     let (_client, server) = pair().unwrap();
     let stop = CancellationToken::new();
     stop.cancel();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let accepted = tls.accept(server, Spoken::Http, &stop).await;
     assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(
@@ -184,14 +185,58 @@ async fn who_shakes_no_hands_does_not_hold_up_the_end() {
 async fn the_certificate_for_the_name_is_served() {
     // contract: lb-tls
     let ((a, pem_a), (b, pem_b)) = (certificate("a.example"), certificate("b.example"));
-    let (tls, faults) = Tls::new(&["nonsense".to_owned(), pem_a.clone(), pem_b]).unwrap();
+    let (tls, faults) = Tls::new(
+        ["nonsense".to_owned(), pem_a.clone(), pem_b]
+            .map(Certificate::Text)
+            .into(),
+    )
+    .unwrap();
     assert!(matches!(faults[..], [TlsError::Certificate]), "{faults:?}");
     assert_eq!(read_as(&tls, &a, "a.example").await.unwrap(), "a.example");
     assert_eq!(read_as(&tls, &b, "b.example").await.unwrap(), "b.example");
     assert!(read_as(&tls, &b, "a.example").await.is_err());
     let without_key = pem_a.split("-----BEGIN PRIVATE").next().unwrap().to_owned();
-    let (_, faults) = Tls::new(&[without_key]).unwrap();
+    let (_, faults) = Tls::new(vec![Certificate::Text(without_key)]).unwrap();
     assert!(matches!(faults[..], [TlsError::Key]), "{faults:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pem").to_str().unwrap().to_owned();
+    let ((a, pem_a), (b, pem_b)) = (certificate("a.example"), certificate("a.example"));
+    let (tls, faults) = Tls::new(vec![Certificate::File(path.clone())]).unwrap();
+    assert!(matches!(faults[..], [TlsError::In(..)]), "{faults:?}");
+    assert!(
+        read_as(&tls, &a, "a.example").await.is_err(),
+        "it signs itself"
+    );
+    let mut now = Instant::now();
+    for (text, served, other) in [
+        (&*pem_a, &a, &b),
+        (&pem_b, &b, &a),
+        // While it is being written, and when it has gone.
+        (&pem_a[..pem_a.len() / 2], &b, &a),
+        ("", &b, &a),
+        (&pem_a, &a, &b),
+    ] {
+        match text {
+            "" => std::fs::remove_file(&path).unwrap(),
+            text => {
+                // Renamed into its place, so that it is another one also within a tick of the clock of files.
+                let new = format!("{path}.new");
+                std::fs::write(&new, text).unwrap();
+                std::fs::rename(&new, &path).unwrap();
+            }
+        }
+        now += certificates::LOOK;
+        tls.certificates.refresh(now);
+        assert_eq!(
+            read_as(&tls, served, "a.example").await.unwrap(),
+            "a.example"
+        );
+        assert!(read_as(&tls, other, "a.example").await.is_err());
+    }
 }
 
 /// Two connected sockets of this process.
