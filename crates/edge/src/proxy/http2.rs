@@ -60,8 +60,16 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(buffer::SIZE as u32)
         .max_send_buffer_size(MAX_UNSENT);
-    let Ok(Ok(mut connection)) = timeout(HEAD_TIMEOUT, builder.handshake::<_, Bytes>(stream)).await
-    else {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(KEEP_ALIVE_TIMEOUT).await;
+    };
+    let begun = tokio::select! {
+        // The other one ends the connection: none of them goes on afterwards.
+        begun = timeout(HEAD_TIMEOUT, builder.handshake::<_, Bytes>(stream)) => begun.ok(),
+        () = late => None,
+    };
+    let Some(Ok(mut connection)) = begun else {
         return;
     };
     let mut streams = FuturesUnordered::new();

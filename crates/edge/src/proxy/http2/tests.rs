@@ -22,7 +22,7 @@ async fn meet<F: Future<Output = ()>>(
     let visit = visit(at_server.local_addr().unwrap());
     let (theirs, ours) = tokio::io::duplex(256 * 1024);
     let (taken, stop) = (AtomicU64::new(0), CancellationToken::new());
-    let edge = serve(&visit, ours, &taken, &stop);
+    let edge = Box::pin(serve(&visit, ours, &taken, &stop));
     let client = async {
         let (sender, connection) = client::handshake(theirs).await.unwrap();
         tokio::select! {
@@ -230,6 +230,17 @@ async fn idle_connections_are_told_to_end() {
         took >= KEEP_ALIVE_TIMEOUT && took < HEAD_TIMEOUT,
         "{took:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_does_not_hold_up_the_end() {
+    let visit = visit(([127, 0, 0, 1], 1).into());
+    let (_theirs, ours) = tokio::io::duplex(4096);
+    let (taken, stop) = (AtomicU64::new(0), CancellationToken::new());
+    stop.cancel();
+    let began = Instant::now();
+    serve(&visit, ours, &taken, &stop).await;
+    assert!(began.elapsed() < HEAD_TIMEOUT, "{:?}", began.elapsed());
 }
 
 /// Endless answers: what a client does not take must not be kept for it.
