@@ -1,8 +1,8 @@
 //! The admin port (`stats`): health, statistics, maps, signals.
 //!
-//! `/metrics` is ours: the same counters for Prometheus.
+//! `/metrics` is ours: the same counters for Prometheus. So is `/zdd/v1/gateways`, the only thing that can be changed here.
 //!
-//! Everything is a GET without a password, as in the original, so the guard checks the host of every request.
+//! Everything else is a GET without a password, as in the original; the guard checks the host of every request.
 //!
 //! Source: contract marathon-lb §3, §5.6.
 
@@ -18,6 +18,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use zddcluster_runtime::{Form, Guard};
 
+use crate::gateways;
 use crate::proxy::pages;
 use crate::state::Shared;
 use crate::stats::page::{Process, View};
@@ -33,7 +34,10 @@ const TICKS: u64 = 100;
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let allowed = shared.config.allowed_hosts.iter().cloned();
     let guard = Guard::new(allowed.chain([shared.config.bind.to_string()]));
-    guard.wrap(Router::new().fallback(answer).with_state(shared))
+    let pages = Router::new()
+        .fallback(answer)
+        .with_state(Arc::clone(&shared));
+    guard.wrap(pages.merge(gateways::api::router(shared)))
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {

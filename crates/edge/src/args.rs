@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use zddcluster_model::EdgeId;
 use zddcluster_runtime::Token;
@@ -60,6 +61,8 @@ pub struct Config {
     pub speed: f64,
     /// What TLS is served with. None: one that signs itself.
     pub certificates: Vec<Certificate>,
+    /// Where gateways are kept, if they are to outlive the edge.
+    pub gateways: Option<PathBuf>,
     /// What was skipped, for the log.
     pub warnings: Vec<String>,
     /// What is skipped in any cluster, for the log.
@@ -205,6 +208,7 @@ impl Config {
                 .map(Certificate::Text)
                 .into_iter()
                 .collect(),
+            gateways: None,
             warnings: Vec::new(),
             notes: Vec::new(),
         };
@@ -275,6 +279,10 @@ impl Config {
                     let end = usize::from(name.starts_with("--max"));
                     let port = inline.or_else(|| args.next_if(is_value));
                     own_address_ports[end] = Some(port.ok_or(ArgsError::NoValue(name))?);
+                }
+                "--gateways" => {
+                    let path = inline.or_else(|| args.next_if(is_value));
+                    self.gateways = Some(path.ok_or(ArgsError::NoValue(name))?.into());
                 }
                 "--ssl-certs" => {
                     let paths = inline.or_else(|| args.next_if(is_value));

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use zddcluster_client::marathon::App;
+use zddcluster_model::gateway;
 
 use self::reading::Reading;
 pub(crate) use self::value::{Auth, Balance, Check, CheckPort, Options, Probe};
@@ -41,6 +42,15 @@ pub(crate) enum Mode {
     Http,
     /// Connections are passed on as bytes.
     Tcp,
+}
+
+impl From<gateway::Mode> for Mode {
+    fn from(mode: gateway::Mode) -> Self {
+        match mode {
+            gateway::Mode::Http => Self::Http,
+            gateway::Mode::Tcp => Self::Tcp,
+        }
+    }
 }
 
 /// A service port of an app that is to be exposed.

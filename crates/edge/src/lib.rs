@@ -11,8 +11,8 @@
 //!      └─ acknowledged ◀──────────────── emptied        listeners follow the routes
 //! ```
 //!
-//! Reading order: [`args`](Config), `labels` and `table` decide what is served, `verdict` and `passwords` what becomes of a request; `live` is the
-//! table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `workers`,
+//! Reading order: [`args`](Config), `labels`, `gateways` and `table` decide what is served, `verdict` and `passwords` what becomes of
+//! a request; `live` is the table in use, `state` what it is made of; `follow` and `drain` bring news, `checks` and `health` their own; `workers`,
 //! `listeners` and `proxy` carry traffic; `admin`, `stats` and `rendering` tell about it.
 
 mod admin;
@@ -24,6 +24,7 @@ mod counters;
 mod crypt;
 mod drain;
 mod follow;
+mod gateways;
 mod health;
 mod labels;
 mod listeners;

@@ -119,10 +119,13 @@ impl Listeners {
         let fixed = self.fixed.iter().map(|(port, role)| (*port, (*role, own)));
         let mut wanted: BTreeMap<u16, (Role, IpAddr)> = fixed.collect();
         let table = &self.shared.routes.load_full().table;
-        for port in table.ports.keys() {
-            let ip = table.bindings.get(port).and_then(|binding| binding.ip);
+        for port in table.listening() {
+            let binding = table.bindings.get(&port);
+            // A gateway has the edge's address.
+            let binding = binding.filter(|_| !table.gateway_ports.contains_key(&port));
+            let ip = binding.and_then(|binding| binding.ip);
             wanted
-                .entry(*port)
+                .entry(port)
                 .or_insert_with(|| (Role::Service, ip.unwrap_or(own)));
         }
         let is_wanted =

@@ -8,6 +8,7 @@
 //! sets the flag first and looks at the count then. Both orders are sequentially consistent, so either the
 //! taker sees the flag and gives up, or the drainer sees the count and waits.
 
+mod gateway;
 mod split;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,9 +20,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 use zddcluster_model::TaskId;
 
+pub(crate) use self::gateway::LiveGateway;
 pub(crate) use self::split::Split;
 use crate::choose::{Rotation, hash_of, pick_by_hash};
 use crate::counters::Counters;
+use crate::gateways::condition::Asked;
 use crate::health::Health;
 use crate::labels::{Balance, Mode};
 use crate::proxy::pool::Pool;
@@ -197,6 +200,11 @@ impl LiveBackend {
             .flatten()
     }
 
+    /// Whether there is a server for a new request, leaving out those that `tried` holds.
+    fn can_serve(&self, tried: &[SocketAddr]) -> bool {
+        (0..self.servers.len()).any(|at| self.is_usable(at, tried))
+    }
+
     fn is_usable(&self, at: usize, tried: &[SocketAddr]) -> bool {
         let server = &self.servers[at];
         server.is_open() && !tried.contains(&server.spec.address)
@@ -214,12 +222,33 @@ pub(crate) struct Routes {
     pub(crate) ports: BTreeMap<u16, Split>,
     /// Vhosts that several apps share by weight, by the name of the split.
     splits: HashMap<String, Split>,
+    /// Its gateways, by name.
+    pub(crate) gateways: BTreeMap<String, Arc<LiveGateway>>,
+}
+
+/// What a new connection to a service listener begins with.
+pub(crate) struct Beginning<'a> {
+    /// The backend that its requests stay with, or the gateway.
+    pub(crate) name: &'a Arc<str>,
+    /// Who counts it.
+    pub(crate) frontend: &'a Arc<Counters>,
+    /// How it is understood.
+    pub(crate) mode: Mode,
 }
 
 impl Routes {
-    /// The backend for a request to the vhost port that no service claims otherwise.
-    pub(crate) fn by_host(&self, host: &str, path: &str) -> Option<&Arc<LiveBackend>> {
-        let rule = self.table.matching(host, path).next()?;
+    /// The backend for a request to the vhost port that no service claims otherwise. Servers that were `tried` count as not there for
+    /// gateways.
+    pub(crate) fn by_host(
+        &self,
+        host: &str,
+        asked: &Asked<'_>,
+        tried: &[SocketAddr],
+    ) -> Option<&Arc<LiveBackend>> {
+        if let Some(gateway) = self.table.claimed(host, asked.path) {
+            return self.gateways.get(gateway)?.pick(Some(asked), tried);
+        }
+        let rule = self.table.matching(host, asked.path).next()?;
         match &rule.split {
             Some(split) => self.splits.get(split)?.pick("", Mode::Http),
             None => Some(&self.backends[rule.backend]),
@@ -232,15 +261,41 @@ impl Routes {
         Some(&self.backends[*at])
     }
 
-    /// The backend for a request or connection in this mode on a service listener: that with the name `preferred` while it
-    /// can serve, else another one on the port.
+    /// The backend for a request or connection in this mode on a service listener: whom its gateway chooses by what is `asked`, else
+    /// that with the name `preferred` while it can serve, else another one on the port.
     pub(crate) fn by_port(
         &self,
         port: u16,
         preferred: &str,
         mode: Mode,
+        asked: Option<&Asked<'_>>,
+        tried: &[SocketAddr],
     ) -> Option<&Arc<LiveBackend>> {
-        self.ports.get(&port)?.pick(preferred, mode)
+        match self.gateway_at(port) {
+            Some(gateway) => gateway.pick(asked, tried),
+            None => self.ports.get(&port)?.pick(preferred, mode),
+        }
+    }
+
+    /// What a new connection to a service listener begins with, if there is still one.
+    pub(crate) fn begin(&self, port: u16) -> Option<Beginning<'_>> {
+        if let Some(gateway) = self.gateway_at(port) {
+            return Some(Beginning {
+                name: &gateway.name,
+                frontend: &gateway.frontend,
+                mode: gateway.spec.spec.listen.mode.into(),
+            });
+        }
+        let backend = self.ports.get(&port)?.begin()?;
+        Some(Beginning {
+            name: &backend.name,
+            frontend: &backend.kept.frontend,
+            mode: backend.spec.mode,
+        })
+    }
+
+    fn gateway_at(&self, port: u16) -> Option<&Arc<LiveGateway>> {
+        self.gateways.get(self.table.gateway_ports.get(&port)?)
     }
 }
 
@@ -328,11 +383,13 @@ impl Registry {
             |(name, at): (&String, _)| (name.clone(), Split::new(live(at), old.splits.get(name)));
         let ports = table.ports.iter().map(port).collect();
         let splits = table.splits.iter().map(split).collect();
+        let gateways = gateway::all(&table, &backends, &old.gateways);
         let routes = Routes {
             table,
             ports,
             splits,
             backends,
+            gateways,
         };
 
         let servers = |routes: &Routes| -> Vec<Arc<LiveServer>> {

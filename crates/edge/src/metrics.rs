@@ -37,12 +37,17 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     let mut servers: Vec<(Labelled<'_>, &Arc<LiveServer>)> = Vec::new();
     for backend in &routes.backends {
         let name = backend.spec.name.as_str();
-        frontends.push((vec![("proxy", name)], &backend.kept.frontend));
+        if !backend.spec.is_of_gateway {
+            frontends.push((vec![("proxy", name)], &backend.kept.frontend));
+        }
         backends.push((vec![("proxy", name)], &backend.kept.backend));
         for server in &backend.servers {
             let labels = vec![("proxy", name), ("server", server.spec.name.as_str())];
             servers.push(((labels, &*server.counters), server));
         }
+    }
+    for gateway in routes.gateways.values() {
+        frontends.push((vec![("proxy", &gateway.name)], &gateway.frontend));
     }
     let mut out = Exposition::new(form);
     out.single(

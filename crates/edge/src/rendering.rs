@@ -9,6 +9,7 @@
 //! Source: contract marathon-lb §2.4-§2.7, §3.
 
 mod backend;
+mod gateway;
 mod words;
 
 use std::fmt::Write as _;
@@ -62,8 +63,12 @@ pub(crate) fn render(
         );
     }
     out.push_str(&https(table, addresses.https));
+    for gateway in table.gateways.values() {
+        gateway::write(&mut out, gateway, table);
+    }
     for (port, backends) in &table.ports {
-        if addresses.http.is_some_and(|http| http.port() == *port) {
+        let is_vhosts = addresses.http.is_some_and(|http| http.port() == *port);
+        if is_vhosts || table.gateway_ports.contains_key(port) {
             continue;
         }
         for &at in backends {

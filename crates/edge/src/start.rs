@@ -17,6 +17,7 @@ use crate::bind::{Bound, bind};
 use crate::checks;
 use crate::drain;
 use crate::follow::follow;
+use crate::gateways::file::{self, FileError};
 use crate::labels::Policy;
 use crate::listeners::{Listeners, Role};
 use crate::proxy::pool::Pool;
@@ -41,6 +42,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The file of gateways is there and cannot be used.
+    #[error(transparent)]
+    Gateways(#[from] FileError),
     /// No threads for traffic.
     #[error("cannot start the threads that carry traffic")]
     Workers(#[source] io::Error),
@@ -92,7 +96,8 @@ impl Handle {
 /// Starts the edge as tasks below `tasks`.
 ///
 /// # Errors
-/// Only when any free port was asked for and there is none; a given port that is taken is tried again.
+/// When any free port was asked for and there is none, or the file of gateways cannot be used; a given port that is taken is tried
+/// again.
 pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -153,6 +158,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> 
     let token = tasks.token().clone();
     let source = Arc::new(Source::new(config.marathon.clone()));
     let shared = Arc::new(Shared::new(config, policy, addresses, tls));
+    if let Some(path) = &shared.config.gateways {
+        let gateways = file::load(path, |port| shared.is_reserved(port))?;
+        shared.put_gateways(gateways);
+    }
     let authorization = shared.config.token.as_ref().map(Token::authorization);
     let client = HttpClient::new().with_authorization(authorization);
     let (orders, draining) = drain::queue();

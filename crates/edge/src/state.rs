@@ -16,6 +16,7 @@ use zddcluster_model::TaskId;
 
 use crate::args::Config;
 use crate::counters::Counters;
+use crate::gateways;
 use crate::labels::{Policy, Warning};
 use crate::live::{Lease, Load, Registry, Routes};
 use crate::passwords::Passwords;
@@ -79,6 +80,7 @@ struct Known {
     /// Tasks the master ordered to drain. Kept while they are listed, and a while longer: a late answer of Marathon must not
     /// bring one back.
     draining: HashMap<TaskId, (Instant, Arc<Load>)>,
+    gateways: gateways::Set,
     /// The warnings already given, by app and its version.
     warned: HashMap<String, (String, BTreeSet<Warning>)>,
 }
@@ -171,10 +173,9 @@ impl Shared {
     pub(crate) fn is_last(&self, task_id: &TaskId) -> bool {
         let routes = self.routes.load();
         routes.table.backends.iter().any(|backend| {
-            backend
-                .servers
-                .iter()
-                .all(|server| server.task_id == *task_id || server.is_draining)
+            let mut servers = backend.servers.iter();
+            !backend.servers.is_empty()
+                && servers.all(|server| server.task_id == *task_id || server.is_draining)
         })
     }
 
@@ -228,6 +229,23 @@ impl Shared {
     /// Makes the table anew of what is known.
     pub(crate) fn reapply(&self) {
         self.rebuild(&mut self.lock());
+    }
+
+    /// The gateways in use.
+    pub(crate) fn gateways(&self) -> gateways::Set {
+        self.lock().gateways.clone()
+    }
+
+    /// Takes these gateways instead of those in use.
+    pub(crate) fn put_gateways(&self, gateways: gateways::Set) {
+        let mut known = self.lock();
+        known.gateways = gateways;
+        self.rebuild(&mut known);
+    }
+
+    /// Whether a port is the edge's own, so that neither a service nor a gateway can have it.
+    pub(crate) fn is_reserved(&self, port: u16) -> bool {
+        self.policy.reserved.contains(&port) || self.policy.http_port == Some(port)
     }
 
     /// The apps with tasks that a running deployment calls not ready.
@@ -299,6 +317,7 @@ impl Shared {
             last_health: &known.last_health,
             hosts: &known.hosts,
             assignable: self.config.own_address_ports.as_ref(),
+            gateways: &known.gateways,
         };
         let (table, warnings) = table::build(known.apps.values(), &rules);
         if **self.warnings.load() != warnings {

@@ -1,6 +1,7 @@
 //! Statistics in HAProxy's terms, as a list of rows; [`csv`] and [`page`] show them.
 //!
-//! Order: `stats` (a frontend and a backend), the fixed frontends, the service frontends, the backends with their servers.
+//! Order: `stats` (a frontend and a backend), the fixed frontends, the service frontends, the gateways', the backends with their
+//! servers.
 //! Source: contract marathon-lb §2.1, §3.1, §3.2.
 
 pub(crate) mod csv;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
+use zddcluster_model::gateway;
 
 use crate::counters::Counters;
 use crate::health::{Outcome, Status};
@@ -124,7 +126,7 @@ pub(crate) fn report(shared: &Shared) -> Vec<Proxy> {
             rows,
         });
     }
-    for backend in &routes.backends {
+    for backend in routes.backends.iter().filter(|it| !it.spec.is_of_gateway) {
         let row = Row {
             is_http: backend.spec.mode == Mode::Http,
             ..Row::new(
@@ -137,6 +139,17 @@ pub(crate) fn report(shared: &Shared) -> Vec<Proxy> {
         };
         proxies.push(Proxy {
             name: backend.spec.name.clone(),
+            rows: vec![row],
+        });
+    }
+    for gateway in routes.gateways.values() {
+        let (counters, iid) = (&gateway.frontend, next_iid());
+        let row = Row {
+            is_http: gateway.spec.spec.listen.mode == gateway::Mode::Http,
+            ..Row::new(Kind::Frontend, "FRONTEND", counters, iid, now)
+        };
+        proxies.push(Proxy {
+            name: gateway.name.to_string(),
             rows: vec![row],
         });
     }

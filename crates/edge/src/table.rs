@@ -3,13 +3,16 @@
 //! [`build`] turns what Marathon says (apps with their tasks) and what the edge knows itself (draining tasks, the last known
 //! health, resolved names) into a [`Table`]. A service without a server that may take traffic is not in it at
 //! all, so it has no listener either. Several backends may stand behind one port: connections are split between them.
+//! Gateways are put in beside what labels say, and come first.
 //!
 //! Source: contract marathon-lb §0-§2.3.
 
 mod assign;
 mod build;
 mod deployment;
+mod gateways;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use zddcluster_client::marathon::App;
 use zddcluster_model::TaskId;
 
 pub(crate) use self::build::{Rules, build, health};
+pub(crate) use self::gateways::{Claim, Gateway, Goal};
 use crate::labels::{Auth, Check, Mode, Options};
 
 /// Who listens where, and what stands behind it.
@@ -38,6 +42,12 @@ pub(crate) struct Table {
     pub(crate) bindings: BTreeMap<u16, Binding>,
     /// Vhosts that several apps share by weight, and their backends.
     pub(crate) splits: BTreeMap<String, Vec<usize>>,
+    /// Gateways, by name.
+    pub(crate) gateways: BTreeMap<String, Gateway>,
+    /// Which of them has a listener; no service is served there then.
+    pub(crate) gateway_ports: BTreeMap<u16, String>,
+    /// Which of them has a host, in lower case; asked before the rules.
+    claims: BTreeMap<String, Vec<Claim>>,
 }
 
 /// What is special about a service listener.
@@ -60,6 +70,8 @@ pub(crate) struct Backend {
     pub(crate) port: u16,
     /// How traffic is understood.
     pub(crate) mode: Mode,
+    /// It is only reached by a gateway's route, and may have no servers.
+    pub(crate) is_of_gateway: bool,
     /// Its share of what comes to its port and vhosts, if others are there too; `None`: no weight was given.
     pub(crate) share: Option<u32>,
     /// How the edge checks its servers; `None`: not at all.
@@ -70,7 +82,7 @@ pub(crate) struct Backend {
     pub(crate) vhosts: Vec<String>,
     /// The vhosts as the label has them.
     pub(crate) vhost_texts: Vec<String>,
-    /// At least one, by (host, port).
+    /// By (host, port); one that labels have made has at least one.
     pub(crate) servers: Vec<Server>,
 }
 
@@ -114,13 +126,18 @@ pub(crate) struct Rule {
 
 impl Rule {
     fn takes(&self, path: &str) -> bool {
-        let matches = |prefix: &String| match path.get(..prefix.len()) {
-            Some(start) if self.paths_ignore_case => start.eq_ignore_ascii_case(prefix),
-            Some(start) => start == prefix,
-            None => false,
-        };
-        self.paths.is_empty() || self.paths.iter().any(matches)
+        is_below(path, &self.paths, self.paths_ignore_case)
     }
+}
+
+/// Whether a path begins with one of the prefixes, if there are any. Those to be compared in any case are in lower case.
+fn is_below(path: &str, prefixes: &[String], ignore_case: bool) -> bool {
+    let matches = |prefix: &String| match path.get(..prefix.len()) {
+        Some(start) if ignore_case => start.eq_ignore_ascii_case(prefix),
+        Some(start) => start == prefix,
+        None => false,
+    };
+    prefixes.is_empty() || prefixes.iter().any(matches)
 }
 
 impl Table {
@@ -136,14 +153,25 @@ impl Table {
         host: &str,
         path: &'a str,
     ) -> impl Iterator<Item = &'a Rule> {
-        let host = without_port(host);
-        let rules = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.by_vhost.get(&host.to_ascii_lowercase())
-        } else {
-            self.by_vhost.get(host)
-        };
+        let rules = self.by_vhost.get(&*host_name(host));
         let rules = rules.into_iter().flatten().map(|&at| &self.rules[at]);
         rules.filter(|rule| rule.takes(path))
+    }
+
+    /// The gateway that claims a request to `host` and `path`.
+    pub(crate) fn claimed(&self, host: &str, path: &str) -> Option<&str> {
+        if self.claims.is_empty() {
+            return None;
+        }
+        let claims = self.claims.get(&*host_name(host))?;
+        let claim = claims.iter().find(|it| is_below(path, &it.paths, false))?;
+        Some(&claim.gateway)
+    }
+
+    /// The ports of all service listeners.
+    pub(crate) fn listening(&self) -> BTreeSet<u16> {
+        let ports = self.ports.keys().chain(self.gateway_ports.keys());
+        ports.copied().collect()
     }
 
     /// What `self` changes of `old`.
@@ -156,10 +184,10 @@ impl Table {
             pairs.collect()
         };
         let (before, after) = (members(old), members(self));
-        let ports = |table: &Self| table.ports.keys().copied().collect::<BTreeSet<_>>();
+        let (was_open, is_open) = (old.listening(), self.listening());
         Diff {
-            opened: ports(self).difference(&ports(old)).copied().collect(),
-            closed: ports(old).difference(&ports(self)).copied().collect(),
+            opened: is_open.difference(&was_open).copied().collect(),
+            closed: was_open.difference(&is_open).copied().collect(),
             added: after.difference(&before).cloned().collect(),
             removed: before.difference(&after).cloned().collect(),
         }
@@ -218,6 +246,15 @@ fn server_name(host: &str, address: SocketAddr) -> String {
         }
     };
     text.chars().map(keep).collect()
+}
+
+/// The name in a `Host` header, in lower case and without port.
+fn host_name(host: &str) -> Cow<'_, str> {
+    let host = without_port(host);
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
 }
 
 /// A `Host` header or host name without its port; brackets of IPv6 addresses stay.

@@ -6,13 +6,14 @@
 //! Reading order: [`time`] and [`id`] are the alphabet; [`app`] is the large one: how a definition is read,
 //! merged, validated and printed; [`group`] is the tree of apps; [`deployment`] and [`event`] are what the
 //! engine makes of a change; [`agent`] and [`edge`] are the two protocols between our own roles;
-//! [`package`] holds the built-in packages; [`secret`] says what may be shown.
+//! [`gateway`] is what edges deal requests out by; [`package`] holds the built-in packages; [`secret`] says what may be shown.
 
 pub mod agent;
 pub mod app;
 pub mod deployment;
 pub mod edge;
 pub mod event;
+pub mod gateway;
 pub mod group;
 pub mod id;
 pub mod number;

@@ -206,6 +206,9 @@ fn edge_words(args: EdgeArgs) -> Vec<String> {
     ];
     let set = switches.into_iter().filter(|(_, is_set)| *is_set);
     words.extend(set.map(|(switch, _)| switch.to_owned()));
+    if let Some(path) = args.gateways.filter(|_| !has(&words, &["--gateways"])) {
+        words.push(format!("--gateways={}", path.display()));
+    }
     words
 }
 
@@ -227,7 +230,11 @@ fn edge_dump(
         format!("marathon = {}", json!(config.marathon)),
         format!("strict-mode = {}", config.strict_mode),
     ];
-    let paths = [("data-dir", member.data_dir()), ("token-file", token_file)];
+    let paths = [
+        ("data-dir", member.data_dir()),
+        ("gateways", config.gateways.as_deref()),
+        ("token-file", token_file),
+    ];
     let given = paths
         .into_iter()
         .filter_map(|(key, path)| Some((key, path?.to_string_lossy())));

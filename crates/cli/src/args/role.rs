@@ -163,6 +163,9 @@ pub struct EdgeArgs {
     /// Do not serve vhosts
     #[arg(long, env = "ZDD_DONT_BIND_HTTP_HTTPS")]
     pub dont_bind_http_https: bool,
+    /// Keep gateways here, so that they outlive the edge
+    #[arg(long, env = "ZDD_GATEWAYS", value_name = "FILE")]
+    pub gateways: Option<PathBuf>,
     /// The address to listen on
     #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST)]
     pub host: Ipv4Addr,

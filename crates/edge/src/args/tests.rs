@@ -12,7 +12,7 @@ fn read(args: &str, env: &[(&str, &str)]) -> Result<Config, ArgsError> {
 #[test]
 fn the_package_starts_it() {
     let config = read(
-        "sse -m http://master.mesos:8080 --health-check --haproxy-map --group external",
+        "sse -m http://master.mesos:8080 --health-check --haproxy-map --group external --gateways g.json",
         &[
             ("ZDD_MARATHON_URL", "http://127.0.0.1:8080"),
             ("HOST", "127.0.0.2"),
@@ -27,6 +27,7 @@ fn the_package_starts_it() {
     assert!(config.health_check && config.haproxy_map && config.bind_http);
     assert_eq!(config.bind.to_string(), "127.0.0.2");
     assert_eq!(config.threads, Some(1));
+    assert_eq!(config.gateways, Some("g.json".into()));
     assert_eq!(config.edge_id.as_str(), "marathon-lb.1");
     assert_eq!(config.warnings, Vec::<String>::new());
     let note = "HAPROXY_SYSCTL_PARAMS is ignored: the kernel's settings stay as they are";

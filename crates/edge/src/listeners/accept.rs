@@ -173,6 +173,7 @@ impl Listening {
             Role::Service => {
                 let routes = shared.routes.load();
                 let binding = routes.table.bindings.get(&port);
+                let binding = binding.filter(|_| !routes.table.gateway_ports.contains_key(&port));
                 match binding.and_then(|binding| binding.certificates.as_ref()) {
                     Some(paths) => shared.tls_of_services.get(paths).map(Some).ok_or(()),
                     None => Ok(None),
@@ -243,12 +244,12 @@ impl Listening {
             Role::AppIds => (Entry::AppIds, Arc::clone(&shared.fixed.app_id), Mode::Http),
             Role::Service | Role::Stats => {
                 let routes = shared.routes.load();
-                let backend = routes.ports.get(&port)?.begin()?;
+                let beginning = routes.begin(port)?;
                 let entry = Entry::Service {
                     port,
-                    backend: Arc::clone(&backend.name),
+                    backend: Arc::clone(beginning.name),
                 };
-                (entry, Arc::clone(&backend.kept.frontend), backend.spec.mode)
+                (entry, Arc::clone(beginning.frontend), beginning.mode)
             }
         })
     }

@@ -7,6 +7,7 @@ use super::head::{RequestHead, ResponseHead};
 use super::pages::{self, Said};
 use super::rewrite::Additions;
 use super::visit::{Entry, Route, Visit};
+use crate::gateways::condition::Asked;
 use crate::passwords::Attempt;
 use crate::table::Backend;
 use crate::verdict::{self, Facts, HSTS, Refusal};
@@ -24,6 +25,16 @@ pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
         },
         target: head.target,
         authorization: head.fields.get("authorization").and_then(text),
+    }
+}
+
+/// What gateways' conditions look at.
+pub(crate) fn asked<'a>(head: &RequestHead<'a>) -> Asked<'a> {
+    Asked {
+        method: head.method,
+        host: head.host().unwrap_or_default(),
+        path: head.path(),
+        fields: head.fields,
     }
 }
 

@@ -61,7 +61,7 @@ fn lease(
     tried: &[SocketAddr],
 ) -> Option<Lease> {
     shared.lease(|routes| {
-        let backend = routes.by_port(port, preferred, Mode::Tcp)?;
+        let backend = routes.by_port(port, preferred, Mode::Tcp, None, tried)?;
         if !verdict::is_allowed(&backend.spec, ip) {
             return None;
         }

@@ -172,7 +172,7 @@ impl Visit {
         let refused = Cell::new(None);
         let chosen = Cell::new(None);
         let lease = self.shared.lease(|routes| {
-            let backend = self.backend(routes, head, &facts)?;
+            let backend = self.backend(routes, head, &facts, tried)?;
             let refusal = verdict::at_backend(&backend.spec, &facts);
             let is_refused = refusal.is_some();
             // Also when it is not: what an older table refused may be let in by this one.
@@ -218,17 +218,21 @@ impl Visit {
         routes: &'r Routes,
         head: &RequestHead<'_>,
         facts: &Facts<'_>,
+        tried: &[SocketAddr],
     ) -> Option<&'r Arc<LiveBackend>> {
+        let asked = obey::asked(head);
         match &self.entry {
             Entry::Vhosts { port } => {
-                let by_host = routes.by_host(facts.host, head.path());
-                by_host.or_else(|| routes.by_port(*port, "", Mode::Http))
+                let by_host = routes.by_host(facts.host, &asked, tried);
+                by_host.or_else(|| routes.by_port(*port, "", Mode::Http, Some(&asked), tried))
             }
             Entry::AppIds => {
                 let app_id = head.fields.get(X_MARATHON_APP_ID)?;
                 routes.by_app_id(std::str::from_utf8(app_id).ok()?)
             }
-            Entry::Service { port, backend } => routes.by_port(*port, backend, Mode::Http),
+            Entry::Service { port, backend } => {
+                routes.by_port(*port, backend, Mode::Http, Some(&asked), tried)
+            }
         }
     }
 }

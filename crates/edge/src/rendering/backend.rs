@@ -14,6 +14,7 @@ pub(super) fn write(out: &mut String, backend: &Backend) {
         app_id: _,
         port: _,
         mode,
+        is_of_gateway: _,
         // Of its port and vhosts.
         share: _,
         check: _,

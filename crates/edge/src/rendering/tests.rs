@@ -35,6 +35,7 @@ fn rendered(apps: &[Labelled<'_>]) -> String {
     let apps: Value = apps.iter().map(app).collect();
     let apps: Vec<zddcluster_client::marathon::App> = serde_json::from_value(apps).unwrap();
     let rules = Rules {
+        gateways: &BTreeMap::new(),
         policy: &policy,
         health_check: true,
         hidden_apps: &BTreeSet::new(),

@@ -1,7 +1,9 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::gateways::condition::Asked;
 use crate::labels::Mode;
+use crate::proxy::fields::Fields;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -44,9 +46,19 @@ fn shared() -> Shared {
 
 #[test]
 fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
-    let by_port: fn(&Routes) -> _ =
-        |routes| routes.by_port(10080, "blue_10080", Mode::Http).cloned();
-    let by_host: fn(&Routes) -> _ = |routes| routes.by_host("h", "/").cloned();
+    let by_port: fn(&Routes) -> _ = |routes| {
+        let backend = routes.by_port(10080, "blue_10080", Mode::Http, None, &[]);
+        backend.cloned()
+    };
+    let by_host: fn(&Routes) -> _ = |routes| {
+        let asked = Asked {
+            method: "GET",
+            host: b"h",
+            path: "/",
+            fields: Fields::new(&[]).unwrap(),
+        };
+        routes.by_host("h", &asked, &[]).cloned()
+    };
     for choose in [by_port, by_host] {
         let shared = shared();
         let chosen = Cell::new(0);
@@ -70,7 +82,10 @@ fn without_a_server_there_is_no_lease() {
     let load = shared.drain(&TaskId::new("blue.1"));
     assert!(load.is_draining());
     shared.drain(&TaskId::new("green.1"));
-    let lease = shared.lease(|routes| routes.by_port(10080, "", Mode::Http)?.lease(&[], CLIENT, 0));
+    let lease = shared.lease(|routes| {
+        let backend = routes.by_port(10080, "", Mode::Http, None, &[])?;
+        backend.lease(&[], CLIENT, 0)
+    });
     assert!(lease.is_none());
 }
 

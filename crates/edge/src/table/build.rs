@@ -12,7 +12,7 @@
 //!
 //! Source: contract marathon-lb §1.3, §2.1-§2.3.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,8 +22,9 @@ use zddcluster_model::TaskId;
 
 use super::assign::{Assigned, task_ports};
 use super::deployment::{self, Exposed};
-use super::{Backend, Rule, Server, Table, backend_name, server_name};
-use crate::labels::{CheckPort, HTTP, Mode, Policy, Service, Warning, services};
+use super::{Backend, Rule, Server, Table, backend_name, gateways, server_name};
+use crate::gateways::Set;
+use crate::labels::{Check, CheckPort, HTTP, Mode, Policy, Service, Warning, services};
 use crate::verdict;
 
 /// What [`build`] goes by besides the apps.
@@ -42,12 +43,17 @@ pub(crate) struct Rules<'a> {
     pub(crate) hosts: &'a BTreeMap<String, IpAddr>,
     /// Service ports for apps whose tasks have addresses of their own and that name none.
     pub(crate) assignable: Option<&'a RangeInclusive<u16>>,
+    /// What else deals requests out.
+    pub(crate) gateways: &'a Set,
 }
+
+/// Where the backends are that labels have made, by app and its port's number.
+pub(super) type Found = HashMap<(String, usize), usize>;
 
 /// Makes the table, and says what is odd about the apps.
 pub(crate) fn build<'a>(
     apps: impl IntoIterator<Item = &'a App>,
-    rules: &Rules<'_>,
+    rules: &Rules<'a>,
 ) -> (Table, Vec<Warning>) {
     let visible: Vec<&App> = apps
         .into_iter()
@@ -56,6 +62,7 @@ pub(crate) fn build<'a>(
     let assigned = rules.assignable.map_or_else(Assigned::default, |range| {
         Assigned::new(&visible, range, rules.policy)
     });
+    let by_id: BTreeMap<&str, &App> = visible.iter().map(|app| (app.id.as_str(), *app)).collect();
     let (all_exposed, mut warnings) = deployment::merge(visible.into_iter(), rules);
     let mut found: Vec<(Service, Backend)> = Vec::new();
     let mut first_ports: Vec<(String, String)> = Vec::new();
@@ -86,6 +93,7 @@ pub(crate) fn build<'a>(
     found.sort_by(|(_, a), (_, b)| (&a.app_id, a.port).cmp(&(&b.app_id, b.port)));
 
     let mut table = Table::default();
+    let mut by_index = Found::new();
     let mut weighted: Vec<(bool, i64, Rule)> = Vec::new();
     for (at, (service, backend)) in found.into_iter().enumerate() {
         let port = match rules.policy.http_port {
@@ -104,6 +112,12 @@ pub(crate) fn build<'a>(
             });
         }
         sharers.push(at);
+        // A group's backend has the tasks of two apps: it stands for neither.
+        if backend.app_id == service.app_id {
+            for index in service.indices {
+                by_index.insert((service.app_id.clone(), index), at);
+            }
+        }
         if service.bind.is_some() || service.certificates.is_some() {
             // Of apps that share the port the first one counts, and TLS of any.
             let binding = table.bindings.entry(port).or_default();
@@ -145,6 +159,7 @@ pub(crate) fn build<'a>(
             table.by_app_id.entry(app_id).or_insert(at);
         }
     }
+    warnings.extend(gateways::add(&mut table, &by_id, &by_index, rules));
     (table, warnings)
 }
 
@@ -180,17 +195,53 @@ fn split_name(rule: &Rule) -> String {
 }
 
 fn backend(exposed: &Exposed<'_>, service: &Service, rules: &Rules<'_>) -> Backend {
+    let wanted = Wanted {
+        indices: &service.indices,
+        check: service.check.as_ref(),
+        is_sticky: service.options.is_sticky,
+    };
+    Backend {
+        name: backend_name(&exposed.id, service.port),
+        app_id: exposed.id.clone(),
+        port: service.port,
+        mode: service.mode,
+        is_of_gateway: false,
+        share: service.share,
+        check: service.check.clone(),
+        options: service.options.clone(),
+        vhosts: service.vhosts.clone(),
+        vhost_texts: service.vhost_texts.clone(),
+        servers: servers(exposed, &wanted, rules),
+    }
+}
+
+/// What a backend needs of its servers.
+pub(super) struct Wanted<'a> {
+    /// Which of a task's ports.
+    pub(super) indices: &'a [usize],
+    /// How they are checked.
+    pub(super) check: Option<&'a Check>,
+    /// Clients stay with them.
+    pub(super) is_sticky: bool,
+}
+
+/// The servers that tasks are at the moment, in order.
+pub(super) fn servers(
+    exposed: &Exposed<'_>,
+    wanted: &Wanted<'_>,
+    rules: &Rules<'_>,
+) -> Vec<Server> {
     let mut servers: Vec<(String, Server)> = Vec::new();
     for member in &exposed.tasks {
         let task = member.task;
         if !takes_traffic(member.app, task, rules) {
             continue;
         }
-        for &index in &service.indices {
+        for &index in wanted.indices {
             let Some((host, address)) = address(member.app, task, index, rules.hosts) else {
                 continue;
             };
-            let check_address = match service.check.as_ref().map(|check| check.port) {
+            let check_address = match wanted.check.map(|check| check.port) {
                 None | Some(CheckPort::Own) => address,
                 Some(CheckPort::Fixed(port)) => SocketAddr::new(address.ip(), port),
                 Some(CheckPort::Index(index)) => {
@@ -200,7 +251,7 @@ fn backend(exposed: &Exposed<'_>, service: &Service, rules: &Rules<'_>) -> Backe
             };
             let name = server_name(&host, address);
             let server = Server {
-                cookie: if service.options.is_sticky {
+                cookie: if wanted.is_sticky {
                     verdict::cookie_of(&name)
                 } else {
                     String::new()
@@ -221,18 +272,7 @@ fn backend(exposed: &Exposed<'_>, service: &Service, rules: &Rules<'_>) -> Backe
     let mut servers: Vec<_> = servers.into_iter().map(|(_, server)| server).collect();
     // A task that died may still be listed beside the one that has its port now.
     servers.dedup_by(|a, b| a.name == b.name && a.task_id == b.task_id);
-    Backend {
-        name: backend_name(&exposed.id, service.port),
-        app_id: exposed.id.clone(),
-        port: service.port,
-        mode: service.mode,
-        share: service.share,
-        check: service.check.clone(),
-        options: service.options.clone(),
-        vhosts: service.vhosts.clone(),
-        vhost_texts: service.vhost_texts.clone(),
-        servers,
-    }
+    servers
 }
 
 /// Whether a task may take traffic, as far as Marathon and its master's orders are concerned.

@@ -105,7 +105,7 @@ fn last_scaling(app: &App) -> &str {
         .map_or("", |info| info.last_scaling_at.as_str())
 }
 
-fn members<'a>(app: &'a App, draining: &[&str]) -> Vec<Member<'a>> {
+pub(super) fn members<'a>(app: &'a App, draining: &[&str]) -> Vec<Member<'a>> {
     let member = |task: &'a Task| Member {
         app,
         task,

@@ -3,6 +3,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::gateways::Set;
 use crate::labels::{Policy, Warning};
 
 mod assign;
@@ -16,6 +17,7 @@ struct World {
     hosts: BTreeMap<String, IpAddr>,
     assignable: Option<RangeInclusive<u16>>,
     apps: Vec<App>,
+    gateways: Set,
 }
 
 fn world(apps: Value) -> World {
@@ -32,6 +34,7 @@ fn world(apps: Value) -> World {
         hosts: BTreeMap::new(),
         assignable: None,
         apps: serde_json::from_value(apps).unwrap(),
+        gateways: Set::new(),
     }
 }
 
@@ -45,6 +48,7 @@ impl World {
             last_health: &self.last_health,
             hosts: &self.hosts,
             assignable: self.assignable.as_ref(),
+            gateways: &self.gateways,
         };
         build(&self.apps, &rules)
     }

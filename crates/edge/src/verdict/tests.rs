@@ -40,6 +40,7 @@ fn table(apps: &[&[(&str, &str)]]) -> Table {
         last_health: &BTreeMap::new(),
         hosts: &BTreeMap::new(),
         assignable: None,
+        gateways: &BTreeMap::new(),
     };
     let (table, warnings) = build(&apps, &rules);
     assert_eq!(warnings, []);

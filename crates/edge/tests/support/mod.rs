@@ -306,6 +306,16 @@ impl World {
         knows_drains: bool,
         apps: Vec<Value>,
     ) -> Self {
+        Self::start_as(|_| {}, more, knows_drains, apps).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn start_as(
+        adjust: impl FnOnce(&mut Config),
+        more: &[(&str, &str)],
+        knows_drains: bool,
+        apps: Vec<Value>,
+    ) -> Self {
         let marathon = Marathon::new(knows_drains, apps);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let marathon_address = listener.local_addr().unwrap();
@@ -327,6 +337,7 @@ impl World {
         };
         let mut config = Config::from_args(args.split(' ').map(str::to_owned), None, env).unwrap();
         config.ports = Ports::ANY;
+        adjust(&mut config);
         let tasks = Tasks::new();
         let edge = zddcluster_edge::start(config, &tasks).await.unwrap();
         tokio::time::timeout(SOON, edge.attached())
