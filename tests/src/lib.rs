@@ -4,6 +4,7 @@
 //! tests run side by side with the usual ports. Its log is printed when the test fails. Nothing here sleeps and then asserts:
 //! [`eventually`] waits for a predicate and says what it last saw.
 
+mod apart;
 mod binary;
 mod bystander;
 mod clock;
@@ -18,6 +19,7 @@ pub mod source;
 mod tasks;
 mod wait;
 
+pub use apart::{Apart, TOKEN, pid_of, signal, write_secret};
 pub use binary::zddcluster;
 pub use bystander::Bystander;
 pub use clock::WallClock;

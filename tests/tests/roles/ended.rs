@@ -4,8 +4,7 @@ use std::process::Command;
 
 use http::Method;
 use serde_json::Value;
-
-use crate::apart::Apart;
+use zddcluster_tests::Apart;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn down_finds_every_role_of_the_directory() -> anyhow::Result<()> {

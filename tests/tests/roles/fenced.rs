@@ -6,9 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use zddcluster_tests::eventually;
-
-use crate::apart::{Apart, pid_of, signal};
+use zddcluster_tests::{Apart, eventually, pid_of, signal};
 
 const APP: &str = "/once";
 

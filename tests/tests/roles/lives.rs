@@ -9,9 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use zddcluster_client::HttpClient;
-use zddcluster_tests::eventually;
-
-use crate::apart::{Apart, TOKEN, pid_of, signal, write_secret};
+use zddcluster_tests::{Apart, TOKEN, eventually, pid_of, signal, write_secret};
 
 /// How many answers of the service show that it goes on.
 const MANY: u64 = 100;

@@ -1,8 +1,8 @@
-//! The cluster of these tests.
+//! A cluster whose roles are processes of their own, so that each can be killed and started again alone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -14,20 +14,26 @@ use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use zddcluster_client::HttpClient;
-use zddcluster_tests::{LIMIT, Net, eventually, zddcluster};
 
-pub(crate) const TOKEN: &str = "a-token-for-the-roles-of-this-test";
+use crate::{LIMIT, Net, eventually, zddcluster};
+
+/// What lets agents and edges in.
+pub const TOKEN: &str = "a-token-for-the-roles-of-this-test";
 
 /// A cluster whose roles are processes of their own.
-pub(crate) struct Apart {
+#[derive(Debug)]
+pub struct Apart {
     net: Net,
     dir: TempDir,
-    pub(crate) http: HttpClient,
-    pub(crate) running: BTreeMap<&'static str, Child>,
+    /// A client of the front door.
+    pub http: HttpClient,
+    /// The processes by their roles; those still here at the end are killed.
+    pub running: BTreeMap<&'static str, Child>,
 }
 
 impl Apart {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// Nothing runs yet.
+    pub fn new() -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("zdd-roles-")?;
         let this = Self {
             net: Net::take(),
@@ -39,20 +45,28 @@ impl Apart {
         Ok(this)
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// A file in the directory of all roles.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn url(&self, host: u8, port: u16, path: &str) -> String {
+    /// The address with this last byte.
+    pub fn host(&self, host: u8) -> Ipv4Addr {
+        self.net.host(host)
+    }
+
+    /// A URL at any role.
+    pub fn url(&self, host: u8, port: u16, path: &str) -> String {
         format!("http://{}:{port}{path}", self.net.host(host))
     }
 
-    pub(crate) fn front(&self, path: &str) -> String {
+    /// A URL at the master's front door.
+    pub fn front(&self, path: &str) -> String {
         self.url(1, 8080, path)
     }
 
     /// The arguments of a role.
-    pub(crate) fn arguments(&self, role: &str) -> Vec<String> {
+    pub fn arguments(&self, role: &str) -> Vec<String> {
         let at = |host, port| format!("{}:{port}", self.net.host(host));
         let data = self.path("data").display().to_string();
         let agent = |host: u8, more: &[&str]| {
@@ -96,7 +110,8 @@ impl Apart {
         }
     }
 
-    pub(crate) fn command(&self, args: &[String]) -> Command {
+    /// The binary with these arguments, for this cluster.
+    pub fn command(&self, args: &[String]) -> Command {
         let mut command = Command::new(zddcluster());
         command
             .args(args)
@@ -107,13 +122,27 @@ impl Apart {
         command
     }
 
-    pub(crate) fn start(&mut self, role: &'static str) -> anyhow::Result<()> {
-        let child = self.spawn(role, self.command(&self.arguments(role)))?;
+    /// Starts a role.
+    pub fn start(&mut self, role: &'static str) -> anyhow::Result<()> {
+        self.start_with(role, &[], &[])
+    }
+
+    /// The same with more arguments and environment.
+    pub fn start_with(
+        &mut self,
+        role: &'static str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let mut command = self.command(&self.arguments(role));
+        command.args(args).envs(env.iter().copied());
+        let child = self.spawn(role, command)?;
         self.running.insert(role, child);
         Ok(())
     }
 
-    pub(crate) fn spawn(&self, name: &str, mut command: Command) -> anyhow::Result<Child> {
+    /// Starts a process whose log has this name; it is the caller's.
+    pub fn spawn(&self, name: &str, mut command: Command) -> anyhow::Result<Child> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -127,7 +156,7 @@ impl Apart {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self, role: &'static str) -> anyhow::Result<()> {
+    pub fn kill(&mut self, role: &'static str) -> anyhow::Result<()> {
         let mut child = self.running.remove(role).context("it does not run")?;
         let ended = child.try_wait()?;
         ensure!(ended.is_none(), "{role} had ended by itself: {ended:?}");
@@ -137,7 +166,7 @@ impl Apart {
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) async fn end_of(&mut self, role: &'static str) -> anyhow::Result<ExitStatus> {
+    pub async fn end_of(&mut self, role: &'static str) -> anyhow::Result<ExitStatus> {
         let mut child = self.running.remove(role).context("it does not run")?;
         let deadline = tokio::time::Instant::now() + LIMIT;
         while tokio::time::Instant::now() < deadline {
@@ -150,17 +179,20 @@ impl Apart {
         bail!("{role} does not end")
     }
 
-    pub(crate) fn log(&self, name: &str) -> String {
+    /// What a role has said so far.
+    pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
 
-    pub(crate) fn zddcluster(&self, verb: &str) -> anyhow::Result<Output> {
+    /// Runs a verb about the data directory.
+    pub fn zddcluster(&self, verb: &str) -> anyhow::Result<Output> {
         let data = self.path("data").display().to_string();
         let args = [verb.to_owned(), "--data-dir".to_owned(), data];
         Ok(self.command(&args).output()?)
     }
 
-    pub(crate) async fn send(
+    /// Sends a request to the front door; its status.
+    pub async fn send(
         &self,
         method: Method,
         path: &str,
@@ -179,7 +211,7 @@ impl Apart {
     }
 
     /// The same as an agent or an edge, which know the token; with the answer's body.
-    pub(crate) async fn send_as_member(
+    pub async fn send_as_member(
         &self,
         method: Method,
         path: &str,
@@ -197,7 +229,7 @@ impl Apart {
     }
 
     /// Waits until so many agents are joined to the master.
-    pub(crate) async fn agents_are(&self, n_agents: usize) {
+    pub async fn agents_are(&self, n_agents: usize) {
         eventually(&format!("{n_agents} agents"), || async {
             let state: Value = self
                 .http
@@ -219,12 +251,12 @@ impl Apart {
     }
 
     /// Waits until so many tasks run; their processes by their ids.
-    pub(crate) async fn tasks_are(&self, n_tasks: usize) -> BTreeMap<String, u32> {
+    pub async fn tasks_are(&self, n_tasks: usize) -> BTreeMap<String, u32> {
         self.tasks_of("/zdd/base", n_tasks).await
     }
 
     /// The same for another app.
-    pub(crate) async fn tasks_of(&self, app_id: &str, n_tasks: usize) -> BTreeMap<String, u32> {
+    pub async fn tasks_of(&self, app_id: &str, n_tasks: usize) -> BTreeMap<String, u32> {
         eventually(&format!("{n_tasks} running tasks"), || async {
             let answer: Value = self
                 .http
@@ -260,7 +292,7 @@ impl Apart {
     }
 
     /// Waits until DNS knows so many addresses of the app.
-    pub(crate) async fn names_are(&self, n_addresses: u16) {
+    pub async fn names_are(&self, n_addresses: u16) {
         eventually(&format!("{n_addresses} addresses"), || async {
             match self.n_names() {
                 Ok(found) if found == n_addresses => Ok(()),
@@ -271,7 +303,7 @@ impl Apart {
     }
 
     /// Waits until DNS listens; without a master it knows nothing.
-    pub(crate) async fn dns_listens(&self) {
+    pub async fn dns_listens(&self) {
         eventually("DNS to listen", || async {
             TcpStream::connect((self.net.host(1), 8053))
         })
@@ -279,7 +311,7 @@ impl Apart {
     }
 
     /// Waits until the edge answers for itself.
-    pub(crate) async fn edge_answers(&self) {
+    pub async fn edge_answers(&self) {
         let url = self.url(3, 9090, "/_haproxy_health_check");
         eventually("the edge to answer", || async {
             let request = Request::get(&url).body(Bytes::new());
@@ -310,13 +342,14 @@ impl Drop for Apart {
     }
 }
 
-pub(crate) fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file that only its owner can read.
+pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
 /// The process of a task: not its executor, which has the id among its arguments at most.
-pub(crate) fn pid_of(task_id: &str) -> Option<u32> {
+pub fn pid_of(task_id: &str) -> Option<u32> {
     let marker = format!("MESOS_TASK_ID={task_id}");
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -340,9 +373,10 @@ fn query_for(labels: &[&str]) -> Vec<u8> {
 }
 
 /// As the `kill` command sends it.
-pub(crate) fn signal(pid: u32, which: &str) -> anyhow::Result<()> {
+pub fn signal(pid: u32, which: &str) -> anyhow::Result<()> {
     let status = Command::new("kill")
         .args([which, &pid.to_string()])
+        .stderr(Stdio::null())
         .status()?;
     anyhow::ensure!(status.success(), "kill {which} {pid}: {status}");
     Ok(())
