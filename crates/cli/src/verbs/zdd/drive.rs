@@ -30,6 +30,7 @@ impl Drive<'_> {
     pub(super) async fn swap(&self, old: &str, new: &str) -> Result<(), Halt> {
         let mut n_steps = 0;
         let mut has_scaled = false;
+        let mut end = self.end_of_wait();
         loop {
             let (old, new) = self.fetch(old, new).await?;
             let (old_side, new_side) = (Side::read(&old), Side::read(&new));
@@ -41,8 +42,11 @@ impl Drive<'_> {
                 );
                 return self.talk.step(&event, &words);
             }
+            let awaited = self.awaited(&old_side, &new_side, has_scaled, end).await?;
+            let Some((seen, kill)) = awaited else {
+                continue;
+            };
             n_steps += 1;
-            let (seen, kill) = self.awaited(&old_side, &new_side, has_scaled).await?;
             self.tell(n_steps, &old_side, &new_side, &seen)?;
             let Some(kill) = kill else {
                 return self.delete(&old_side).await;
@@ -63,7 +67,12 @@ impl Drive<'_> {
                 return Err(Code::Unforeseen.halt(Failure::with_hint(message, hint)));
             }
             sleep(self.delay()).await;
+            end = self.end_of_wait();
         }
+    }
+
+    fn end_of_wait(&self) -> Instant {
+        Instant::now() + Duration::from_secs_f64(self.args.max_wait)
     }
 
     /// Both apps, as soon as neither is being changed that matters.
@@ -96,15 +105,15 @@ impl Drive<'_> {
         }
     }
 
-    /// Waits, as long as it may take, until the edges allow a move; returns what is seen then and which old tasks may go, `None`
-    /// for the whole old app.
+    /// Waits until the edges allow a move, not beyond `end`; returns what is seen then and which old tasks may go, `None`
+    /// for the whole old app. Nothing at all if other tasks have come into the place of those that were read.
     async fn awaited(
         &self,
         old: &Side,
         new: &Side,
         has_scaled: bool,
-    ) -> Result<(Seen, Option<Vec<String>>), Halt> {
-        let end = Instant::now() + Duration::from_secs_f64(self.args.max_wait);
+        end: Instant,
+    ) -> Result<Option<(Seen, Option<Vec<String>>)>, Halt> {
         let mut waits = None;
         let mut is_first = true;
         loop {
@@ -123,8 +132,8 @@ impl Drive<'_> {
                         found => found,
                     };
                     match found {
-                        Move::Go(kill) => return Ok((seen, Some(kill))),
-                        Move::Delete => return Ok((seen, None)),
+                        Move::Go(kill) => return Ok(Some((seen, Some(kill)))),
+                        Move::Delete => return Ok(Some((seen, None))),
                         Move::Wait(awaited) => awaited,
                     }
                 }
@@ -135,7 +144,18 @@ impl Drive<'_> {
             };
             is_first = false;
             self.wait(&awaited, &mut waits).await?;
+            if self.has_moved(old).await || self.has_moved(new).await {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Whether an app has other tasks than were read: what has died was replaced, and the edges speak of the new ones.
+    async fn has_moved(&self, side: &Side) -> bool {
+        let path = app_path(&side.id);
+        let answer = self.marathon.direct(Method::GET, &path, None).await;
+        // Whoever is away may be back at the next look.
+        answer.is_ok_and(|answer| Side::read(&answer["app"]).tasks != side.tasks)
     }
 
     /// Pauses; tells once what for.

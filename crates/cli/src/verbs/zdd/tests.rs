@@ -36,6 +36,8 @@ struct World {
     log: Vec<String>,
     /// Refuses to create apps.
     refuses: bool,
+    /// The task that drains first is replaced by another before the next look at the edge.
+    loses_one: bool,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -55,6 +57,14 @@ impl World {
         while (app.ports.len() as u64) < instances {
             *next_port += 1;
             app.ports.push(31000 + *next_port);
+        }
+    }
+
+    fn lose_one(&mut self) {
+        if self.apps.len() == 2 && std::mem::take(&mut self.loses_one) {
+            let old = self.apps.get_mut("/app-blue").unwrap();
+            self.next_port += 1;
+            old.ports[0] = 31000 + self.next_port;
         }
     }
 
@@ -170,7 +180,11 @@ async fn serve(world: Shared) -> String {
         .route("/v2/tasks/delete", post(kill))
         .route(
             "/haproxy",
-            get(async |State(world): State<Shared>| world.lock().unwrap().csv()),
+            get(async |State(world): State<Shared>| {
+                let mut world = world.lock().unwrap();
+                world.lose_one();
+                world.csv()
+            }),
         )
         .route("/_haproxy_getpids", get(async || "4711"))
         .with_state(world);
@@ -310,6 +324,18 @@ async fn what_was_broken_off_goes_on_or_back() {
         assert_eq!(code, 0, "{told}");
         assert_eq!(stage.sizes(), sizes(&[(whole, 4)]), "{told}");
     }
+}
+
+/// The edge drains a task that was not there when the apps were read: to wait for those would be to wait for ever.
+#[tokio::test]
+async fn a_task_that_dies_while_it_drains_does_not_hold_up_the_swap() {
+    let stage = Stage::new().await;
+    stage.run("").await;
+    stage.world.lock().unwrap().loses_one = true;
+    let (code, told) = stage.run("-w 1000000").await;
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(stage.sizes(), sizes(&[("/app-green", 4)]), "{told}");
+    assert!(!stage.world.lock().unwrap().loses_one);
 }
 
 #[tokio::test]
