@@ -212,6 +212,12 @@ impl Seen {
     /// What to do in a swap that goes forward.
     pub(super) fn forward(&self, old: &Side, new: &Side, plan: Plan) -> Move {
         let can_drain = plan.n_drainable(old, new) > 0;
+        // It was broken off after a kill, which has made the old app the one that was scaled last: to the edges that is the new
+        // one, and they drain the other's tasks until that grows.
+        let has_turned = self.n_of(new, Server::is_draining) > 0;
+        if has_turned && plan.next(old, new) > new.instances {
+            return Move::Go(Vec::new());
+        }
         let awaited = if can_drain {
             self.awaited(old, new)
         } else {
@@ -219,7 +225,15 @@ impl Seen {
         };
         match awaited {
             Some(awaited) => Move::Wait(awaited),
-            None if can_drain => plan.after(old, new, self.drained(old, true)),
+            None if can_drain => {
+                let drained = self.drained(old, true);
+                // A kill that is not followed by the other app's growth would turn the two round for good.
+                if plan.is_last_step(new) && (drained.len() as u64) < old.instances {
+                    let all = old.instances;
+                    return Move::Wait(format!("all {all} old servers to have nothing in flight"));
+                }
+                plan.after(old, new, drained)
+            }
             None => plan.after(old, new, Vec::new()),
         }
     }
@@ -295,12 +309,16 @@ impl Plan {
 
     /// What follows when these old tasks may go.
     pub(super) fn after(&self, old: &Side, new: &Side, kill: Vec<String>) -> Move {
-        let is_last = new.instances >= new.target && kill.len() as u64 == old.instances;
-        if self.stop_at == 0 && is_last {
+        if self.is_last_step(new) && kill.len() as u64 == old.instances {
             Move::Delete
         } else {
             Move::Go(kill)
         }
+    }
+
+    /// Whether the new app is whole, and nothing is left to do but to end the old one.
+    fn is_last_step(&self, new: &Side) -> bool {
+        self.stop_at == 0 && new.instances >= new.target
     }
 
     /// How many old tasks the new ones let go.

@@ -142,6 +142,35 @@ fn what_is_waited_for() {
     );
 }
 
+/// A kill makes the old app the one that was scaled last, which edges take for the new one: only a growth may follow it, or the end.
+#[test]
+fn the_last_old_ones_go_together() {
+    let new = Side::read(&json!({
+        "id": "/new", "instances": 2, "labels": {"HAPROXY_DEPLOYMENT_TARGET_INSTANCES": "2"},
+        "tasks": [{"id": "new.1", "host": "h", "ports": [1]}, {"id": "new.2", "host": "h", "ports": [2]}],
+    }));
+    let forward = |new: &Side, second: (&'static str, bool), first_new: &'static str| {
+        let servers = [
+            ("10_0_0_1_31000", "MAINT", true),
+            ("node-2_1000", second.0, second.1),
+            ("h_1", first_new, true),
+            ("h_2", "UP", true),
+        ];
+        seen(1, 1, &servers).forward(&old_app(), new, ALL)
+    };
+    assert_eq!(forward(&new, ("MAINT", true), "UP"), Move::Delete);
+    for second in [("MAINT", false), ("UP", true)] {
+        let found = forward(&new, second, "UP");
+        assert!(matches!(found, Move::Wait(_)), "{second:?}: {found:?}");
+    }
+    // Broken off between the two, it goes on with the growth.
+    let new = Side {
+        instances: 1,
+        ..new
+    };
+    assert_eq!(forward(&new, ("UP", true), "MAINT"), Move::Go(Vec::new()));
+}
+
 #[test]
 fn the_way_back_does_not_depend_on_the_younger_app() {
     // contract: lb-native-rollback
