@@ -11,11 +11,13 @@ mod clock;
 mod disk;
 mod engine;
 pub mod lab;
+pub mod load;
 mod net;
 mod processes;
 mod request;
 mod sandbox;
 pub mod source;
+pub mod swaps;
 mod tasks;
 mod wait;
 

@@ -1,6 +1,7 @@
 //! Swaps of the lab's apps on a real cluster, by our own verb and by zdd.py's calls in zdd.py's order, under load that is accounted for.
 
 mod py;
+mod swaps;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Output, Stdio};
