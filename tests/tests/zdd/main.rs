@@ -1,5 +1,6 @@
 //! Swaps of the lab's apps on a real cluster, by our own verb and by zdd.py's calls in zdd.py's order, under load that is accounted for.
 
+mod long;
 mod py;
 mod swaps;
 
@@ -146,17 +147,21 @@ async fn a_swap_stops_half_way_and_goes_back() -> anyhow::Result<()> {
     let (report, ()) = under_load(&cluster, async {
         zdd_ok(&cluster, GREEN, &["--pause-at", "50%"]).await?;
         ensure!(sizes(&cluster).await? == ["/zdd/blue-blue 2", "/zdd/green-green 2"]);
-        zdd_ok(&cluster, GREEN, &["--rollback"]).await.map(drop)
+        zdd_ok(&cluster, GREEN, &["-p"]).await?;
+        ensure!(sizes(&cluster).await? == ["/zdd/blue-blue 4"]);
+        cluster.settled().await;
+        // And again, to go on this time.
+        zdd_ok(&cluster, GREEN, &["-n", "2"]).await?;
+        zdd_ok(&cluster, GREEN, &["-c"]).await.map(drop)
     })
     .await?;
     assert_eq!(report.failed, 0, "{}", report.table());
-    assert_eq!(sizes(&cluster).await?, ["/zdd/blue-blue 4"]);
+    assert_eq!(sizes(&cluster).await?, ["/zdd/green-green 4"]);
+    cluster.settled().await;
 
     // The next one never gets well; the way back does not wait for it.
     let mut sick: Value = serde_json::from_slice(&std::fs::read(
-        zddcluster_tests::source::root()
-            .join("examples")
-            .join(GREEN),
+        zddcluster_tests::source::root().join("examples").join(BLUE),
     )?)?;
     sick["healthChecks"][0]["path"] = json!("/nothing/there");
     let file = tempfile::NamedTempFile::new()?;
@@ -181,8 +186,8 @@ async fn a_swap_stops_half_way_and_goes_back() -> anyhow::Result<()> {
     .await;
     swap.kill()?;
     swap.wait()?;
-    zdd_ok(&cluster, GREEN, &["--rollback"]).await?;
-    assert_eq!(sizes(&cluster).await?, ["/zdd/blue-blue 4"]);
+    zdd_ok(&cluster, BLUE, &["--rollback"]).await?;
+    assert_eq!(sizes(&cluster).await?, ["/zdd/green-green 4"]);
     Ok(())
 }
 
