@@ -63,6 +63,16 @@ fn options_change_the_app() {
     );
 }
 
+#[test]
+fn ports_for_apps_that_name_none() {
+    // contract: lb-package-options, lb-own-address-ports
+    let app = render(json!({"marathon-lb": {"auto-assign-service-ports": true}})).unwrap();
+    let args = app.args.unwrap().join(" ");
+    let range =
+        "--min-serv-port-ip-per-task 10101 --max-serv-port-ip-per-task 10150 --group external";
+    assert!(args.ends_with(range), "{args}");
+}
+
 /// All faults at once, in words for people and as Cosmos' clients read them.
 #[test]
 fn options_against_the_schema_are_refused() {
@@ -139,7 +149,6 @@ fn options_against_the_schema_are_refused() {
 #[test]
 fn options_that_nobody_would_honour_are_refused() {
     for (key, value, nothing) in [
-        ("auto-assign-service-ports", json!(true), json!(false)),
         ("secret_name", json!("s"), json!("")),
         ("template-url", json!("http://x"), json!("")),
     ] {

@@ -30,10 +30,6 @@ pub(super) const PACKAGE: Package = Package {
     template: include_str!("marathon_lb.mustache"),
     schema,
     refused: &[
-        (
-            "auto-assign-service-ports",
-            "the built-in edge gives no service ports to apps without any",
-        ),
         ("secret_name", "there are no service accounts"),
         ("template-url", "the built-in edge has no HAProxy templates"),
     ],
@@ -47,7 +43,7 @@ fn schema() -> Value {
             "type": "object",
             "properties": {
                 "auto-assign-service-ports": {"type": "boolean", "default": false,
-                    "description": "Service ports for apps with an address per task that name none; not supported."},
+                    "description": "Service ports (10101-10150) for apps with an address per task that name none."},
                 "bind-http-https": {"type": "boolean", "default": true,
                     "description": "Reserve ports 80 and 443 for HTTP and HTTPS virtual hosts."},
                 "cpus": {"type": "number", "default": 2, "minimum": 1,
