@@ -1,5 +1,6 @@
 //! Carrying out a request: which servers are tried, how often, and what the client is told if none of them answers.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::AsyncWrite;
@@ -54,7 +55,7 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                 Dispatch::Said(said) => return Err(Unanswered::Told(said)),
                 Dispatch::Unchecked(attempt) => {
                     // Boxed: it is for the first of many requests.
-                    dispatch = Box::pin(self.check(request, attempt)).await;
+                    dispatch = Box::pin(self.check(request, attempt, attempts.tried())).await;
                     continue;
                 }
                 Dispatch::Nobody => {
@@ -111,11 +112,11 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
         }
     }
 
-    /// Has the password of a request checked, and decides by what comes of it.
-    async fn check(&self, request: &Request, attempt: Attempt) -> Dispatch {
+    /// Has the password of a request checked, and decides by what comes of it, leaving out the servers that were `tried`.
+    async fn check(&self, request: &Request, attempt: Attempt, tried: &[SocketAddr]) -> Dispatch {
         let realm = attempt.realm.clone();
         match self.visit.shared.passwords.check(attempt).await {
-            Some(true) => self.visit.receive_again(request),
+            Some(true) => self.visit.dispatch_again(request, tried),
             Some(false) => Dispatch::Said(obey::refuse(Refusal::Unauthorized(realm))),
             None => Dispatch::Said(pages::UNAVAILABLE.into()),
         }

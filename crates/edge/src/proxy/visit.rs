@@ -128,22 +128,13 @@ impl Visit {
     pub(crate) fn receive(&self, bytes: &[u8]) -> Result<Option<(Request, Dispatch)>, Malformed> {
         head::request(bytes, |head| {
             let request = Request::new(head, bytes);
-            let dispatch = match self.refusal(head) {
-                Some(Refusal::Unchecked(attempt)) => Dispatch::Unchecked(attempt),
-                Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
-                None => self.dispatch(head, request.kind, &[]),
-            };
+            let dispatch = self.dispatch(head, request.kind, &[]);
             (request, dispatch)
         })
     }
 
-    /// Decides once more when more is known of passwords.
-    pub(crate) fn receive_again(&self, request: &Request) -> Dispatch {
-        let again = self.receive(&request.head).ok().flatten();
-        again.expect("it could be read before").1
-    }
-
-    /// Decides once more, by the routes of now and leaving out the servers that were `tried`.
+    /// Decides once more, by the routes and rules of now and leaving out the servers that were `tried`. Who was let in before may be
+    /// refused now: another app may stand there by now that asks for a password.
     pub(crate) fn dispatch_again(&self, request: &Request, tried: &[SocketAddr]) -> Dispatch {
         let again = head::request(&request.head, |head| {
             self.dispatch(head, request.kind, tried)
@@ -151,19 +142,17 @@ impl Visit {
         again.ok().flatten().expect("it could be read before")
     }
 
-    /// What the vhosts' rules say before a request is routed.
-    fn refusal(&self, head: &RequestHead<'_>) -> Option<Refusal> {
+    /// What the vhosts' rules among these routes say before a request is routed.
+    fn refusal(&self, routes: &Routes, facts: &Facts<'_>) -> Option<Refusal> {
         let Entry::Vhosts { .. } = self.entry else {
             return None;
         };
-        let routes = self.shared.routes.load();
-        let facts = obey::facts(self, head);
         let https = self
             .shared
             .addresses
             .https
             .map_or(HTTPS, |https| https.port());
-        verdict::before_routing(&routes.table, &facts, &self.shared.passwords, https)
+        verdict::before_routing(&routes.table, facts, &self.shared.passwords, https)
     }
 
     /// Chooses a server and makes the head that goes there.
@@ -172,12 +161,16 @@ impl Visit {
         let refused = Cell::new(None);
         let chosen = Cell::new(None);
         let lease = self.shared.lease(|routes| {
+            // What an older table refused may be let in by this one.
+            refused.set(None);
+            // By the routes that lead on: a rule that has just come is not passed by.
+            if let Some(refusal) = self.refusal(routes, &facts) {
+                refused.set(Some(refusal));
+                return None;
+            }
             let backend = self.backend(routes, head, &facts, tried)?;
-            let refusal = verdict::at_backend(&backend.spec, &facts);
-            let is_refused = refusal.is_some();
-            // Also when it is not: what an older table refused may be let in by this one.
-            refused.set(refusal);
-            if is_refused {
+            if let Some(refusal) = verdict::at_backend(&backend.spec, &facts) {
+                refused.set(Some(refusal));
                 return None;
             }
             let second = self.shared.second();
@@ -192,6 +185,7 @@ impl Visit {
         });
         let (Some(lease), Some((backend, has_cookie))) = (lease, chosen.take()) else {
             return match refused.take() {
+                Some(Refusal::Unchecked(attempt)) => Dispatch::Unchecked(attempt),
                 Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
                 None => Dispatch::Nobody,
             };

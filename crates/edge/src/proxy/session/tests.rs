@@ -349,3 +349,35 @@ async fn a_connection_without_a_byte_is_no_error() {
     assert_eq!(frontend.requests.load(Relaxed), 0);
     assert_eq!(frontend.bytes_out.load(Relaxed), 0);
 }
+
+#[tokio::test]
+async fn a_rule_that_comes_before_another_attempt_holds_for_it() {
+    // contract: lb-rule-before-routing
+    let mut visit = visit(SocketAddr::new(LOCALHOST, 1));
+    visit.entry = Entry::Vhosts { port: 80 };
+    let put = |id: &str, auth: &str| {
+        let mut app = serde_json::json!({
+            "id": id, "ports": [10000], "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_VHOST": "h" },
+            "tasks": [{ "id": "t.1", "host": "127.0.0.1", "ports": [1], "state": "TASK_RUNNING" }],
+        });
+        if !auth.is_empty() {
+            app["labels"]["HAPROXY_0_AUTH"] = auth.into();
+        }
+        visit
+            .shared
+            .put(serde_json::from_value(app).unwrap(), BTreeMap::new());
+    };
+    put("/open", "");
+    let (request, dispatch) = visit.receive(GET.as_bytes()).unwrap().unwrap();
+    assert!(matches!(dispatch, Dispatch::Server(_)), "{dispatch:?}");
+    put("/shut", "realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1");
+    let again = visit.dispatch_again(&request, &[]);
+    let Dispatch::Said(said) = again else {
+        panic!("{again:?}")
+    };
+    assert_eq!(said.page, pages::UNAUTHORIZED);
+    // One that is not known to be right is looked at first.
+    let authorized = GET.replace("Host", "Authorization: Basic bWU6c2VjcmV0\r\nHost");
+    let (_, dispatch) = visit.receive(authorized.as_bytes()).unwrap().unwrap();
+    assert!(matches!(dispatch, Dispatch::Unchecked(_)), "{dispatch:?}");
+}
