@@ -6,6 +6,7 @@
 //!
 //! Source: contract marathon-lb §3, §5.6.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,12 @@ fn respond(shared: &Shared, request: &Request) -> Response {
                 )
             }
         }
-        "/metrics" => metrics::render(shared, Form::wanted(request.headers())),
+        "/metrics" => {
+            let mut response = metrics::render(shared, Form::wanted(request.headers()));
+            let fresh = HeaderValue::from_static("no-cache");
+            response.headers_mut().insert(CACHE_CONTROL, fresh);
+            response
+        }
         "/_haproxy_getconfig" => {
             let routes = shared.routes.load();
             let warnings = shared.warnings.load();
@@ -125,7 +131,14 @@ fn pids(shared: &Shared) -> String {
 fn vhost_map(shared: &Shared) -> String {
     let mut lines = String::new();
     if shared.config.haproxy_map {
-        for backend in &shared.routes.load().table.backends {
+        let routes = shared.routes.load();
+        let mut shown = BTreeSet::new();
+        // In the order in which they are tried.
+        for rule in &routes.table.rules {
+            if !shown.insert(rule.backend) {
+                continue;
+            }
+            let backend = &routes.table.backends[rule.backend];
             for vhost in &backend.vhost_texts {
                 let _ = writeln!(lines, "{vhost} {}", backend.name);
             }

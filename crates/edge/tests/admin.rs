@@ -177,6 +177,46 @@ async fn the_page_has_haproxys_layout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn maps_are_in_the_order_of_rules_and_nothing_is_to_be_kept() {
+    // contract: lb-getvhostmap, lb-elsewhere
+    let server = Server::named("a").await;
+    let vhost = |id: &str, port: u16, vhost: &str, weight: &str| {
+        let mut app = app(id, port, "http", &[server.address]);
+        app["labels"]["HAPROXY_0_VHOST"] = json!(vhost);
+        app["labels"]["HAPROXY_0_BACKEND_WEIGHT"] = json!(weight);
+        app
+    };
+    let world = World::start(vec![
+        vhost("/a", 10000, "a.example,other", "0"),
+        vhost("/b", 10001, "b.example", "5"),
+        vhost("/c", 10002, "c.example", "-1"),
+    ])
+    .await;
+    let map = world.stats("/_haproxy_getvhostmap").await.text();
+    let expected = "b.example b_10001\na.example a_10000\nother a_10000\nc.example c_10002\n";
+    assert_eq!(map, expected);
+    for path in [
+        "/haproxy?stats",
+        "/haproxy?stats;csv",
+        "/_haproxy_health_check",
+        "/_haproxy_getconfig",
+        "/_haproxy_getpids",
+        "/_haproxy_getvhostmap",
+        "/_haproxy_getappmap",
+        "/_mlb_signal/usr1",
+        "/metrics",
+        "/nothing",
+    ] {
+        let answer = world.stats(path).await;
+        let head = answer.head.to_lowercase();
+        assert!(
+            head.contains("\r\ncache-control: no-cache\r\n"),
+            "{path}: {head}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_is_one_that_haproxy_takes() {
     // contract: lb-getconfig, lb-unsupported
     let (world, _servers) = full().await;
