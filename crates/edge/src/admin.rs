@@ -1,6 +1,7 @@
 //! The admin port (`stats`): health, statistics, maps, signals.
 //!
-//! `/metrics` is ours: the same counters for Prometheus. So is `/zdd/v1/gateways`, the only thing that can be changed here.
+//! `/metrics` and `/zdd/v1/status` are ours: the same counters for Prometheus, and what is odd about apps. So is
+//! `/zdd/v1/gateways`, the only thing that can be changed here.
 //!
 //! Everything else is a GET without a password, as in the original; the guard checks the host of every request.
 //!
@@ -17,9 +18,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
+use zddcluster_model::edge::{EdgeStatus, EdgeWarning, STATUS_PATH};
 use zddcluster_runtime::{Form, Guard};
 
 use crate::gateways;
+use crate::labels::Warning;
 use crate::proxy::pages;
 use crate::state::Shared;
 use crate::stats::page::{Process, View};
@@ -71,6 +74,7 @@ fn respond(shared: &Shared, request: &Request) -> Response {
                 )
             }
         }
+        STATUS_PATH => text("application/json", status(shared)),
         "/metrics" => {
             let mut response = metrics::render(shared, Form::wanted(request.headers()));
             let fresh = HeaderValue::from_static("no-cache");
@@ -126,6 +130,25 @@ fn pids(shared: &Shared) -> String {
         }
     }
     pids
+}
+
+/// What [`zddcluster_model::edge`] says of it.
+fn status(shared: &Shared) -> String {
+    let warnings = shared.warnings.load();
+    let warning = |warning: &Warning| EdgeWarning {
+        app_id: warning.app_id.clone(),
+        subject: warning.subject.clone(),
+        text: warning.text.clone(),
+    };
+    let mut warnings: Vec<_> = warnings.iter().map(warning).collect();
+    warnings.sort_by(|a, b| (&a.app_id, &a.subject).cmp(&(&b.app_id, &b.subject)));
+    let status = EdgeStatus {
+        attached: *shared.attached().borrow(),
+        http: shared.addresses.http,
+        https: shared.addresses.https,
+        warnings,
+    };
+    serde_json::to_string(&status).expect("it is plain text")
 }
 
 fn vhost_map(shared: &Shared) -> String {

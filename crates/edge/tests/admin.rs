@@ -205,6 +205,7 @@ async fn maps_are_in_the_order_of_rules_and_nothing_is_to_be_kept() {
         "/_haproxy_getappmap",
         "/_mlb_signal/usr1",
         "/metrics",
+        "/zdd/v1/status",
         "/nothing",
     ] {
         let answer = world.stats(path).await;
@@ -214,6 +215,35 @@ async fn maps_are_in_the_order_of_rules_and_nothing_is_to_be_kept() {
             "{path}: {head}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_odd_about_apps_is_told_while_it_is() {
+    // contract: lb-warnings
+    let server = Server::named("a").await;
+    let mut odd = app("/odd", 10000, "http", &[server.address]);
+    odd["labels"]["HAPROXY_0_BALANCE"] = json!("first");
+    odd["labels"]["HAPROXY_0_VHOTS"] = json!("x");
+    let world = World::start(vec![odd]).await;
+    let told = async || {
+        let text = world.stats("/zdd/v1/status").await.text();
+        let status: Value = serde_json::from_str(&text).unwrap();
+        let addresses = world.edge.addresses();
+        assert_eq!(status["http"], json!(addresses.http));
+        assert_eq!(status["https"], json!(addresses.https));
+        assert_eq!(status["attached"], true);
+        let warnings = status["warnings"].as_array().unwrap().iter();
+        let told = warnings.map(|it| format!("{} {}: {}", it["appId"], it["subject"], it["text"]));
+        told.map(|line| line.replace('"', "")).collect::<Vec<_>>()
+    };
+    let warnings = told().await;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("/odd HAPROXY_0_BALANCE: "));
+    assert!(warnings[1].starts_with("/odd HAPROXY_0_VHOTS: ") && warnings[1].contains("VHOST"));
+    world
+        .marathon
+        .put(app("/odd", 10000, "http", &[server.address]));
+    until("nothing is odd", async || told().await.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

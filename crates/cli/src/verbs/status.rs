@@ -1,12 +1,16 @@
 //! `zddcluster status`: where everything is, what the agents offer, how the apps are, and what is missing.
 
+mod edge;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zddcluster_model::Timestamp;
+use zddcluster_model::edge::EdgeStatus;
 
 use crate::args::DataDirArgs;
 use crate::cluster::{ClusterFile, data_dir};
@@ -18,8 +22,6 @@ use crate::printer::{HEADING, Printer};
 use crate::table::{Align, Table};
 use crate::verbs::Hooks;
 
-/// Where an edge answers for itself.
-const EDGE_STATS_PORT: u16 = 9090;
 /// What `dcos marathon app list` shows for nothing.
 const NONE: &str = "---";
 
@@ -33,6 +35,8 @@ struct Status {
     /// What each agent offers is nominal.
     agents: Vec<Agent>,
     apps: Vec<App>,
+    /// What the edge tells of itself; `None` if there is none, or it does not answer yet.
+    edge: Option<EdgeStatus>,
     hints: Vec<String>,
     leftovers: Vec<String>,
 }
@@ -110,8 +114,14 @@ pub(super) async fn run(
     let apps = front.marathon(Method::GET, "v2/apps", None).await?;
     let apps: Vec<Value> = apps["apps"].as_array().cloned().unwrap_or_default();
     let has_edge = apps.iter().any(is_edge);
+    let address = cluster.addresses.edge.filter(|_| has_edge);
+    let edge = match address {
+        Some(address) => edge::ask(address).await,
+        None => None,
+    };
     let status = Status {
-        roles: roles(&cluster, has_edge),
+        roles: roles(&cluster, address, edge.as_ref()),
+        edge,
         agents: agents(&state, &cluster)?,
         hints: hints(&apps, has_edge, &cluster),
         apps: apps.iter().map(App::read).collect(),
@@ -164,7 +174,11 @@ fn left_behind(leftovers: &[String]) -> String {
     )
 }
 
-fn roles(cluster: &ClusterFile, has_edge: bool) -> Vec<Role> {
+fn roles(
+    cluster: &ClusterFile,
+    edge_address: Option<IpAddr>,
+    edge: Option<&EdgeStatus>,
+) -> Vec<Role> {
     let addresses = &cluster.addresses;
     let mut roles = vec![
         Role {
@@ -180,11 +194,10 @@ fn roles(cluster: &ClusterFile, has_edge: bool) -> Vec<Role> {
             address: format!("{} (udp, tcp)", addresses.dns),
         },
     ];
-    if let Some(edge) = addresses.edge.filter(|_| has_edge) {
-        let address = format!("{edge}, stats http://{edge}:{EDGE_STATS_PORT}/haproxy?stats");
+    if let Some(address) = edge_address {
         roles.push(Role {
             role: "edge",
-            address,
+            address: edge::addresses(address, edge),
         });
     }
     roles
@@ -265,6 +278,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         roles,
         agents,
         apps,
+        edge,
         hints: _,
         leftovers: _,
     } = status;
@@ -344,6 +358,9 @@ fn render(status: &Status, now: Timestamp) -> String {
     match table.sorted() {
         Some(table) => append(&mut text, Some(table)),
         None => text.push_str("\nno apps\n"),
+    }
+    if let Some(edge) = edge {
+        edge::append_warnings(&mut text, edge);
     }
     text.truncate(text.trim_end().len());
     text

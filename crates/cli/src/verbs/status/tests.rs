@@ -1,6 +1,9 @@
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::routing::get;
 use serde_json::json;
+use zddcluster_model::edge::{EdgeWarning, STATUS_PATH};
 
 use super::*;
 use crate::args::{Format, LoopbackNet};
@@ -11,7 +14,7 @@ use crate::verbs::{ClientVerb, Verb, run_client};
     clippy::disallowed_methods,
     reason = "the server ends with the test's runtime"
 )]
-async fn cluster() -> ClusterFile {
+async fn cluster_with(more_apps: &[Value]) -> ClusterFile {
     let slave = |id: &str, hostname: &str| {
         json!({ "id": id, "hostname": hostname, "active": true,
                 "resources": { "cpus": 4.0, "mem": 14861.0, "disk": 35577.0, "ports": "[1025-32000]" },
@@ -21,11 +24,13 @@ async fn cluster() -> ClusterFile {
         "slaves": [slave("M-S0", "127.0.0.2"), slave("M-S1", "127.0.0.11")],
         "frameworks": [{ "tasks": [{ "slave_id": "M-S1" }, { "slave_id": "M-S1" }, { "slave_id": "M-S0" }] }],
     });
-    let apps = json!({ "apps": [
+    let mut apps = json!({ "apps": [
         { "id": "/zdd/blue", "instances": 4, "tasksRunning": 3, "tasksHealthy": 2, "healthChecks": [{}],
           "deployments": [{ "id": "D" }], "ports": [10000], "labels": { "HAPROXY_GROUP": "external" } },
         { "id": "/a", "instances": 1, "tasksRunning": 1, "healthChecks": [], "deployments": [], "ports": [] },
     ]});
+    let list = apps["apps"].as_array_mut().unwrap();
+    list.extend_from_slice(more_apps);
     let answer = |body: Value| get(move || async move { body.to_string() });
     let router = Router::new()
         .route("/mesos/master/state.json", answer(state))
@@ -60,6 +65,10 @@ async fn cluster() -> ClusterFile {
         containerizer: "process".into(),
         log: None,
     }
+}
+
+async fn cluster() -> ClusterFile {
+    cluster_with(&[]).await
 }
 
 async fn status(dir: &std::path::Path, format: Format) -> (String, String, ExitStatus) {
@@ -117,6 +126,54 @@ async fn everything_at_a_glance() {
     assert_eq!(document["agents"][1]["tasks"], 2);
     assert_eq!(document["apps"][0]["healthy"], 2);
     assert_eq!(document["hints"].as_array().unwrap().len(), 1);
+}
+
+/// The edge's own word on where it is and what is odd about apps.
+#[tokio::test]
+async fn what_the_edge_warns_about() {
+    // contract: lb-warnings, lb-unprivileged
+    let [.., b, c, d] = std::process::id().to_be_bytes();
+    let ip = IpAddr::from([127, 64 | b, c, d.clamp(1, 254)]);
+    let told = EdgeStatus {
+        attached: true,
+        http: Some(SocketAddr::new(ip, 8000)),
+        https: Some(SocketAddr::new(ip, 8443)),
+        warnings: vec![EdgeWarning {
+            app_id: "/zdd/blue".into(),
+            subject: "HAPROXY_0_BALANCE".into(),
+            text: "roundrobin is used".into(),
+        }],
+    };
+    let lb =
+        json!({ "id": "/lb", "instances": 1, "labels": { "DCOS_PACKAGE_NAME": "marathon-lb" } });
+    let (mut cluster, dir) = (cluster_with(&[lb]).await, tempfile::tempdir().unwrap());
+    cluster.addresses.edge = Some(ip);
+    cluster.write(dir.path()).unwrap();
+    // While the edge starts, nobody answers.
+    assert_eq!(edge::ask(ip).await, None);
+    let stats = edge::addresses(ip, None);
+    assert_eq!(stats, format!("{ip}, stats http://{ip}:9090/haproxy?stats"));
+
+    let answer = serde_json::to_string(&told).unwrap();
+    let router = Router::new().route(STATUS_PATH, get(move || async move { answer }));
+    let listener = tokio::net::TcpListener::bind((ip, 9090)).await.unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server ends with the test's runtime"
+    )]
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    assert_eq!(edge::ask(ip).await.as_ref(), Some(&told));
+    let stats = edge::addresses(ip, Some(&told));
+    let vhosts = format!("{ip}, vhosts http://{ip}:8000, vhosts https://{ip}:8443, ");
+    assert!(stats.starts_with(&vhosts), "{stats}");
+
+    let (out, _, _) = status(dir.path(), Format::Json).await;
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let edge: EdgeStatus = serde_json::from_value(document["edge"].clone()).unwrap();
+    assert_eq!(edge, told);
+    let (out, _, _) = status(dir.path(), Format::Table).await;
+    let end = "\nthe edge warns:\n  /zdd/blue HAPROXY_0_BALANCE: roundrobin is used\n";
+    assert!(out.ends_with(end) && out.contains(&vhosts), "{out}");
 }
 
 #[tokio::test]
