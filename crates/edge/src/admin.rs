@@ -10,14 +10,15 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use zddcluster_model::edge::{EdgeStatus, EdgeWarning, STATUS_PATH};
 use zddcluster_runtime::{Form, Guard};
 
@@ -31,6 +32,8 @@ use crate::{metrics, rendering};
 
 /// What `/_haproxy_getpids` lists while connections to removed or draining servers last: old workers, as far as zdd.py can tell.
 const OLD_WORKERS: u32 = 2;
+/// The size of the line that tells the time of an answer.
+const DATE: usize = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
 /// The kernel's clock ticks a second, as `/proc` counts time on all of Linux' platforms.
 const TICKS: u64 = 100;
 
@@ -46,14 +49,31 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let counters = &shared.fixed.stats;
-    counters.begin(shared.second());
-    counters
-        .requests
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let second = shared.second();
+    counters.begin(second);
+    counters.request(second);
+    let line = request.method().as_str().len() + request.uri().to_string().len();
+    let head = head_size(line + " HTTP/1.1\r\n".len(), request.headers());
+    counters.bytes_in.fetch_add(head, Relaxed);
     let response = respond(&shared, &request);
     counters.response(response.status());
+    let body = response.body().size_hint().lower();
+    let line = format!(
+        "HTTP/1.1 {}\r\ncontent-length: {body}\r\n",
+        response.status()
+    );
+    let head = head_size(line.len() + DATE, response.headers());
+    counters.bytes_out.fetch_add(head + body, Relaxed);
     counters.end();
     response
+}
+
+/// How large a head is whose first line, and what else is not in `headers`, has `others` bytes.
+fn head_size(others: usize, headers: &HeaderMap) -> u64 {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + ": ".len() + value.len() + "\r\n".len());
+    (others + lines.sum::<usize>() + "\r\n".len()) as u64
 }
 
 fn respond(shared: &Shared, request: &Request) -> Response {

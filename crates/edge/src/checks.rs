@@ -57,7 +57,6 @@ pub(crate) async fn keep(shared: Arc<Shared>, token: CancellationToken) -> Resul
     let mut watched: HashMap<Key, (Target, AbortHandle)> = HashMap::new();
     let mut watches = JoinSet::new();
     let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
-    let speed = shared.config.speed;
     loop {
         changes.borrow_and_update();
         let wanted = targets(&shared);
@@ -77,7 +76,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, token: CancellationToken) -> Resul
             .min(MOST_SPREAD);
         for (key, target) in new {
             let first = spread.mul_f64(rand::random_range(0.0..=1.0));
-            let handle = watches.spawn(watch(target.clone(), first, speed, Arc::clone(&places)));
+            let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
+            let handle = watches.spawn(watch(shared, target.clone(), first, places));
             watched.insert(key, (target, handle));
         }
         loop {
@@ -124,7 +124,8 @@ fn targets(shared: &Shared) -> HashMap<Key, Target> {
 }
 
 /// Checks one server again and again.
-async fn watch(target: Target, first: Duration, speed: f64, places: Arc<Semaphore>) {
+async fn watch(shared: Arc<Shared>, target: Target, first: Duration, places: Arc<Semaphore>) {
+    let speed = shared.config.speed;
     tokio::time::sleep(first).await;
     loop {
         let begun = Instant::now();
@@ -135,7 +136,11 @@ async fn watch(target: Target, first: Duration, speed: f64, places: Arc<Semaphor
             let outcome = probe::ask(&target.check, target.address).await;
             let (backend, server) = &target.name;
             let (code, reason) = (outcome.code, outcome.text.clone());
-            match target.health.note(outcome) {
+            let change = target.health.note(outcome);
+            if change.is_some() {
+                shared.note_standings();
+            }
+            match change {
                 Some(Change::WentDown) => {
                     tracing::warn!(
                         backend,

@@ -3,9 +3,13 @@
 //! All counters are atomics that only the data path writes, in no particular order with each other: a reader may see a session
 //! counted whose bytes are not yet.
 
+mod times;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
+
+pub(crate) use self::times::{Times, Took};
 
 /// The counters of one proxy or server.
 #[derive(Debug, Default)]
@@ -20,6 +24,12 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     /// Requests that could not be read.
     pub(crate) request_errors: AtomicU64,
+    /// Requests and connections that a list of networks kept out.
+    pub(crate) denied_requests: AtomicU64,
+    /// Clients that went away, or took or gave nothing more, before all was done.
+    pub(crate) client_aborts: AtomicU64,
+    /// Servers that did.
+    pub(crate) server_aborts: AtomicU64,
     /// Connections to a server that failed.
     pub(crate) connect_errors: AtomicU64,
     /// Answers that failed.
@@ -33,6 +43,9 @@ pub(crate) struct Counters {
     /// Second (of the process' life) of the last session, plus one; 0 = never.
     last_session: AtomicU64,
     rate: Rate,
+    request_rate: Rate,
+    /// How long a server's requests take.
+    pub(crate) times: Times,
 }
 
 impl Counters {
@@ -46,6 +59,12 @@ impl Counters {
     /// Counts the end of a session.
     pub(crate) fn end(&self) {
         self.sessions.now.fetch_sub(1, Relaxed);
+    }
+
+    /// Counts a request of a frontend at second `now` of the process' life.
+    pub(crate) fn request(&self, now: u64) {
+        self.requests.fetch_add(1, Relaxed);
+        self.request_rate.count(now);
     }
 
     /// Counts an answer.
@@ -67,6 +86,11 @@ impl Counters {
     /// Sessions in the last full second before `now`, and the most in any second.
     pub(crate) fn rate(&self, now: u64) -> (u64, u64) {
         self.rate.read(now)
+    }
+
+    /// The same of requests.
+    pub(crate) fn request_rate(&self, now: u64) -> (u64, u64) {
+        self.request_rate.read(now)
     }
 }
 
@@ -141,6 +165,11 @@ mod tests {
         }
         counters.end();
         counters.begin(6);
+        for _ in 0..4 {
+            counters.request(6);
+        }
+        assert_eq!(counters.request_rate(7), (4, 4));
+        assert_eq!(counters.requests.load(Relaxed), 4);
         assert_eq!(counters.sessions.now.load(Relaxed), 3);
         assert_eq!(counters.sessions.max.load(Relaxed), 3);
         assert_eq!(counters.sessions.total.load(Relaxed), 4);

@@ -9,21 +9,24 @@
 //! taker sees the flag and gives up, or the drainer sees the count and waits.
 
 mod gateway;
+mod load;
 mod split;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Notify;
+use tokio::time::Instant;
 use zddcluster_model::TaskId;
 
 pub(crate) use self::gateway::LiveGateway;
+pub(crate) use self::load::Load;
 pub(crate) use self::split::Split;
+pub(crate) use self::standing::{History, Standing};
 use crate::choose::{Rotation, hash_of, pick_by_hash};
-use crate::counters::Counters;
+use crate::counters::{Counters, Took};
 use crate::gateways::condition::Asked;
 use crate::health::Health;
 use crate::labels::{Balance, Mode};
@@ -31,58 +34,12 @@ use crate::proxy::pool::Pool;
 use crate::proxy::wire::Tally;
 use crate::table::{Backend, Server, Table};
 
-/// What is in flight on a task, over all its ports.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    in_flight: AtomicUsize,
-    draining: AtomicBool,
-    emptied: Notify,
-}
-
-impl Load {
-    /// Lets nothing new in. Idempotent.
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, SeqCst);
-    }
-
-    /// Whether nothing new is let in.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(SeqCst)
-    }
-
-    /// How many requests and connections are in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(SeqCst)
-    }
-
-    /// Waits until nothing is in flight on a draining task. Cancel-safe.
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            tokio::pin!(emptied);
-            // Registered before the count is read, so that no end is missed.
-            emptied.as_mut().enable();
-            if self.in_flight() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    fn enter(&self) -> bool {
-        self.in_flight.fetch_add(1, SeqCst);
-        if self.draining.load(SeqCst) {
-            self.leave();
-            return false;
-        }
-        true
-    }
-
-    fn leave(&self) {
-        if self.in_flight.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
-            self.emptied.notify_waiters();
-        }
-    }
+/// A reading of the clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    /// The second of the process' life.
+    pub(crate) second: u64,
 }
 
 /// A server that takes traffic, or did a moment ago.
@@ -117,15 +74,24 @@ impl LiveServer {
         (&self.counters.bytes_out, Some(&self.backend.bytes_out))
     }
 
-    /// Takes a lease for one request or connection; `None` if the task is draining. `now` is the second of the process' life.
-    pub(crate) fn lease(self: &Arc<Self>, now: u64) -> Option<Lease> {
+    /// Counts something of the server and of its backend.
+    pub(crate) fn count(&self, pick: impl Fn(&Counters) -> &AtomicU64) {
+        for counters in [&self.counters, &self.backend] {
+            pick(counters).fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Takes a lease for one request or connection; `None` if the task is draining.
+    pub(crate) fn lease(self: &Arc<Self>, now: Moment) -> Option<Lease> {
         if !self.load.enter() {
             return None;
         }
-        self.counters.begin(now);
-        self.backend.begin(now);
+        self.counters.begin(now.second);
+        self.backend.begin(now.second);
         Some(Lease {
             server: Arc::clone(self),
+            began: now,
+            connected_at: now.at,
         })
     }
 }
@@ -135,6 +101,22 @@ impl LiveServer {
 pub(crate) struct Lease {
     /// The server.
     pub(crate) server: Arc<LiveServer>,
+    /// When it was taken.
+    pub(crate) began: Moment,
+    /// When there was a connection to the server.
+    pub(crate) connected_at: Instant,
+}
+
+impl Lease {
+    /// Ends it at `now`, and notes how long all took. `answered_at`: when the head of the answer was there.
+    pub(crate) fn end(self, answered_at: Instant, now: Instant) {
+        let (began, connected_at) = (self.began.at, self.connected_at);
+        self.server.counters.times.note(Took {
+            connect: connected_at.saturating_duration_since(began),
+            response: answered_at.saturating_duration_since(connected_at),
+            total: now.saturating_duration_since(began),
+        });
+    }
 }
 
 impl Drop for Lease {
@@ -168,11 +150,25 @@ pub(crate) struct Kept {
     pub(crate) frontend: Arc<Counters>,
     /// The servers' side.
     pub(crate) backend: Arc<Counters>,
+    /// Whether it has a server that takes traffic.
+    pub(crate) standing: Standing,
 }
 
 impl LiveBackend {
+    /// Average times of the last requests of each of its servers.
+    pub(crate) fn times(&self) -> Took {
+        let averages = |server: &Arc<LiveServer>| server.counters.times.averages();
+        Took::mean(self.servers.iter().map(averages))
+    }
+
+    /// Notes whether it has a server that takes traffic now.
+    pub(crate) fn note_standing(&self) {
+        let is_up = self.servers.iter().any(|server| server.is_open());
+        self.kept.standing.note(is_up);
+    }
+
     /// Takes a lease on the server whose turn it is, leaving out those that `tried` holds, that drain or that are down.
-    pub(crate) fn lease(&self, tried: &[SocketAddr], client: IpAddr, now: u64) -> Option<Lease> {
+    pub(crate) fn lease(&self, tried: &[SocketAddr], client: IpAddr, now: Moment) -> Option<Lease> {
         let usable = |at: usize| self.is_usable(at, tried);
         // A server may begin to drain between the choice and the lease: then the next one's turn comes.
         for _ in 0..=self.servers.len() {
@@ -194,7 +190,7 @@ impl LiveBackend {
 
 impl LiveBackend {
     /// Takes a lease on a certain server, unless `tried` holds it, it drains or is down.
-    pub(crate) fn lease_of(&self, at: usize, tried: &[SocketAddr], now: u64) -> Option<Lease> {
+    pub(crate) fn lease_of(&self, at: usize, tried: &[SocketAddr], now: Moment) -> Option<Lease> {
         self.is_usable(at, tried)
             .then(|| self.servers[at].lease(now))
             .flatten()

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use axum::response::Response;
 use zddcluster_runtime::{Exposition, Form, Kind};
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Took};
 use crate::health::Record;
 use crate::live::{LiveBackend, LiveServer};
 use crate::state::Shared;
@@ -78,8 +79,18 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
         &frontends,
         |counters| &counters.request_errors,
     );
+    let denied = |prefix: &str| format!("haproxy_{prefix}_requests_denied");
+    const DENIED: &str = "Requests and connections that were kept out.";
+    family(&mut out, (&denied("frontend"), DENIED), &frontends, |it| {
+        &it.denied_requests
+    });
+    rates(&mut out, &frontends, shared.second());
     common(&mut out, "haproxy_backend", &backends);
     upstream(&mut out, "haproxy_backend", &backends);
+    family(&mut out, (&denied("backend"), DENIED), &backends, |it| {
+        &it.denied_requests
+    });
+    of_backends(&mut out, &routes.backends);
     out.family(
         "haproxy_backend_active_servers",
         Kind::Gauge,
@@ -108,6 +119,11 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     let counted: Vec<Labelled<'_>> = servers.iter().map(|(it, _)| it.clone()).collect();
     common(&mut out, "haproxy_server", &counted);
     upstream(&mut out, "haproxy_server", &counted);
+    let averages: Vec<_> = servers
+        .iter()
+        .map(|((labels, counters), _)| (labels.clone(), counters.times.averages().1))
+        .collect();
+    times(&mut out, "haproxy_server", &averages);
     out.family("haproxy_server_weight", Kind::Gauge, "A server's weight.");
     for ((labels, _), server) in &servers {
         out.sample(labels, server.spec.weight);
@@ -122,6 +138,76 @@ pub(crate) fn render(shared: &Shared, form: Form) -> Response {
     }
     of_checks(&mut out, &servers);
     out.finish()
+}
+
+/// Requests a second.
+fn rates(out: &mut Exposition, frontends: &[Labelled<'_>], now: u64) {
+    out.family(
+        "haproxy_frontend_http_requests_rate_current",
+        Kind::Gauge,
+        "HTTP requests in the last second.",
+    );
+    for (labels, counters) in frontends {
+        out.sample(labels, counters.request_rate(now).0);
+    }
+    out.family(
+        "haproxy_frontend_http_requests_rate_max",
+        Kind::Gauge,
+        "The most HTTP requests in any second.",
+    );
+    for (labels, counters) in frontends {
+        out.sample(labels, counters.request_rate(now).1);
+    }
+}
+
+/// Outages and times of backends.
+fn of_backends(out: &mut Exposition, backends: &[Arc<LiveBackend>]) {
+    out.family(
+        "haproxy_backend_check_up_down",
+        Kind::Counter,
+        "How often the backend was left without a server.",
+    );
+    let histories: Vec<_> = backends
+        .iter()
+        .map(|backend| {
+            let labels = [("proxy", backend.spec.name.as_str())];
+            (labels, backend.kept.standing.history())
+        })
+        .collect();
+    for (labels, history) in &histories {
+        out.sample(labels, history.n_outages);
+    }
+    out.family(
+        "haproxy_backend_downtime_seconds",
+        Kind::Counter,
+        "How long the backend was without a server.",
+    );
+    for (labels, history) in &histories {
+        out.sample(labels, history.downtime.as_secs());
+    }
+    let averages: Vec<_> = backends
+        .iter()
+        .map(|backend| (vec![("proxy", backend.spec.name.as_str())], backend.times()))
+        .collect();
+    times(out, "haproxy_backend", &averages);
+}
+
+/// Average times, in seconds.
+fn times(out: &mut Exposition, prefix: &str, all: &[(Vec<(&'static str, &str)>, Took)]) {
+    for (what, pick) in [
+        ("connect", (|took| took.connect) as fn(&Took) -> Duration),
+        ("response", |took| took.response),
+        ("total", |took| took.total),
+    ] {
+        out.family(
+            &format!("{prefix}_{what}_time_average_seconds"),
+            Kind::Gauge,
+            "On average over the last 1024 requests.",
+        );
+        for (labels, took) in all {
+            out.sample(labels, pick(took).as_secs_f64());
+        }
+    }
 }
 
 /// What the edge's own checks found.
@@ -202,6 +288,12 @@ fn upstream(out: &mut Exposition, prefix: &str, all: &[Labelled<'_>]) {
     let retries = name("retry_warnings");
     let help = "Connects tried again.";
     family(out, (&retries, help), all, |it| &it.retries);
+    let aborts = name("client_aborts");
+    let help = "Clients that broke off.";
+    family(out, (&aborts, help), all, |it| &it.client_aborts);
+    let aborts = name("server_aborts");
+    let help = "Servers that broke off.";
+    family(out, (&aborts, help), all, |it| &it.server_aborts);
     let redispatches = name("redispatch_warnings");
     let help = "Requests moved to another server.";
     family(out, (&redispatches, help), all, |it| &it.redispatches);

@@ -18,7 +18,7 @@ use crate::args::Config;
 use crate::counters::Counters;
 use crate::gateways;
 use crate::labels::{Policy, Warning};
-use crate::live::{Lease, Load, Registry, Routes};
+use crate::live::{Lease, Load, Moment, Registry, Routes};
 use crate::passwords::Passwords;
 use crate::proxy::pool::Broom;
 use crate::start::Addresses;
@@ -125,6 +125,20 @@ impl Shared {
     /// The second of the process' life.
     pub(crate) fn second(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+
+    /// A reading of the clock.
+    pub(crate) fn now(&self) -> Moment {
+        let at = Instant::now();
+        let second = at.saturating_duration_since(self.started).as_secs();
+        Moment { at, second }
+    }
+
+    /// Notes which backends have a server that takes traffic now.
+    pub(crate) fn note_standings(&self) {
+        for backend in &self.routes.load().backends {
+            backend.note_standing();
+        }
     }
 
     /// Changes whenever there are new routes.
@@ -337,6 +351,7 @@ impl Shared {
         let diff = table.diff(&old.table);
         self.routes
             .store(Arc::new(self.registry.routes(table, &old)));
+        self.note_standings();
         self.changes.send_modify(|n| *n += 1);
         if !diff.is_empty() {
             let names = |servers: &[(String, String)]| {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use sha1::{Digest as _, Sha1};
 use zddcluster_model::gateway;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Took};
 use crate::health::{Outcome, Status};
 use crate::labels::Mode;
-use crate::live::{LiveBackend, LiveServer};
+use crate::live::{History, LiveBackend, LiveServer};
 use crate::state::Shared;
 
 /// HAProxy's `maxconn` of a frontend in Marathon-LB's template, and what it derives for a backend.
@@ -54,7 +54,12 @@ pub(crate) struct Row {
     pub(crate) sessions: Sessions,
     pub(crate) bytes: (u64, u64),
     pub(crate) requests: u64,
+    /// Requests in the last second, and the most in any.
+    pub(crate) request_rate: (u64, u64),
     pub(crate) request_errors: u64,
+    pub(crate) denied_requests: u64,
+    pub(crate) client_aborts: u64,
+    pub(crate) server_aborts: u64,
     pub(crate) connect_errors: u64,
     pub(crate) response_errors: u64,
     pub(crate) retries: u64,
@@ -67,8 +72,12 @@ pub(crate) struct Row {
     pub(crate) weight: u64,
     /// Servers that take traffic.
     pub(crate) n_active: u64,
-    /// `None` if nothing is checked.
+    /// Of a server; `None` if nothing is checked.
     pub(crate) checks: Option<Checks>,
+    /// Of a backend: how often it was down, and how long.
+    pub(crate) outages: (u64, Duration),
+    /// Average times of a server's requests, or of those of a backend's servers.
+    pub(crate) times: Took,
 }
 
 /// Sessions of a row.
@@ -185,12 +194,11 @@ fn rows_of(backend: &LiveBackend, iid: u64, now: u64) -> Vec<Row> {
         )
     };
     let n_active = rows.iter().filter(is_up).count() as u64;
-    // Up since the first of its servers, or down since the last.
-    let since = if n_active > 0 {
-        rows.iter().filter(is_up).map(|row| row.since).max()
-    } else {
-        rows.iter().map(|row| row.since).min()
-    };
+    let History {
+        since,
+        n_outages,
+        downtime,
+    } = backend.kept.standing.history();
     let weight = rows.iter().filter(is_up).map(|row| row.weight).sum();
     rows.push(Row {
         is_http,
@@ -199,9 +207,11 @@ fn rows_of(backend: &LiveBackend, iid: u64, now: u64) -> Vec<Row> {
         } else {
             Status::Down
         },
-        since: since.unwrap_or_default(),
+        since,
         weight,
         n_active,
+        outages: (n_outages, downtime),
+        times: backend.times(),
         ..Row::new(Kind::Backend, "BACKEND", &backend.kept.backend, iid, now)
     });
     rows
@@ -250,7 +260,11 @@ impl Row {
                 counters.bytes_out.load(Relaxed),
             ),
             requests: counters.requests.load(Relaxed),
+            request_rate: counters.request_rate(now),
             request_errors: counters.request_errors.load(Relaxed),
+            denied_requests: counters.denied_requests.load(Relaxed),
+            client_aborts: counters.client_aborts.load(Relaxed),
+            server_aborts: counters.server_aborts.load(Relaxed),
             connect_errors: counters.connect_errors.load(Relaxed),
             response_errors: counters.response_errors.load(Relaxed),
             retries: counters.retries.load(Relaxed),
@@ -264,6 +278,8 @@ impl Row {
             weight: 0,
             n_active: 0,
             checks: None,
+            outages: (0, Duration::ZERO),
+            times: counters.times.averages().1,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::body::{Body, Piece};
 use super::buffer::Buffer;
@@ -53,6 +54,8 @@ pub(crate) struct Download<'a, 's, W> {
     head: Vec<u8>,
     /// Its status.
     status: u16,
+    /// When it had come, if it did not come with all of the body.
+    pub(crate) answered_at: Option<Instant>,
 }
 
 /// What the head of an answer said.
@@ -84,6 +87,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
             buffer: Buffer::default(),
             head: Vec::new(),
             status: 0,
+            answered_at: None,
         }
     }
 
@@ -124,7 +128,7 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                         Received::Unasked => return Err(Failure::Unreadable),
                         Received::Interim => {
                             let sent = self.client.write([&self.head], self.timer, CLIENT_TIMEOUT);
-                            sent.await.map_err(|_| Failure::Cut)?;
+                            sent.await.map_err(|fault| self.went_away(&fault))?;
                             self.head.clear();
                             scan = Scan::default();
                             continue;
@@ -161,9 +165,11 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
                 if piece.is_last {
                     return Ok(piece);
                 }
+                self.answered_at.get_or_insert_with(Instant::now);
                 self.write(&piece).await?;
             } else if !self.head.is_empty() {
                 // The body is late: the head does not wait for it.
+                self.answered_at.get_or_insert_with(Instant::now);
                 self.write(&Piece::default()).await?;
             }
             if self.buffer.is_empty() {
@@ -227,19 +233,22 @@ impl<'a, 's, W: AsyncWrite + Unpin> Download<'a, 's, W> {
             parts = [&self.head, &[], &[], &[]];
         }
         let written = self.client.write(parts, self.timer, CLIENT_TIMEOUT).await;
-        written.map_err(|fault| {
-            tracing::debug!(%fault, "the client takes no more");
-            Failure::Cut
-        })?;
+        written.map_err(|fault| self.went_away(&fault))?;
         self.head.clear();
         self.buffer.consume(piece.consumed);
         Ok(())
     }
 
+    fn went_away(&self, fault: &Fault) -> Failure {
+        self.route.server.count(|counters| &counters.client_aborts);
+        tracing::debug!(%fault, "the client takes no more");
+        Failure::Cut
+    }
+
     fn broke_off(&self, why: &str) -> Failure {
-        for counters in [&self.route.server.counters, &self.route.server.backend] {
-            counters.response_errors.fetch_add(1, Relaxed);
-        }
+        let server = &self.route.server;
+        server.count(|counters| &counters.response_errors);
+        server.count(|counters| &counters.server_aborts);
         tracing::debug!(server = %self.route.server.spec.name, why, "the answer broke off");
         Failure::Cut
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::SERVER_TIMEOUT;
 use super::body::Piece;
@@ -69,21 +70,27 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
             biased;
             // The other one ends the request: none of them goes on afterwards.
             answered = answered => answered,
-            () = gone(&mut client.source, &mut client.unread) => Err(Failure::Cut),
+            () = gone(&mut client.source, &mut client.unread) => {
+                server.count(|counters| &counters.client_aborts);
+                Err(Failure::Cut)
+            }
         };
         let (answer, Some(last)) = answered? else {
             let early = std::mem::take(&mut download.buffer);
             download.finish(&Piece::default()).await?;
             return Ok(Outcome::Switched(stream, early));
         };
+        let now = Instant::now();
         if may_repeat && download.leaves_server_usable(&answer, &last) {
-            server.pool.put(stream);
+            server.pool.put(stream, now);
             visit.shared.broom.is_needed();
         } else {
             // Before the lease: a server that is told to end has no connections left then.
             drop(stream);
         }
-        errand.lease = None;
+        if let Some(lease) = errand.lease.take() {
+            lease.end(download.answered_at.unwrap_or(now), now);
+        }
         download.finish(&last).await?;
         Ok(Outcome::Answered {
             keeps: answer.client_keeps,
@@ -117,6 +124,7 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                         return Failure::Unsent;
                     }
                     Err(Broken::Client(_)) if progress.is_answered.load(Relaxed) => {
+                        server.count(|counters| &counters.client_aborts);
                         return Failure::Cut;
                     }
                     Err(Broken::Client(page)) => return Failure::Client(page),
@@ -129,6 +137,7 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                 }
                 progress.is_over();
                 gone(source, unread).await;
+                server.count(|counters| &counters.client_aborts);
                 Failure::Cut
             };
             let down = async {
@@ -150,7 +159,10 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
         };
         let (answer, last) = both?;
         drop(stream);
-        errand.lease = None;
+        if let Some(lease) = errand.lease.take() {
+            let now = Instant::now();
+            lease.end(download.answered_at.unwrap_or(now), now);
+        }
         download.finish(&last).await?;
         Ok(Outcome::Answered {
             // The rest of a body cannot be told from a request.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::download::Failure;
 use super::exchange::Outcome;
@@ -103,6 +104,7 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
                 }
                 Err(Failure::Client(page)) => {
                     self.visit.frontend.request_errors.fetch_add(1, Relaxed);
+                    server.count(|counters| &counters.client_aborts);
                     return Err(Unanswered::told(page));
                 }
                 Err(Failure::Cut) => return Err(Unanswered::Cut),
@@ -147,13 +149,16 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
         }
         let connected = connect::connect(&errand.route.server, &mut self.timer).await;
         let stream = connected.map_err(|_| Failure::Unsent)?;
+        if let Some(lease) = &mut errand.lease {
+            lease.connected_at = Instant::now();
+        }
         self.exchange(request, errand, upload, stream).await
     }
 }
 
 fn count_failure(server: &LiveServer, page: Page) {
+    server.count(|counters| &counters.response_errors);
     for counters in [&server.counters, &server.backend] {
-        counters.response_errors.fetch_add(1, Relaxed);
         counters.response(page.status());
     }
 }

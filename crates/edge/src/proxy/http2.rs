@@ -152,7 +152,7 @@ fn is_misdirected(visit: &Visit, uri: &Uri) -> bool {
 
 /// Answers with a page of the edge.
 fn refuse(visit: &Visit, mut respond: SendResponse<Bytes>, page: Page) {
-    visit.frontend.requests.fetch_add(1, Relaxed);
+    visit.frontend.request(visit.shared.second());
     visit.frontend.response(page.status());
     // The client may have gone.
     if let Ok(mut stream) = respond.send_response(page.with(()), false) {

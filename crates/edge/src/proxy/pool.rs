@@ -46,11 +46,11 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose exchange is over.
-    pub(crate) fn put(&self, stream: TcpStream) {
+    /// Keeps a connection whose exchange is over, `now`.
+    pub(crate) fn put(&self, stream: TcpStream, now: Instant) {
         let mut shard = self.shard();
         if !shard.is_closed && shard.idle.len() < MAX_IDLE {
-            shard.idle.push((Instant::now(), stream));
+            shard.idle.push((now, stream));
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             let (server, _) = listener.accept().await.unwrap();
             let mut server = server.into_std().unwrap();
             assert!(is_silent(&stream));
-            pool.put(stream);
+            pool.put(stream, Instant::now());
             // The runtime is not asked between this and that.
             act(&mut server);
             assert_eq!(pool.take().is_some(), is_usable);

@@ -17,7 +17,7 @@ use super::rewrite::Farewell;
 use super::tcp::End;
 use super::timer::Timer;
 use super::upload::Upload;
-use super::visit::{Dispatch, Request, Visit};
+use super::visit::{Dispatch, Errand, Request, Visit};
 use super::wire::{Fault, Incoming, Sink, Source};
 use super::{CLIENT_TIMEOUT, HEAD_TIMEOUT, KEEP_ALIVE_TIMEOUT};
 
@@ -139,7 +139,15 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
 
     /// Answers one request; whether another one may follow.
     async fn answer(&mut self, request: Request, dispatch: Dispatch) -> bool {
-        self.visit.frontend.requests.fetch_add(1, Relaxed);
+        let second = match &dispatch {
+            Dispatch::Server(Errand {
+                lease: Some(lease), ..
+            }) => lease.began.second,
+            Dispatch::Server(_) | Dispatch::Said(_) | Dispatch::Unchecked(_) | Dispatch::Nobody => {
+                self.visit.shared.second()
+            }
+        };
+        self.visit.frontend.request(second);
         let mut upload = Upload::new(request.framing);
         let keeps = match self.forward(&request, dispatch, &mut upload).await {
             Ok(keeps) => keeps,

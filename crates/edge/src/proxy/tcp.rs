@@ -1,10 +1,13 @@
 //! TCP mode and tunnels: bytes both ways, each side closed when the other has ended its own.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::buffer::Buffer;
 use super::timer::Timer;
@@ -29,7 +32,7 @@ pub(crate) async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let mut attempts = Attempts::default();
     let mut timer = Timer::new(CONNECT_TIMEOUT);
     loop {
-        let Some(lease) = lease(shared, ip, port, preferred, attempts.tried()) else {
+        let Some(mut lease) = lease(shared, ip, frontend, port, preferred, attempts.tried()) else {
             if attempts.pause().await {
                 continue;
             }
@@ -37,12 +40,15 @@ pub(crate) async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         };
         match connect::connect(&lease.server, &mut timer).await {
             Ok(server) => {
+                lease.connected_at = Instant::now();
                 let mut client = End {
                     source: Source::new(reader, (&frontend.bytes_in, None)),
                     sink: Sink::new(writer, (&frontend.bytes_out, None)),
                     unread: Buffer::default(),
                 };
                 tunnel(&mut client, server, Buffer::default(), &lease.server).await;
+                let connected_at = lease.connected_at;
+                lease.end(connected_at, Instant::now());
                 return;
             }
             Err(_) if attempts.has_failed(lease.server.spec.address) => {
@@ -56,17 +62,24 @@ pub(crate) async fn pass<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 fn lease(
     shared: &Shared,
     ip: IpAddr,
+    frontend: &Counters,
     port: u16,
     preferred: &str,
     tried: &[SocketAddr],
 ) -> Option<Lease> {
-    shared.lease(|routes| {
+    let denied = Cell::new(None);
+    let lease = shared.lease(|routes| {
         let backend = routes.by_port(port, preferred, Mode::Tcp, None, tried)?;
-        if !verdict::is_allowed(&backend.spec, ip) {
-            return None;
+        let is_allowed = verdict::is_allowed(&backend.spec, ip);
+        denied.set((!is_allowed).then(|| Arc::clone(backend)));
+        is_allowed.then(|| backend.lease(tried, ip, shared.now()))?
+    });
+    if let Some(backend) = denied.take() {
+        for counters in [frontend, &backend.kept.backend] {
+            counters.denied_requests.fetch_add(1, Relaxed);
         }
-        backend.lease(tried, ip, shared.second())
-    })
+    }
+    lease
 }
 
 /// One side of a tunnel.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::head::{self, Framing, Malformed, RequestHead};
 use super::obey;
@@ -165,19 +166,19 @@ impl Visit {
             refused.set(None);
             // By the routes that lead on: a rule that has just come is not passed by.
             if let Some(refusal) = self.refusal(routes, &facts) {
-                refused.set(Some(refusal));
+                refused.set(Some((refusal, None)));
                 return None;
             }
             let backend = self.backend(routes, head, &facts, tried)?;
             if let Some(refusal) = verdict::at_backend(&backend.spec, &facts) {
-                refused.set(Some(refusal));
+                refused.set(Some((refusal, Some(Arc::clone(backend)))));
                 return None;
             }
-            let second = self.shared.second();
+            let now = self.shared.now();
             let wanted = obey::wanted_server(&backend.spec, &head.fields);
             let lease = wanted
-                .and_then(|at| backend.lease_of(at, tried, second))
-                .or_else(|| backend.lease(tried, facts.client, second))?;
+                .and_then(|at| backend.lease_of(at, tried, now))
+                .or_else(|| backend.lease(tried, facts.client, now))?;
             let has_cookie =
                 wanted.is_some_and(|at| backend.spec.servers[at].name == lease.server.spec.name);
             chosen.set(Some((Arc::clone(&backend.spec), has_cookie)));
@@ -185,8 +186,15 @@ impl Visit {
         });
         let (Some(lease), Some((backend, has_cookie))) = (lease, chosen.take()) else {
             return match refused.take() {
-                Some(Refusal::Unchecked(attempt)) => Dispatch::Unchecked(attempt),
-                Some(refusal) => Dispatch::Said(obey::refuse(refusal)),
+                Some((Refusal::Unchecked(attempt), _)) => Dispatch::Unchecked(attempt),
+                Some((refusal, backend)) => {
+                    if let (Refusal::Forbidden, Some(backend)) = (&refusal, backend) {
+                        for counters in [&self.frontend, &backend.kept.backend] {
+                            counters.denied_requests.fetch_add(1, Relaxed);
+                        }
+                    }
+                    Dispatch::Said(obey::refuse(refusal))
+                }
                 None => Dispatch::Nobody,
             };
         };

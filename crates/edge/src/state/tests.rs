@@ -69,7 +69,7 @@ fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
                 assert_eq!(backend.spec.app_id, "/blue");
                 shared.drain(&TaskId::new("blue.1"));
             }
-            backend.lease(&[], CLIENT, 0)
+            backend.lease(&[], CLIENT, shared.now())
         });
         assert_eq!(lease.unwrap().server.spec.task_id.as_str(), "green.1");
         assert_eq!(chosen.get(), 2);
@@ -84,7 +84,7 @@ fn without_a_server_there_is_no_lease() {
     shared.drain(&TaskId::new("green.1"));
     let lease = shared.lease(|routes| {
         let backend = routes.by_port(10080, "", Mode::Http, None, &[])?;
-        backend.lease(&[], CLIENT, 0)
+        backend.lease(&[], CLIENT, shared.now())
     });
     assert!(lease.is_none());
 }

@@ -3,6 +3,8 @@
 //! 62 named fields, each followed by a comma, no blank line, no quotes.
 //! Source: contract marathon-lb §0 rules 5 and 6, §3.1, §3.2.
 
+use std::time::Duration;
+
 use super::{Kind, Proxy, Row};
 use crate::health::Status;
 
@@ -81,10 +83,10 @@ impl Line<'_> {
                 self.fill_upstream(row);
                 self.numbers(&[
                     ("type", 1),
-                    ("dreq", 0),
+                    ("dreq", row.denied_requests),
                     ("act", row.n_active),
-                    ("chkdown", 0),
-                    ("downtime", 0),
+                    ("chkdown", row.outages.0),
+                    ("downtime", row.outages.1.as_secs()),
                 ]);
                 self.fill_compression();
             }
@@ -102,12 +104,13 @@ impl Line<'_> {
     fn fill_frontend(&mut self, row: &Row) {
         self.numbers(&[
             ("type", 0),
-            ("dreq", 0),
+            ("dreq", row.denied_requests),
+            // No rule denies answers.
             ("dresp", 0),
             ("ereq", row.request_errors),
             ("rate_lim", 0),
-            ("req_rate", 0),
-            ("req_rate_max", 0),
+            ("req_rate", row.request_rate.0),
+            ("req_rate_max", row.request_rate.1),
             ("req_tot", row.requests),
         ]);
         self.fill_compression();
@@ -127,13 +130,13 @@ impl Line<'_> {
             ("bck", 0),
             ("lastchg", row.since.as_secs()),
             ("lbtot", row.sessions.total),
-            ("cli_abrt", 0),
-            ("srv_abrt", 0),
-            // Average times are not measured.
+            ("cli_abrt", row.client_aborts),
+            ("srv_abrt", row.server_aborts),
+            // Nobody waits for a server.
             ("qtime", 0),
-            ("ctime", 0),
-            ("rtime", 0),
-            ("ttime", 0),
+            ("ctime", millis(row.times.connect)),
+            ("rtime", millis(row.times.response)),
+            ("ttime", millis(row.times.total)),
         ]);
         match row.sessions.last {
             Some(seconds) => self.number("lastsess", seconds),
@@ -159,10 +162,7 @@ impl Line<'_> {
         if let Some(status) = last.status {
             self.number("check_code", u64::from(status));
         }
-        self.number(
-            "check_duration",
-            u64::try_from(last.took.as_millis()).unwrap_or(u64::MAX),
-        );
+        self.number("check_duration", millis(last.took));
         self.set("last_chk", &last.text);
     }
 
@@ -194,6 +194,10 @@ impl Line<'_> {
             self.number(field, *value);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::*;
 use crate::proxy::session::tests::visit;
@@ -18,7 +18,9 @@ async fn silent(pauses: &[Duration]) -> (usize, u64) {
     let (at_server, at_edge) = (bind().await.unwrap(), bind().await.unwrap());
     let visit = visit(at_server.local_addr().unwrap());
     let routes = visit.shared.routes.load_full();
-    let lease = routes.backends[0].lease(&[], visit.client, 0).unwrap();
+    let lease = routes.backends[0]
+        .lease(&[], visit.client, visit.shared.now())
+        .unwrap();
     let at_edge_address = at_edge.local_addr().unwrap();
     let mut client = TcpStream::connect(at_edge_address).await.unwrap();
     let (mut accepted, _) = at_edge.accept().await.unwrap();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::counters::Took;
 use crate::health::Outcome;
 use crate::stats::{Checks, Sessions};
 
@@ -20,7 +21,11 @@ fn row(kind: Kind, name: &str) -> Row {
         },
         bytes: (0, 0),
         requests: 0,
+        request_rate: (0, 0),
         request_errors: 0,
+        denied_requests: 0,
+        client_aborts: 0,
+        server_aborts: 0,
         connect_errors: 0,
         response_errors: 0,
         retries: 0,
@@ -31,6 +36,8 @@ fn row(kind: Kind, name: &str) -> Row {
         weight: 1,
         n_active: 1,
         checks: None,
+        outages: (0, Duration::ZERO),
+        times: Took::default(),
     }
 }
 
@@ -150,4 +157,57 @@ fn rows_are_the_labs() {
         lines[7],
         "zdd_blue_10080,BACKEND,0,0,0,0,1000,0,0,0,0,0,,0,0,0,0,UP,4,4,0,,0,197,0,,1,7,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,,0,0,0,0,0,0,-1,,,0,0,0,0,"
     );
+}
+
+/// Every number has its place.
+#[test]
+fn what_is_counted_is_shown() {
+    // contract: lb-csv-fields, lb-csv-counts
+    let counted = |kind| Row {
+        requests: 1,
+        request_rate: (2, 3),
+        request_errors: 4,
+        denied_requests: 5,
+        connect_errors: 6,
+        response_errors: 7,
+        retries: 8,
+        redispatches: 9,
+        client_aborts: 10,
+        server_aborts: 11,
+        outages: (12, Duration::from_secs(13)),
+        times: Took {
+            connect: Duration::from_millis(14),
+            response: Duration::from_millis(15),
+            total: Duration::from_millis(16),
+        },
+        ..row(kind, "x")
+    };
+    let rows = [Kind::Frontend, Kind::Backend, Kind::Server].map(counted);
+    let text = render(&[Proxy {
+        name: "p".to_owned(),
+        rows: rows.into(),
+    }]);
+    let lines: Vec<&str> = text.lines().collect();
+    let names: Vec<&str> = lines[0].trim_start_matches("# ").split(',').collect();
+    let shown = |line: &str| {
+        let cells = names.iter().zip(line.split(','));
+        let large = cells.filter(|(name, cell)| {
+            let number = cell.parse().unwrap_or(0);
+            (1..=16).contains(&number) && !["pid", "iid", "type", "weight", "act"].contains(name)
+        });
+        let words: Vec<_> = large.map(|(name, cell)| format!("{name} {cell}")).collect();
+        words.join(", ")
+    };
+    let upstream = "econ 6, eresp 7, wretr 8, wredis 9";
+    let end = "cli_abrt 10, srv_abrt 11, ctime 14, rtime 15, ttime 16";
+    assert_eq!(
+        shown(lines[1]),
+        "dreq 5, ereq 4, req_rate 2, req_rate_max 3, req_tot 1"
+    );
+    let outages = "chkdown 12, downtime 13";
+    assert_eq!(
+        shown(lines[2]),
+        format!("dreq 5, {upstream}, {outages}, {end}")
+    );
+    assert_eq!(shown(lines[3]), format!("{upstream}, {end}"));
 }

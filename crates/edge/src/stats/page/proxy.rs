@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{View, escape};
+use crate::counters::Took;
 use crate::health::Status;
 use crate::stats::{Checks, Kind, Proxy, Row};
 
@@ -78,7 +79,11 @@ fn write_row(out: &mut String, proxy: &str, row: &Row) {
         let queue_limit = if row.kind == Kind::Server { "-" } else { "" };
         cells(out, &["0", "0", queue_limit]);
     }
-    let rate = format!("Sessions a second; the most in any: {}", sessions.rate.1);
+    let mut rate = format!("Sessions a second; the most in any: {}", sessions.rate.1);
+    if row.is_http && is_frontend {
+        let (requests, most) = row.request_rate;
+        let _ = write!(rate, "; requests: {requests}, the most: {most}");
+    }
     hover(out, &number(sessions.rate.0), &rate);
     cells(
         out,
@@ -96,20 +101,22 @@ fn write_row(out: &mut String, proxy: &str, row: &Row) {
         cells(out, &[&number(sessions.total), &last]);
     }
     cells(out, &[&number(row.bytes.0), &number(row.bytes.1)]);
-    cells(out, &[if row.kind == Kind::Server { "" } else { "0" }, "0"]);
+    let denied = match row.kind {
+        Kind::Server => String::new(),
+        Kind::Frontend | Kind::Backend => number(row.denied_requests),
+    };
+    cells(out, &[&denied, "0"]);
     if is_frontend {
         cells(out, &[&number(row.request_errors), "", "", "", ""]);
         out.push_str("<td class=\"mid\">OPEN</td><td colspan=\"8\"></td></tr>\n");
         return;
     }
-    cells(
-        out,
-        &[
-            "",
-            &number(row.connect_errors),
-            &number(row.response_errors),
-        ],
+    cells(out, &["", &number(row.connect_errors)]);
+    let aborts = format!(
+        "Broken off: by clients {}, by servers {}",
+        row.client_aborts, row.server_aborts
     );
+    hover(out, &number(row.response_errors), &aborts);
     cells(out, &[&number(row.retries), &number(row.redispatches)]);
     let _ = write!(out, "<td class=\"mid\">{}</td>", status(row));
     match (&row.checks, row.kind) {
@@ -129,8 +136,8 @@ fn write_row(out: &mut String, proxy: &str, row: &Row) {
                     &number(row.n_active),
                     "0",
                     "",
-                    "0",
-                    "0s",
+                    &number(row.outages.0),
+                    &span(row.outages.1),
                     "",
                 ],
             );
@@ -204,6 +211,17 @@ fn totals(row: &Row) -> String {
         {
             let _ = write!(text, "; {class}: {count}");
         }
+    }
+    if row.kind != Kind::Frontend {
+        let Took {
+            connect,
+            response,
+            total,
+        } = row.times;
+        let _ = write!(
+            text,
+            "; on average over the last 1024: connect {connect:.1?}, response {response:.1?}, total {total:.1?}"
+        );
     }
     text
 }
