@@ -126,11 +126,15 @@ async fn what_is_open_outlives_its_service() {
     for (id, port, mode) in [("/http", 10000, "http"), ("/tcp", 10001, "tcp")] {
         world.marathon.put(app(id, port, mode, &[other.address]));
     }
+    // Not asked before it is there: the first one would keep the connection.
+    let name = format!("127_0_0_1_{}", other.address.port());
+    until("the other server has taken over", async || {
+        let rows = world.csv().await;
+        rows.iter().filter(|row| row[1] == name).count() == 2
+    })
+    .await;
     for port in [10000, 10001] {
-        until("the other server serves", async || {
-            get_from(world.at(port), "/", &[]).await.text() == "other"
-        })
-        .await;
+        assert_eq!(get_from(world.at(port), "/", &[]).await.text(), "other");
     }
     for stream in &mut open {
         say(stream, "still here").await;
