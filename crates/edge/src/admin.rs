@@ -183,11 +183,16 @@ fn vhost_map(shared: &Shared) -> String {
             }
             let backend = &routes.table.backends[rule.backend];
             for vhost in &backend.vhost_texts {
-                let _ = writeln!(lines, "{vhost} {}", backend.name);
+                let _ = writeln!(lines, "{} {}", of_one_line(vhost), backend.name);
             }
         }
     }
     lines
+}
+
+/// A label's text, which may hold anything.
+fn of_one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "_")
 }
 
 fn app_map(shared: &Shared) -> String {
@@ -196,7 +201,7 @@ fn app_map(shared: &Shared) -> String {
     if shared.config.haproxy_map {
         for &at in routes.table.by_app_id.values() {
             let backend = &routes.table.backends[at];
-            let _ = writeln!(lines, "{} {}", backend.app_id, backend.name);
+            let _ = writeln!(lines, "{} {}", of_one_line(&backend.app_id), backend.name);
         }
     }
     lines

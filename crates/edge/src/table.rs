@@ -223,12 +223,14 @@ pub(crate) fn host_names<'a>(apps: impl IntoIterator<Item = &'a App>) -> BTreeSe
         .collect()
 }
 
-/// `/zdd/blue` on 10080 is `zdd_blue_10080`.
+/// `/zdd/blue` on 10080 is `zdd_blue_10080`. A deployment group may be named anything; what HAProxy has in no name is a `_` too.
 pub(crate) fn backend_name(app_id: &str, port: u16) -> String {
-    format!(
-        "{}_{port}",
-        app_id.trim_start_matches('/').replace('/', "_")
-    )
+    let keep = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || "-_.:".contains(c) => c,
+        _ => '_',
+    };
+    let name: String = app_id.trim_start_matches('/').chars().map(keep).collect();
+    format!("{name}_{port}")
 }
 
 fn server_name(host: &str, address: SocketAddr) -> String {

@@ -112,6 +112,18 @@ fn names_and_orders_are_the_originals() {
 }
 
 #[test]
+fn names_are_names_whatever_groups_are_called() {
+    for (group, name) in [
+        ("zdd", "zdd_10080"),
+        ("/a/b.c-d_e:f", "a_b.c-d_e:f_10080"),
+        ("a b\n#c,'", "a_b__c___10080"),
+        ("ä", "__10080"),
+    ] {
+        assert_eq!(backend_name(group, 10080), name);
+    }
+}
+
+#[test]
 fn a_service_without_a_server_has_no_listener() {
     // contract: lb-no-listener, lb-killing
     assert_eq!(world(json!([app("/a", 10000, json!([]))])).shown(), [""; 0]);
