@@ -10,6 +10,9 @@ use sha_crypt::{PasswordHashRef, PasswordVerifier as _, ShaCrypt};
 
 /// The digits of crypt(3)'s base 64, lowest first.
 const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// What a label may ask for: half a second of a core. The default is 5,000, and what tools write is below a million; crypt(3)'s own
+/// limit is minutes, in which one app would keep everybody else's passwords waiting.
+const MOST_ROUNDS: u32 = 1_000_000;
 /// crypt(3) looks at so much of the salt in the MD5 form.
 const MD5_SALT: usize = 8;
 
@@ -28,7 +31,9 @@ impl Crypted {
     pub(crate) fn new(text: &str) -> Option<Self> {
         let is_known = match text.split('$').collect::<Vec<_>>()[..] {
             ["", "1", _, digest] => digest.len() == 22,
-            ["", "5" | "6", ..] => PasswordHashRef::new(text).is_ok() && is_whole(text),
+            ["", "5" | "6", first, ..] => {
+                PasswordHashRef::new(text).is_ok() && is_whole(text) && has_few_rounds(first)
+            }
             _ => false,
         };
         is_known.then(|| Self(text.to_owned()))
@@ -52,6 +57,14 @@ impl Crypted {
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whether what follows the algorithm's name asks for as many rounds as are done here, or for none in particular.
+fn has_few_rounds(first: &str) -> bool {
+    match first.strip_prefix("rounds=").map(str::parse::<u32>) {
+        None => true,
+        Some(rounds) => rounds.is_ok_and(|rounds| rounds <= MOST_ROUNDS),
     }
 }
 
@@ -156,6 +169,15 @@ mod tests {
                 Crypted::new(text).unwrap().is_of(password.as_bytes()),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_minutes() {
+        let of = |rounds: &str| SECRET[1].replace("1000", rounds);
+        assert!(Crypted::new(&of("1000000")).is_some());
+        for rounds in ["1000001", "999999999", "4294967296", "x"] {
+            assert_eq!(Crypted::new(&of(rounds)), None, "{rounds}");
         }
     }
 

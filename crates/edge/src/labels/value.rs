@@ -64,7 +64,7 @@ impl Auth {
             return Err("has no usable realm or user");
         }
         let password = Crypted::new(crypted)
-            .ok_or("has no password that crypt(3) made with $1$, $5$ or $6$")?;
+            .ok_or("has no password that crypt(3) made with $1$, or with $5$ or $6$ in a million rounds at most")?;
         Ok(Self {
             realm: realm.to_owned(),
             user: user.to_owned(),
