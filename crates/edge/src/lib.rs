@@ -24,6 +24,10 @@ mod counters;
 mod crypt;
 mod drain;
 mod follow;
+// For the fuzz targets alone: no part of what the crate is for.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateways;
 mod health;
 mod labels;
