@@ -71,9 +71,8 @@ pub(crate) async fn serve<R: Incoming, W: AsyncWrite + Unpin>(
             Next::Ended => return,
             Next::Refused(page) => {
                 visit.frontend.request_errors.fetch_add(1, Relaxed);
-                session.say(page.into(), Farewell::Close, false).await;
-                session.linger().await;
-                return;
+                // Boxed too.
+                return Box::pin(session.refuse(page)).await;
             }
         }
     }
@@ -164,6 +163,12 @@ impl<R: Incoming, W: AsyncWrite + Unpin> Session<'_, R, W> {
             self.linger().await;
         }
         keeps
+    }
+
+    /// Says why there is no answer, and that there is nothing more to come.
+    async fn refuse(&mut self, page: Page) {
+        self.say(page.into(), Farewell::Close, false).await;
+        self.linger().await;
     }
 
     /// Says one of the edge's own answers.

@@ -381,3 +381,22 @@ async fn a_rule_that_comes_before_another_attempt_holds_for_it() {
     let (_, dispatch) = visit.receive(authorized.as_bytes()).unwrap().unwrap();
     assert!(matches!(dispatch, Dispatch::Unchecked(_)), "{dispatch:?}");
 }
+
+#[tokio::test]
+async fn a_connection_that_waits_is_small() {
+    let at_edge = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let visit = visit(at_edge.local_addr().unwrap());
+    let mut stream = TcpSocket::new_v4()
+        .unwrap()
+        .connect(at_edge.local_addr().unwrap())
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let session = serve(&visit, stream.split(), &stop);
+    // Thousands of them wait at once.
+    assert!(
+        size_of_val(&session) <= 768,
+        "{} bytes",
+        size_of_val(&session)
+    );
+}
