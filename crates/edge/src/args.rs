@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use zddcluster_model::EdgeId;
 use zddcluster_runtime::Token;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub speed: f64,
     /// What TLS is served with. None: one that signs itself.
     pub certificates: Vec<Certificate>,
+    /// Proxies before the edge, whose word on their clients' addresses counts.
+    pub trusted: Vec<IpNet>,
     /// Where gateways are kept, if they are to outlive the edge.
     pub gateways: Option<PathBuf>,
     /// What was skipped, for the log.
@@ -145,6 +148,9 @@ pub enum ArgsError {
     /// `HOST` is no address.
     #[error("HOST is {0}, which is not an IP address")]
     Host(String),
+    /// What is to be trusted is no address.
+    #[error("--trust-forwarded: {0} is neither an address nor a network")]
+    Network(String),
     /// `HOST` can be reached from elsewhere.
     #[error(
         "HOST is {0}, which other machines can reach, and there is no token; hint: HOST=127.0.0.2, or --token-file FILE (or \
@@ -209,6 +215,7 @@ impl Config {
                 .into_iter()
                 .collect(),
             gateways: None,
+            trusted: Vec::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
         };
@@ -284,6 +291,12 @@ impl Config {
                     let path = inline.or_else(|| args.next_if(is_value));
                     self.gateways = Some(path.ok_or(ArgsError::NoValue(name))?.into());
                 }
+                "--trust-forwarded" => {
+                    let networks = inline.or_else(|| args.next_if(is_value));
+                    for text in networks.ok_or(ArgsError::NoValue(name))?.split(',') {
+                        self.trusted.push(network(text.trim())?);
+                    }
+                }
                 "--ssl-certs" => {
                     let paths = inline.or_else(|| args.next_if(is_value));
                     for path in paths.ok_or(ArgsError::NoValue(name))?.split(',') {
@@ -331,6 +344,13 @@ fn port_range(min: Option<&str>, max: Option<&str>) -> Option<RangeInclusive<u16
     let port = |text: Option<&str>| text?.trim().parse::<u16>().ok();
     let range = port(min)?..=port(max)?;
     (*range.start() > 0 && !range.is_empty()).then_some(range)
+}
+
+/// An address, or a network of them.
+fn network(text: &str) -> Result<IpNet, ArgsError> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse().or_else(|_| address());
+    network.map_err(|_| ArgsError::Network(text.to_owned()))
 }
 
 /// The host of an `http://` address.

@@ -17,7 +17,7 @@
 //! | phase of a request | where |
 //! |---|---|
 //! | wait for it, refuse what cannot be read | `session`, `head`, `fields` |
-//! | choose a server, make the head that goes there | `visit`, `rewrite` |
+//! | choose a server, make the head that goes there | `visit`, `trust`, `rewrite` |
 //! | try servers, tell the client that none answers | `forward`, `connect`, `pool`, `pages` |
 //! | send it, its body beside the answer if it has one | `exchange`, `upload` |
 //! | make the head that goes to the client, pass the body on | `download`, `rewrite`, `body`, `chunks` |
@@ -47,6 +47,7 @@ pub(crate) mod rewrite;
 pub(crate) mod session;
 pub(crate) mod tcp;
 pub(crate) mod timer;
+pub(crate) mod trust;
 pub(crate) mod upload;
 pub(crate) mod visit;
 pub(crate) mod wire;

@@ -249,3 +249,54 @@ async fn a_source_always_meets_the_same_server() {
     }
     assert_eq!(answers.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_tells_who_the_client_is() {
+    // contract: lb-users-trust
+    let server = Server::named("a").await;
+    let labels = [
+        ("VHOST", "x"),
+        ("REDIRECT_TO_HTTPS", "true"),
+        ("BACKEND_NETWORK_ALLOWED_ACL", "10.1.0.0/16"),
+    ];
+    let apps = || vec![labelled(&server, &labels)];
+    let lines = [
+        "X-Forwarded-For: 1.1.1.1, 10.1.2.3",
+        "X-Forwarded-Port: 443",
+        "X-Forwarded-Proto: https",
+    ];
+    // Who is not trusted is himself, whatever he says.
+    let world = World::start(apps()).await;
+    world.listening(10000, true).await;
+    let refused = get_from(world.at(10000), "/", &lines).await;
+    assert_eq!(refused.status(), 403);
+    let trust = |config: &mut zddcluster_edge::Config| {
+        config.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    };
+    let world = World::start_as(trust, &[], true, apps()).await;
+    world.listening(10000, true).await;
+    let seen = get_from(world.at(10000), "/head", &lines).await;
+    assert_eq!(seen.status(), 200, "{}", seen.head);
+    let text = seen.text();
+    let forwarded: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("x-forwarded"))
+        .collect();
+    assert_eq!(
+        forwarded,
+        [
+            "x-forwarded-for: 1.1.1.1, 10.1.2.3",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-port: 443",
+            "x-forwarded-proto: https",
+        ]
+    );
+    let other = ["X-Forwarded-For: 10.2.0.1"];
+    assert_eq!(get_from(world.at(10000), "/", &other).await.status(), 403);
+    // The client has TLS with the other proxy: it is not sent round in circles.
+    let http = world.edge.addresses().http.unwrap();
+    let mut of_vhost = lines.to_vec();
+    of_vhost.push("Host: x");
+    assert_eq!(get_from(http, "/", &of_vhost).await.status(), 200);
+    assert_eq!(get_from(http, "/", &["Host: x"]).await.status(), 301);
+}

@@ -206,6 +206,12 @@ fn edge_words(args: EdgeArgs) -> Vec<String> {
     ];
     let set = switches.into_iter().filter(|(_, is_set)| *is_set);
     words.extend(set.map(|(switch, _)| switch.to_owned()));
+    if !args.trust_forwarded.is_empty() && !has(&words, &["--trust-forwarded"]) {
+        words.push(format!(
+            "--trust-forwarded={}",
+            args.trust_forwarded.join(",")
+        ));
+    }
     if let Some(path) = args.gateways.filter(|_| !has(&words, &["--gateways"])) {
         words.push(format!("--gateways={}", path.display()));
     }
@@ -229,6 +235,16 @@ fn edge_dump(
         format!("log = {}", json!(log)),
         format!("marathon = {}", json!(config.marathon)),
         format!("strict-mode = {}", config.strict_mode),
+        format!(
+            "trust-forwarded = {}",
+            json!(
+                config
+                    .trusted
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            )
+        ),
     ];
     let paths = [
         ("data-dir", member.data_dir()),

@@ -163,6 +163,14 @@ pub struct EdgeArgs {
     /// Do not serve vhosts
     #[arg(long, env = "ZDD_DONT_BIND_HTTP_HTTPS")]
     pub dont_bind_http_https: bool,
+    /// Believe what proxies at these addresses and networks say of their clients; may be given more than once
+    #[arg(
+        long,
+        env = "ZDD_TRUST_FORWARDED",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub trust_forwarded: Vec<String>,
     /// Keep gateways here, so that they outlive the edge
     #[arg(long, env = "ZDD_GATEWAYS", value_name = "FILE")]
     pub gateways: Option<PathBuf>,

@@ -116,3 +116,20 @@ fn faults_are_named() {
         Err(ArgsError::NotLoopback(Ipv4Addr::UNSPECIFIED.into()))
     );
 }
+
+#[test]
+fn proxies_are_trusted_by_network() {
+    let read = |value| {
+        read(
+            &format!("-m http://a:1 --group g --trust-forwarded {value}"),
+            &[],
+        )
+    };
+    let trusted = read("10.0.0.0/8,127.0.0.1").unwrap().trusted;
+    let shown: Vec<_> = trusted.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "127.0.0.1/32"]);
+    assert_eq!(
+        read("10.0.0.0/40"),
+        Err(ArgsError::Network("10.0.0.0/40".into()))
+    );
+}

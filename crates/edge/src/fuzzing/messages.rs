@@ -97,7 +97,8 @@ fn visit() -> Visit {
         frontend: Arc::default(),
         client: LOCALHOST,
         tls_name: None,
-        forwarded: rewrite::forwarded(LOCALHOST, 10080, false),
+        port: 10080,
+        forwarded: rewrite::forwarded(LOCALHOST, Some(10080), false),
     }
 }
 

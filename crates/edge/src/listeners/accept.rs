@@ -200,7 +200,8 @@ impl Listening {
                 entry,
                 frontend,
                 client: ip,
-                forwarded: rewrite::forwarded(ip, self.port, tls_name.is_some()),
+                port: self.port,
+                forwarded: rewrite::forwarded(ip, Some(self.port), tls_name.is_some()),
                 tls_name,
             }),
         };

@@ -15,9 +15,11 @@ use crate::verdict::{self, Facts, HSTS, Refusal};
 /// What is known of a request.
 pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
     let text = |value| std::str::from_utf8(value).ok();
+    let told = visit.told(head);
+    let has_told_tls = told.and_then(|told| told.is_tls).unwrap_or(false);
     Facts {
-        client: visit.client,
-        is_tls: visit.tls_name.is_some(),
+        client: told.map_or(visit.client, |told| told.client),
+        is_tls: visit.tls_name.is_some() || has_told_tls,
         host: match &visit.tls_name {
             // On a service port the host is what it always is.
             Some(name) if matches!(visit.entry, Entry::Vhosts { .. }) => name,

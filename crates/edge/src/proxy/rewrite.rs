@@ -65,13 +65,21 @@ pub(crate) enum Farewell {
     Upgrade,
 }
 
-/// Appends the head of the request as it goes to a server. `changes`: what the backend's labels want otherwise. `forwarded`: lines
-/// that tell where it came from.
+/// What is said of where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forwarded<'a> {
+    /// Our lines.
+    pub(crate) lines: &'a [u8],
+    /// The port that came with it passes: ours is not among the lines.
+    pub(crate) keeps_port: bool,
+}
+
+/// Appends the head of the request as it goes to a server. `changes`: what the backend's labels want otherwise.
 pub(crate) fn request(
     head: &RequestHead<'_>,
     kind: Kind,
     changes: &Changes<'_>,
-    forwarded: &[u8],
+    forwarded: Forwarded<'_>,
     out: &mut Vec<u8>,
 ) {
     let mut put = |part: &[u8]| out.extend_from_slice(part);
@@ -97,6 +105,7 @@ pub(crate) fn request(
                     number(out, header.name, length);
                 }
             }
+            Field::ForwardedPort if forwarded.keeps_port => field(out, header.name, header.value),
             Field::Connection | Field::Hop | Field::Upgrade | Field::ForwardedPort => {}
             Field::Host | Field::TransferEncoding => field(out, header.name, header.value),
             Field::Cookie | Field::Other if head.fields.are_named(header.name) => {}
@@ -121,7 +130,7 @@ pub(crate) fn request(
         (Kind::Once, _) => field(out, "Connection", b"close"),
         (Kind::Repeatable | Kind::Upgrade, _) => {}
     }
-    out.extend_from_slice(forwarded);
+    out.extend_from_slice(forwarded.lines);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -200,14 +209,17 @@ pub(crate) fn interim(head: &ResponseHead<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The lines that tell a server where a connection's requests came from.
-pub(crate) fn forwarded(client: std::net::IpAddr, port: u16, is_tls: bool) -> Vec<u8> {
-    let proto = if is_tls {
-        "X-Forwarded-Proto: https\r\n"
-    } else {
-        ""
-    };
-    format!("X-Forwarded-For: {client}\r\nX-Forwarded-Port: {port}\r\n{proto}").into_bytes()
+/// The lines that tell a server where a connection's requests came from; `port` is left out where another proxy has told it.
+pub(crate) fn forwarded(client: std::net::IpAddr, port: Option<u16>, is_tls: bool) -> Vec<u8> {
+    let mut lines = Vec::new();
+    field(&mut lines, "X-Forwarded-For", client.to_string().as_bytes());
+    if let Some(port) = port {
+        number(&mut lines, "X-Forwarded-Port", u64::from(port));
+    }
+    if is_tls {
+        field(&mut lines, "X-Forwarded-Proto", b"https");
+    }
+    lines
 }
 
 fn status_line(head: &ResponseHead<'_>, out: &mut Vec<u8>) {

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::head::{self, Framing, Malformed, RequestHead};
 use super::obey;
 use super::pages::Said;
-use super::rewrite::{self, Farewell, Kind};
+use super::rewrite::{self, Farewell, Forwarded, Kind};
+use super::trust::{self, Told};
 use crate::counters::Counters;
 use crate::labels::Mode;
 use crate::live::{Lease, LiveBackend, LiveServer, Routes};
@@ -46,7 +47,10 @@ pub(crate) struct Visit {
     pub(crate) shared: Arc<Shared>,
     pub(crate) entry: Entry,
     pub(crate) frontend: Arc<Counters>,
+    /// Who has connected.
     pub(crate) client: IpAddr,
+    /// Where it has connected to.
+    pub(crate) port: u16,
     /// With TLS: the name that the client asked for, which stands for the host.
     pub(crate) tls_name: Option<String>,
     /// Lines for the heads of requests that tell where they came from.
@@ -201,7 +205,19 @@ impl Visit {
         let changes = verdict::changes(&backend, &facts);
         // Our own lines and a little more than came: one allocation.
         let mut out = Vec::with_capacity(head.length + self.forwarded.len() + 64);
-        rewrite::request(head, kind, &changes, &self.forwarded, &mut out);
+        let told = self.told(head);
+        let said = told.filter(|told| told.has_port || told.is_tls.is_some());
+        let lines = said.map(|told| {
+            // What a proxy before this one has said is not said again.
+            let port = (!told.has_port).then_some(self.port);
+            let is_tls = self.tls_name.is_some() && told.is_tls.is_none();
+            rewrite::forwarded(self.client, port, is_tls)
+        });
+        let forwarded = Forwarded {
+            lines: lines.as_ref().unwrap_or(&self.forwarded),
+            keeps_port: told.is_some_and(|told| told.has_port),
+        };
+        rewrite::request(head, kind, &changes, forwarded, &mut out);
         let route = Route {
             server: Arc::clone(&lease.server),
             backend,
@@ -212,6 +228,11 @@ impl Visit {
             route,
             head: out,
         })
+    }
+
+    /// What a trusted proxy says of where a request comes from.
+    pub(super) fn told(&self, head: &RequestHead<'_>) -> Option<Told> {
+        trust::told(&self.shared.config.trusted, self.client, &head.fields)
     }
 
     /// The backend of a request, by these routes.

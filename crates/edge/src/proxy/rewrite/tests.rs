@@ -11,7 +11,10 @@ fn outgoing(lines: &[&str]) -> Vec<String> {
             head,
             kind,
             &Changes::default(),
-            b"X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Port: 10080\r\n",
+            Forwarded {
+                lines: b"X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Port: 10080\r\n",
+                keeps_port: false,
+            },
             &mut out,
         );
         kind

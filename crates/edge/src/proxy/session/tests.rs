@@ -54,6 +54,7 @@ pub(crate) fn visit(server: SocketAddr) -> Visit {
         frontend: Arc::default(),
         client: LOCALHOST,
         tls_name: None,
+        port: 10080,
         forwarded: Vec::new(),
     }
 }
