@@ -23,6 +23,8 @@ mod choose;
 mod counters;
 mod crypt;
 mod drain;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fixture;
 mod follow;
 // For the fuzz targets alone: no part of what the crate is for.
 #[cfg(any(test, feature = "fuzzing"))]

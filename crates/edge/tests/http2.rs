@@ -17,7 +17,7 @@ use h2::Reason;
 use h2::client::{self, SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::json;
-use support::{SOON, Server, World, app, until};
+use support::{SOON, Server, World, labelled, until};
 use tokio_util::sync::CancellationToken;
 use zddcluster_runtime::{OnFailure, Tasks};
 
@@ -80,21 +80,13 @@ async fn get(sender: &SendRequest<Bytes>, uri: &str) -> (StatusCode, HeaderMap, 
     ask(sender, Method::GET, uri, &[], None).await
 }
 
-fn vhost(id: &str, port: u16, server: &Server, labels: &[(&str, &str)]) -> serde_json::Value {
-    let mut app = app(id, port, "http", &[server.address]);
-    for (label, value) in labels {
-        app["labels"][format!("HAPROXY_0_{label}")] = json!(value);
-    }
-    app
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_http2_are_requests_like_others() {
     // contract: lb-http2
     let (a, b) = (Server::named("a").await, Server::named("b").await);
     let auth = "the realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
     let world = World::start(vec![
-        vhost(
+        labelled(
             "/a",
             10000,
             &a,
@@ -103,7 +95,7 @@ async fn requests_of_http2_are_requests_like_others() {
                 ("HTTP_BACKEND_REDIR", "/start"),
             ],
         ),
-        vhost("/b", 10001, &b, &[("VHOST", "b.example"), ("AUTH", auth)]),
+        labelled("/b", 10001, &b, &[("VHOST", "b.example"), ("AUTH", auth)]),
     ])
     .await;
     world.listening(10001, true).await;
@@ -199,8 +191,8 @@ async fn streams_hold_back_the_word_and_resets_do_not() {
     let silent = Router::new().fallback(std::future::pending::<&'static str>);
     let (a, b) = (Server::start(gated).await, Server::start(silent).await);
     let world = World::start(vec![
-        vhost("/a", 10000, &a, &[("VHOST", "a.example")]),
-        vhost("/b", 10001, &b, &[("VHOST", "b.example")]),
+        labelled("/a", 10000, &a, &[("VHOST", "a.example")]),
+        labelled("/b", 10001, &b, &[("VHOST", "b.example")]),
     ])
     .await;
     world.listening(10001, true).await;
@@ -248,10 +240,10 @@ async fn streams_hold_back_the_word_and_resets_do_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_speaks_http2_and_a_tcp_service_does_not() {
     let (http, tcp) = (Server::named("h").await, Server::named("t").await);
-    let mut tcp_app = vhost("/t", 10001, &tcp, &[("SSL_CERT", "/nothing/there.pem")]);
+    let mut tcp_app = labelled("/t", 10001, &tcp, &[("SSL_CERT", "/nothing/there.pem")]);
     tcp_app["labels"]["HAPROXY_0_MODE"] = json!("tcp");
     let world = World::start(vec![
-        vhost("/h", 10000, &http, &[("SSL_CERT", "/nothing/there.pem")]),
+        labelled("/h", 10000, &http, &[("SSL_CERT", "/nothing/there.pem")]),
         tcp_app,
     ])
     .await;

@@ -18,11 +18,7 @@ const CREDENTIALS: &str = "Authorization: Basic bWU6c2VjcmV0";
 
 /// An app on 10000 with these labels (after `HAPROXY_0_`).
 fn labelled(server: &Server, labels: &[(&str, &str)]) -> Value {
-    let mut app = app("/a", 10000, "http", &[server.address]);
-    for (label, value) in labels {
-        app["labels"][format!("HAPROXY_0_{label}")] = json!(value);
-    }
-    app
+    support::labelled("/a", 10000, server, labels)
 }
 
 fn header<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {

@@ -7,8 +7,7 @@ mod support;
 use std::net::SocketAddr;
 
 use encrypted::connect;
-use serde_json::{Value, json};
-use support::{Server, World, app, get_from};
+use support::{Server, World, get_from, labelled};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -23,27 +22,19 @@ async fn get(address: SocketAddr, name: &str, host: &str, lines: &str) -> (Strin
     (answer, certificate)
 }
 
-fn vhost(id: &str, port: u16, server: &Server, labels: &[(&str, &str)]) -> Value {
-    let mut app = app(id, port, "http", &[server.address]);
-    for (label, value) in labels {
-        app["labels"][format!("HAPROXY_0_{label}")] = json!(value);
-    }
-    app
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn vhosts_are_served_with_tls() {
     // contract: lb-tls, lb-tls-proto, lb-redirect-to-https, lb-listener-443, lb-header-proto, lb-self-signed
     let (a, b) = (Server::named("a").await, Server::named("b").await);
     let auth = "the realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
     let world = World::start(vec![
-        vhost(
+        labelled(
             "/a",
             10000,
             &a,
             &[("VHOST", "a.example"), ("REDIRECT_TO_HTTPS", "true")],
         ),
-        vhost("/b", 10001, &b, &[("VHOST", "b.example"), ("AUTH", auth)]),
+        labelled("/b", 10001, &b, &[("VHOST", "b.example"), ("AUTH", auth)]),
     ])
     .await;
     world.listening(10001, true).await;
@@ -112,7 +103,7 @@ async fn a_service_port_with_tls_at_an_address_of_its_own() {
     let elsewhere = SocketAddr::from(([127, 99, std::process::id() as u8, 9], 10000));
     let ip = elsewhere.ip().to_string();
     let moved = |cert: &str| {
-        vhost(
+        labelled(
             "/a",
             10000,
             &server,

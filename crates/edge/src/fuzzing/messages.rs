@@ -1,10 +1,7 @@
 //! Messages through the data plane, from bytes to bytes: all of it but sockets and the loop of a session.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 
@@ -12,9 +9,8 @@ use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::peer::{self, Kind};
-use crate::args::Config;
 use crate::counters::Counters;
-use crate::labels::Policy;
+use crate::fixture::visit;
 use crate::proxy::SERVER_TIMEOUT;
 use crate::proxy::body::Body;
 use crate::proxy::buffer::Buffer;
@@ -23,12 +19,8 @@ use crate::proxy::head::{self, Framing, Scan};
 use crate::proxy::rewrite;
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Progress, Upload};
-use crate::proxy::visit::{Dispatch, Entry, Errand, Request, Visit};
+use crate::proxy::visit::{Dispatch, Errand, Request, Visit};
 use crate::proxy::wire::{Sink, Source};
-use crate::start::Addresses;
-use crate::state::Shared;
-
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Bytes that arrive in pieces, and then end.
 struct Pieces<'a> {
@@ -62,46 +54,6 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// A connection of a client to a service whose one server is always there.
-fn visit() -> Visit {
-    let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
-    let config = Config::from_args(args, None, |_| None).expect("they are whole");
-    let policy = Policy {
-        groups: config.groups.clone(),
-        has_token: false,
-        strict_mode: false,
-        http_port: None,
-        reserved: BTreeSet::new(),
-    };
-    let at = |port| SocketAddr::new(LOCALHOST, port);
-    let addresses = Addresses {
-        http: None,
-        https: None,
-        stats: at(9090),
-        app_id: at(9091),
-    };
-    let shared = Shared::new(config, policy, addresses, None);
-    let app = serde_json::json!({
-        "id": "/a", "version": "1", "ports": [10080],
-        "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_MODE": "http" },
-        "tasks": [{ "id": "a.1", "host": "127.0.0.1", "ports": [1], "state": "TASK_RUNNING" }],
-    });
-    let app = serde_json::from_value(app).expect("it is an app");
-    shared.put(app, BTreeMap::new());
-    Visit {
-        shared: Arc::new(shared),
-        entry: Entry::Service {
-            port: 10080,
-            backend: "a_10080".into(),
-        },
-        frontend: Arc::default(),
-        client: LOCALHOST,
-        tls_name: None,
-        port: 10080,
-        forwarded: rewrite::forwarded(LOCALHOST, Some(10080), false),
-    }
-}
-
 /// What each thread makes once.
 struct Edge {
     runtime: tokio::runtime::Runtime,
@@ -114,7 +66,7 @@ thread_local! {
             .enable_time()
             .build()
             .expect("a runtime without threads"),
-        visit: visit(),
+        visit: visit(1),
     };
 }
 

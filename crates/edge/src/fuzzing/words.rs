@@ -1,15 +1,11 @@
 //! Texts that apps bring along: labels and passwords.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use zddcluster_client::marathon::App;
 
 use crate::crypt::Crypted;
-use crate::labels::Policy;
+use crate::fixture::{self, LOCALHOST};
 use crate::rendering;
-use crate::start::Addresses;
-use crate::table::{Rules, build};
+use crate::table::build;
 
 /// Names of labels; the first byte of a line chooses one, and another letter is a part of the name.
 const NAMES: [&str; 26] = [
@@ -77,33 +73,10 @@ pub fn labels(input: &[u8]) {
     // Twice, so that what is shared is shared.
     let apps = [app("/a", &labels), app("/b", &labels)].map(serde_json::from_value::<App>);
     let apps = apps.map(|app| app.expect("labels are texts"));
-    let policy = Policy {
-        groups: BTreeSet::from(["g".to_owned()]),
-        has_token: false,
-        strict_mode: false,
-        http_port: Some(8000),
-        reserved: BTreeSet::from([9090]),
-    };
-    let rules = Rules {
-        policy: &policy,
-        health_check: false,
-        hidden_apps: &BTreeSet::new(),
-        draining: &|_| false,
-        last_health: &BTreeMap::new(),
-        hosts: &BTreeMap::new(),
-        assignable: None,
-        gateways: &BTreeMap::new(),
-    };
-    let (table, warnings) = build(&apps, &rules);
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let at = |port| SocketAddr::new(ip, port);
-    let addresses = Addresses {
-        http: Some(at(8000)),
-        https: Some(at(8443)),
-        stats: at(9090),
-        app_id: at(9091),
-    };
-    let config = rendering::render(&table, addresses, ip, &warnings);
+    let policy = fixture::policy(Some(8000));
+    let (table, warnings) = build(&apps, &fixture::rules(&policy));
+    let addresses = fixture::addresses(Some(8000), Some(8443));
+    let config = rendering::render(&table, addresses, LOCALHOST, &warnings);
     for line in config.lines() {
         let word = line.split_whitespace().next().unwrap_or("#");
         assert!(

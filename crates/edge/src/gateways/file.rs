@@ -20,7 +20,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("{path} holds no gateways")]
+    #[error("{path} holds no gateways; hint: mend it, or move it away to begin without any")]
     Json {
         /// Where.
         path: PathBuf,
@@ -28,7 +28,9 @@ pub enum FileError {
         source: serde_json::Error,
     },
     /// They cannot be in use.
-    #[error("the gateways in {path} cannot be used: {reason}")]
+    #[error(
+        "the gateways in {path} cannot be used: {reason}; hint: mend it, or move it away to begin without any"
+    )]
     Refused {
         /// Where.
         path: PathBuf,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use zddcluster_client::marathon::{App, HealthCheck};
+use zddcluster_model::gateway::MOST_WEIGHT;
 
 use super::{
     Balance, CheckPort, HTTP, Mode, Options, Policy, PortLabels, Service, WEIGHT, Warnings, value,
@@ -18,9 +19,6 @@ const HTTP_ONLY: [&str; 5] = [
 ];
 
 /// One port of an app whose labels are being read.
-/// Sums of weights stay far from what can be counted.
-const MOST_SHARE: u32 = 1_000_000;
-
 pub(super) struct Reading<'a> {
     pub(super) app: &'a App,
     /// How many service ports it has.
@@ -121,10 +119,10 @@ impl Reading<'_> {
             .trim()
             .parse()
             .ok()
-            .filter(|share| *share <= MOST_SHARE);
+            .filter(|share| *share <= MOST_WEIGHT);
         if share.is_none() {
             let label = format!("ZDD_{}_WEIGHT", self.index);
-            let text = format!("{value:?} is no weight (0-{MOST_SHARE}): the app has none");
+            let text = format!("{value:?} is no weight (0-{MOST_WEIGHT}): the app has none");
             warnings.add(&label, &text);
         }
         share

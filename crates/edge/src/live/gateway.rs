@@ -111,7 +111,11 @@ impl LiveGateway {
     /// Whether a request that meets the route's condition goes there for that.
     fn has_strength(&self, at: usize) -> bool {
         let strength = u32::from(self.spec.spec.routes[at].strength);
-        let shares = [strength, 100_u32.saturating_sub(strength)];
+        // As most are: there is nothing to take turns about.
+        if strength >= 100 {
+            return true;
+        }
+        let shares = [strength, 100 - strength];
         self.strengths[at].pick(&shares, |_| true) == Some(0)
     }
 

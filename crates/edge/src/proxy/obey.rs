@@ -6,16 +6,16 @@ use super::fields::Fields;
 use super::head::{RequestHead, ResponseHead};
 use super::pages::{self, Said};
 use super::rewrite::Additions;
+use super::trust::Told;
 use super::visit::{Entry, Route, Visit};
 use crate::gateways::condition::Asked;
 use crate::passwords::Attempt;
 use crate::table::Backend;
 use crate::verdict::{self, Facts, HSTS, Refusal};
 
-/// What is known of a request.
-pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>) -> Facts<'a> {
+/// What is known of a request. `told`: what a trusted proxy says of where it comes from.
+pub(crate) fn facts<'a>(visit: &'a Visit, head: &RequestHead<'a>, told: Option<Told>) -> Facts<'a> {
     let text = |value| std::str::from_utf8(value).ok();
-    let told = visit.told(head);
     let has_told_tls = told.and_then(|told| told.is_tls).unwrap_or(false);
     Facts {
         client: told.map_or(visit.client, |told| told.client),

@@ -162,7 +162,8 @@ impl Visit {
 
     /// Chooses a server and makes the head that goes there.
     fn dispatch(&self, head: &RequestHead<'_>, kind: Kind, tried: &[SocketAddr]) -> Dispatch {
-        let facts = obey::facts(self, head);
+        let told = self.told(head);
+        let facts = obey::facts(self, head, told);
         let refused = Cell::new(None);
         let chosen = Cell::new(None);
         let lease = self.shared.lease(|routes| {
@@ -205,7 +206,6 @@ impl Visit {
         let changes = verdict::changes(&backend, &facts);
         // Our own lines and a little more than came: one allocation.
         let mut out = Vec::with_capacity(head.length + self.forwarded.len() + 64);
-        let told = self.told(head);
         let said = told.filter(|told| told.has_port || told.is_tls.is_some());
         let lines = said.map(|told| {
             // What a proxy before this one has said is not said again.
@@ -231,7 +231,7 @@ impl Visit {
     }
 
     /// What a trusted proxy says of where a request comes from.
-    pub(super) fn told(&self, head: &RequestHead<'_>) -> Option<Told> {
+    fn told(&self, head: &RequestHead<'_>) -> Option<Told> {
         trust::told(&self.shared.config.trusted, self.client, &head.fields)
     }
 

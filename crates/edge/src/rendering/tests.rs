@@ -1,24 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-
 use serde_json::{Value, json};
 
 use super::*;
-use crate::labels::Policy;
-use crate::table::{Rules, build};
+use crate::fixture::{self, LOCALHOST};
+use crate::table::build;
 
 /// Id, service port, and labels without `HAPROXY_0_`; `weight` is that of ZDD.
 type Labelled<'a> = (&'a str, u16, &'a [(&'a str, &'a str)]);
 
 /// The configuration of apps with one task each.
 fn rendered(apps: &[Labelled<'_>]) -> String {
-    let policy = Policy {
-        groups: BTreeSet::from(["g".to_owned()]),
-        has_token: false,
-        strict_mode: false,
-        http_port: Some(8000),
-        reserved: BTreeSet::new(),
-    };
+    let policy = fixture::policy(Some(8000));
     let app = |(id, port, labels): &Labelled<'_>| {
         let named = labels.iter().map(|(name, value)| match *name {
             "weight" => ("ZDD_0_WEIGHT".to_owned(), json!(value)),
@@ -34,26 +25,9 @@ fn rendered(apps: &[Labelled<'_>]) -> String {
     };
     let apps: Value = apps.iter().map(app).collect();
     let apps: Vec<zddcluster_client::marathon::App> = serde_json::from_value(apps).unwrap();
-    let rules = Rules {
-        gateways: &BTreeMap::new(),
-        policy: &policy,
-        health_check: true,
-        hidden_apps: &BTreeSet::new(),
-        draining: &|_| false,
-        last_health: &BTreeMap::new(),
-        hosts: &BTreeMap::new(),
-        assignable: None,
-    };
-    let (table, warnings) = build(&apps, &rules);
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let at = |port| SocketAddr::new(ip, port);
-    let addresses = Addresses {
-        http: Some(at(8000)),
-        https: Some(at(8443)),
-        stats: at(9090),
-        app_id: at(9091),
-    };
-    render(&table, addresses, ip, &warnings)
+    let (table, warnings) = build(&apps, &fixture::rules(&policy));
+    let addresses = fixture::addresses(Some(8000), Some(8443));
+    render(&table, addresses, LOCALHOST, &warnings)
 }
 
 /// The lines with this beginning, in order.

@@ -1,11 +1,10 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::fixture::{self, LOCALHOST};
 use crate::gateways::condition::Asked;
 use crate::labels::Mode;
 use crate::proxy::fields::Fields;
-
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// An app of one task, on port 10080 with the vhost `h`.
 fn app(name: &str, task_port: u16) -> App {
@@ -22,23 +21,7 @@ fn app(name: &str, task_port: u16) -> App {
 }
 
 fn shared() -> Shared {
-    let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
-    let config = Config::from_args(args, None, |_| None).unwrap();
-    let policy = Policy {
-        groups: config.groups.clone(),
-        has_token: false,
-        strict_mode: false,
-        http_port: Some(80),
-        reserved: BTreeSet::new(),
-    };
-    let at = |port| std::net::SocketAddr::new(CLIENT, port);
-    let addresses = Addresses {
-        http: Some(at(80)),
-        https: None,
-        stats: at(9090),
-        app_id: at(9091),
-    };
-    let shared = Shared::new(config, policy, addresses, None);
+    let shared = fixture::shared(Some(80));
     shared.put(app("blue", 1), BTreeMap::new());
     shared.put(app("green", 2), BTreeMap::new());
     shared
@@ -69,7 +52,7 @@ fn who_meets_the_beginning_of_a_drain_is_sent_elsewhere() {
                 assert_eq!(backend.spec.app_id, "/blue");
                 shared.drain(&TaskId::new("blue.1"));
             }
-            backend.lease(&[], CLIENT, shared.now())
+            backend.lease(&[], LOCALHOST, shared.now())
         });
         assert_eq!(lease.unwrap().server.spec.task_id.as_str(), "green.1");
         assert_eq!(chosen.get(), 2);
@@ -84,7 +67,7 @@ fn without_a_server_there_is_no_lease() {
     shared.drain(&TaskId::new("green.1"));
     let lease = shared.lease(|routes| {
         let backend = routes.by_port(10080, "", Mode::Http, None, &[])?;
-        backend.lease(&[], CLIENT, shared.now())
+        backend.lease(&[], LOCALHOST, shared.now())
     });
     assert!(lease.is_none());
 }

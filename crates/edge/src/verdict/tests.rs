@@ -1,10 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Value, json};
 
 use super::*;
-use crate::labels::Policy;
-use crate::table::{Rules, build};
+use crate::fixture;
+use crate::table::build;
 
 /// `me:secret`.
 const AUTH: &str = "the realm:me:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
@@ -25,24 +23,8 @@ fn table(apps: &[&[(&str, &str)]]) -> Table {
     });
     let apps: Vec<zddcluster_client::marathon::App> =
         serde_json::from_value(Value::Array(apps.collect())).unwrap();
-    let policy = Policy {
-        groups: BTreeSet::from(["g".to_owned()]),
-        has_token: false,
-        strict_mode: false,
-        http_port: Some(80),
-        reserved: BTreeSet::new(),
-    };
-    let rules = Rules {
-        policy: &policy,
-        health_check: true,
-        hidden_apps: &BTreeSet::new(),
-        draining: &|_| false,
-        last_health: &BTreeMap::new(),
-        hosts: &BTreeMap::new(),
-        assignable: None,
-        gateways: &BTreeMap::new(),
-    };
-    let (table, warnings) = build(&apps, &rules);
+    let policy = fixture::policy(Some(80));
+    let (table, warnings) = build(&apps, &fixture::rules(&policy));
     assert_eq!(warnings, []);
     table
 }

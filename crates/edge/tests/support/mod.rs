@@ -281,6 +281,15 @@ pub(crate) fn app(id: &str, port: u16, mode: &str, servers: &[SocketAddr]) -> Va
     })
 }
 
+/// The same with one server and these labels (after `HAPROXY_0_`).
+pub(crate) fn labelled(id: &str, port: u16, server: &Server, labels: &[(&str, &str)]) -> Value {
+    let mut app = app(id, port, "http", &[server.address]);
+    for (label, value) in labels {
+        app["labels"][format!("HAPROXY_0_{label}")] = json!(value);
+    }
+    app
+}
+
 /// An edge that follows a fake Marathon.
 pub(crate) struct World {
     pub(crate) marathon: Arc<Marathon>,

@@ -1,61 +1,25 @@
 //! How long everybody waits for everybody, on a clock that only runs when nobody has anything to do.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 use super::*;
-use crate::args::Config;
-use crate::labels::Policy;
+use crate::fixture::{self, LOCALHOST};
 use crate::proxy::visit::Entry;
-use crate::start::Addresses;
-use crate::state::Shared;
 
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The clock leaps to the next timer whenever a socket is waited for, also if it is ready then: so there is always one that is near.
 const STEP: Duration = Duration::from_millis(10);
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A connection's view of an edge with one service, whose only server is at `server`.
+/// A connection's view of an edge with one service, whose only server is at `server`. Nothing is said of where requests come from.
 pub(crate) fn visit(server: SocketAddr) -> Visit {
-    let args = ["sse", "-m", "http://m:1", "--group", "g"].map(str::to_owned);
-    let config = Config::from_args(args, None, |_| None).unwrap();
-    let policy = Policy {
-        groups: config.groups.clone(),
-        has_token: false,
-        strict_mode: false,
-        http_port: None,
-        reserved: BTreeSet::new(),
-    };
-    let at = |port| SocketAddr::new(LOCALHOST, port);
-    let addresses = Addresses {
-        http: None,
-        https: None,
-        stats: at(9090),
-        app_id: at(9091),
-    };
-    let shared = Shared::new(config, policy, addresses, None);
-    let app = serde_json::json!({
-        "id": "/a", "version": "1", "ports": [10080],
-        "labels": { "HAPROXY_GROUP": "g", "HAPROXY_0_MODE": "http" },
-        "tasks": [{ "id": "a.1", "host": "127.0.0.1", "ports": [server.port()], "state": "TASK_RUNNING" }],
-    });
-    shared.put(serde_json::from_value(app).unwrap(), BTreeMap::new());
     Visit {
-        shared: Arc::new(shared),
-        entry: Entry::Service {
-            port: 10080,
-            backend: "a_10080".into(),
-        },
-        frontend: Arc::default(),
-        client: LOCALHOST,
-        tls_name: None,
-        port: 10080,
         forwarded: Vec::new(),
+        ..fixture::visit(server.port())
     }
 }
 
