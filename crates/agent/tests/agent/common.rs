@@ -380,9 +380,13 @@ impl Drop for World {
     }
 }
 
-/// A container's name is known to the whole machine, as a UUID would be: tests that run at once use other tasks.
+/// A container's name is known to the whole machine, as a UUID would be: what is left of a task is found and killed by it. So the
+/// test's name, which is its thread's, is part of it: tests that run at once may call their tasks alike.
 pub(crate) fn container_id(task: &str) -> String {
-    format!("test-{}-{task}", std::process::id())
+    let thread = std::thread::current();
+    let test = thread.name().expect("a test's thread has its name");
+    let test = test.replace("::", ".");
+    format!("test-{}-{test}-{task}", std::process::id())
 }
 
 /// A launch of a shell command; the rest as small as may be.
