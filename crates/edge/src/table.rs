@@ -140,6 +140,15 @@ fn is_below(path: &str, prefixes: &[String], ignore_case: bool) -> bool {
     prefixes.is_empty() || prefixes.iter().any(matches)
 }
 
+/// What a request to a host and a path leads to first, before conditions are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lead<'a> {
+    /// The gateway of this name.
+    Gateway(&'a str),
+    /// The backend at this position, by the first rule.
+    Rule(usize),
+}
+
 impl Table {
     /// The backend of the first rule for a request to `host` and `path`.
     #[cfg(test)]
@@ -166,6 +175,16 @@ impl Table {
         let claims = self.claims.get(&*host_name(host))?;
         let claim = claims.iter().find(|it| is_below(path, &it.paths, false))?;
         Some(&claim.gateway)
+    }
+
+    /// What a request to `host` and `path` leads to: a gateway's claim goes before the rules.
+    pub(crate) fn lead(&self, host: &str, path: &str) -> Option<Lead<'_>> {
+        let by_rule = || {
+            let mut rules = self.matching(host, path);
+            rules.next().map(|rule| Lead::Rule(rule.backend))
+        };
+        let claimed = self.claimed(host, path).map(Lead::Gateway);
+        claimed.or_else(by_rule)
     }
 
     /// The ports of all service listeners.

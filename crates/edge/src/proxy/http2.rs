@@ -142,12 +142,8 @@ fn is_misdirected(visit: &Visit, uri: &Uri) -> bool {
         return false;
     };
     let table = &visit.shared.routes.load().table;
-    let led = |host: &str| {
-        let mut rules = table.matching(host, uri.path());
-        rules.next().map(|rule| rule.backend)
-    };
-    let meant = led(host);
-    meant.is_some() && meant != led(name)
+    let meant = table.lead(host, uri.path());
+    meant.is_some() && meant != table.lead(name, uri.path())
 }
 
 /// Answers with a page of the edge.

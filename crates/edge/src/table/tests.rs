@@ -362,3 +362,35 @@ fn ports_are_cut_off_hosts() {
         assert_eq!(without_port(given), expected);
     }
 }
+
+#[test]
+fn a_gateway_s_hosts_lead_to_it_and_not_by_rules() {
+    // contract: lb-gateway-vhost, lb-http2
+    let labelled = |id: &str, port: u16, vhost: &str| {
+        let mut app = app(id, port, json!([task(&format!("{id}.1"), port)]));
+        app["labels"]["HAPROXY_0_VHOST"] = json!(vhost);
+        app
+    };
+    let mut world = world(json!([
+        labelled("/a", 10000, "a.example,both.example"),
+        labelled("/b", 10001, "b.example")
+    ]));
+    let spec = json!({"name": "g", "listen": {"vhosts": ["both.example"], "paths": ["/new"]},
+                      "routes": [{"name": "b", "to": {"app": {"id": "/b"}}}]});
+    let spec = serde_json::from_value(spec).unwrap();
+    let gateway = crate::gateways::Gateway::new(spec).unwrap();
+    world.gateways.insert("g".to_owned(), Arc::new(gateway));
+    let (table, _) = world.build();
+    let gateway = Some(Lead::Gateway("g"));
+    assert_eq!(table.lead("both.example", "/new/x"), gateway);
+    assert_eq!(table.lead("BOTH.example:80", "/new/x"), gateway);
+    let a = table.lead("a.example", "/new/x");
+    assert!(matches!(a, Some(Lead::Rule(_))), "{a:?}");
+    assert_eq!(
+        table.lead("both.example", "/"),
+        a,
+        "another path is the app's"
+    );
+    assert_ne!(table.lead("b.example", "/"), a);
+    assert_eq!(table.lead("nobody.example", "/new"), None);
+}
