@@ -23,20 +23,24 @@ use crate::proxy::visit::{Dispatch, Errand, Request, Visit};
 use crate::proxy::wire::{Sink, Source};
 
 /// Bytes that arrive in pieces, and then end.
-struct Pieces<'a> {
+pub(super) struct Pieces<'a> {
     left: &'a [u8],
     size: usize,
 }
 
 impl<'a> Pieces<'a> {
     /// The first byte of `input` is the size.
-    fn new(input: &'a [u8]) -> Option<Self> {
+    pub(super) fn new(input: &'a [u8]) -> Option<Self> {
         let (first, left) = input.split_first()?;
         let size = match first {
             0 => usize::MAX,
             n => usize::from(*n),
         };
         Some(Self { left, size })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
     }
 }
 

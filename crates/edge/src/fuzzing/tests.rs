@@ -26,6 +26,7 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn what_is_kept_goes_well() {
     replay("request", request);
     replay("response", response);
+    replay("session", session);
     replay("labels", labels);
     replay("crypt", crypt);
 }
@@ -107,6 +108,27 @@ const OF_ANSWERS: &[&str] = &[
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 ];
 
+const OF_SESSIONS: &[&str] = &[
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "PUT / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    "Expect: 100-continue\r\n",
+    "\x1e\x1d",
+    "\x1e\x1d",
+    "\x1e\x1c",
+    "\x1e",
+    "\x1eHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "\x1eHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "\x1eHTTP/1.1 200 OK\r\n\r\nhello",
+    "\x1eHTTP/1.1 101 x\r\nUpgrade: x\r\n\r\nhello",
+    "\x1eHTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "hello",
+    "\r\n",
+];
+
 const OF_LABELS: &[&str] = &[
     "\x1e",
     "\x1e4",
@@ -163,6 +185,11 @@ proptest! {
 }
 
 proptest! {
+    #[test]
+    fn conversations_come_to_an_end(input in made_of(OF_SESSIONS)) {
+        session(&input);
+    }
+
     #[test]
     fn labels_are_labels(input in made_of(OF_LABELS)) {
         labels(&input);
