@@ -117,6 +117,18 @@ const NS: Record<'static> = Record {
     data: Data::Ns,
 };
 
+impl Rcode {
+    /// As the header has it.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::NoError => 0,
+            Self::NxDomain => 3,
+            Self::NotImp => 4,
+            Self::Refused => 5,
+        }
+    }
+}
+
 impl Answer<'_> {
     fn bare(rcode: Rcode) -> Self {
         Self {

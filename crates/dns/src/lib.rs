@@ -3,17 +3,20 @@
 //! ```text
 //!   master ──SUBSCRIBE, /master/state──▶ follow ──▶ State ──▶ Records ──▶ Zone ══▶ swapped whole
 //!                                                                          ║
-//!   client ──UDP, TCP──▶ hickory-server ──▶ Query ──▶ answer() ──▶ cut to the transport's size ──▶ hickory-server
+//!   client ──UDP──▶ packet ─────────▶ Query ──▶ answer() ──▶ message, cut to what the original sends ──▶ client
+//!          ──TCP──▶ hickory-server ─▶ Query ──▶ answer() ──▶ reply, cut likewise ──▶ hickory-server ───▶ client
 //! ```
 //!
 //! The same records are told over HTTP, as Mesos-DNS tells them (`http`).
 //!
 //! Everything between a state and an answer is pure: [`Records::of`], [`Zone::new`], [`answer`]. The shell follows the
-//! master and serves sockets through hickory-server, whose types stay inside this crate. Nothing is answered before the first state was read,
+//! master and serves sockets; connections through hickory-server, whose types stay inside this crate. Nothing is answered before the first state was read,
 //! so that nobody caches a "no such name" of a cluster that is just starting; afterwards the last zone is served for as
 //! long as the process lives, whether or not the master can be reached. Source: contract mesos-dns.
 
 mod config;
+#[cfg(test)]
+mod fixture;
 mod start;
 // From a state to a zone.
 mod follow;
@@ -23,10 +26,13 @@ mod state;
 mod zone;
 // From a packet to an answer.
 mod answer;
+mod message;
 mod name;
+mod packet;
 mod query;
 mod reply;
 mod server;
+mod udp;
 // The same over HTTP.
 mod http;
 

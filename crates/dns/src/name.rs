@@ -6,6 +6,11 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use crate::label::MAX_LABEL;
+
+/// The longest name in wire form.
+const MAX_WIRE: usize = 255;
+
 /// A name in wire form, whole and uncompressed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(Box<[u8]>);
@@ -16,14 +21,14 @@ impl Name {
         let labels = text.strip_suffix('.')?;
         let mut wire = Vec::with_capacity(text.len() + 1);
         for label in labels.split('.').filter(|_| !labels.is_empty()) {
-            if !(1..=63).contains(&label.len()) {
+            if !(1..=MAX_LABEL).contains(&label.len()) {
                 return None;
             }
             wire.push(u8::try_from(label.len()).ok()?);
             wire.extend_from_slice(label.as_bytes());
         }
         wire.push(0);
-        (wire.len() <= 255).then(|| Self(wire.into()))
+        (wire.len() <= MAX_WIRE).then(|| Self(wire.into()))
     }
 
     /// Makes a name of labels known to be 1 to 63 bytes long and together no longer than a name may be.
@@ -35,6 +40,21 @@ impl Name {
         }
         wire.push(0);
         Self(wire.into())
+    }
+
+    /// Reads the name at the beginning of `bytes`; `None` if there is none, or not in full.
+    pub(crate) fn from_start(bytes: &[u8]) -> Option<Self> {
+        let mut at = 0;
+        loop {
+            let length = usize::from(*bytes.get(at)?);
+            at += 1 + length;
+            if length > MAX_LABEL || at > MAX_WIRE {
+                return None;
+            }
+            if length == 0 {
+                return Some(Self(bytes[..at].into()));
+            }
+        }
     }
 
     /// The bytes, the root's zero included.

@@ -1,4 +1,4 @@
-//! A reply within the size its transport allows.
+//! A reply over TCP, within the size that its transport allows.
 //!
 //! Hickory encodes and sends it, and would by itself cut it elsewhere than Mesos-DNS does. So what is sent is chosen
 //! here, by the sizes hickory's own encoder comes to, and its cutting never sets in:
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The encoder writes the first owner name in full where the original points at the question, and no longer compresses
-//! after 120 names; a reply that comes close to the limit in the original may therefore be cut here. There is never an
-//! OPT record. Source: contract mesos-dns §5.2-§5.6.
+//! after 120 names, so that a reply of several hundred records is longer than the original's. There is never an OPT record. Datagrams
+//! are written by `message`. Source: contract mesos-dns §5.2-§5.6.
 
 use std::slice;
 use std::sync::LazyLock;
@@ -30,8 +30,6 @@ use crate::name::Name;
 use crate::query::Query;
 use crate::zone::Zone;
 
-/// The largest reply over UDP, whatever the client says it takes.
-pub(crate) const UDP_LIMIT: u16 = 512;
 /// The largest reply over TCP: what its 16-bit length can say.
 pub(crate) const TCP_LIMIT: u16 = u16::MAX;
 /// An A record whose owner is a pointer.
@@ -61,7 +59,7 @@ pub(crate) type Response<'a> = MessageResponse<
     slice::Iter<'a, ProtoRecord>,
 >;
 
-/// Answers a request with at most `limit` bytes: [`UDP_LIMIT`] or [`TCP_LIMIT`].
+/// Answers a request with at most `limit` bytes.
 pub(crate) fn reply<'q>(
     zone: &Zone,
     request: &'q MessageRequest,
@@ -149,7 +147,7 @@ impl<'q> Reply<'q> {
 
     /// Whether hickory's encoder needs at most `limit` bytes for the first answers and all else.
     fn fits(&self, n_answers: usize, limit: u16) -> bool {
-        let mut bytes = Vec::with_capacity(usize::from(UDP_LIMIT));
+        let mut bytes = Vec::with_capacity(512);
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_max_size(limit);
         let encoded = self.first(n_answers).destructive_emit(&mut encoder);

@@ -1,8 +1,8 @@
-//! Serves the zone over UDP and TCP with hickory-server.
+//! Serves the zone: datagrams from `udp`, connections from hickory-server.
 //!
 //! The sockets are bound by the caller and served once there is a zone; until then the system keeps the first queries.
-//! Hickory reads, decodes, encodes and sends; it is told to cut nothing (see `reply`). By itself it answers what it
-//! cannot decode with FORMERR, and what has no whole header, or is itself a reply, with silence. One TCP connection's
+//! Hickory reads, decodes, encodes and sends what comes over TCP; it is told to cut nothing (see `reply`). By itself it answers what it
+//! cannot decode with FORMERR, and what has no whole header, or is itself a reply, with silence. One connection's
 //! queries are answered in order. It logs each request at level `info` of target `hickory_server`.
 //! Source: contract mesos-dns §5.4 (limits of TCP), §5.6, §6 (nothing before the first load).
 
@@ -16,18 +16,23 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Header, HeaderCounts, ResponseCode};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use socket2::SockRef;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
 
+use crate::answer::answer;
 use crate::follow::Current;
 use crate::http::Counts;
-use crate::reply::{Reply, TCP_LIMIT, UDP_LIMIT, reply};
+use crate::message;
+use crate::packet::{Packet, Unanswerable};
+use crate::reply::{Reply, TCP_LIMIT, reply};
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
 const TCP_IDLE: Duration = Duration::from_secs(8);
+/// The largest reply over UDP, whatever the client says it takes.
+const UDP_LIMIT: usize = 512;
 /// Answers of one connection that may wait to be sent. Its next query is only read when they are.
 const TCP_ANSWERS: usize = 16;
 
@@ -46,28 +51,15 @@ struct Ended;
 
 impl Served {
     /// Waits for the first zone; `None` when it will never be.
-    async fn server(mut self, token: &CancellationToken) -> Option<Server<Front>> {
+    pub(crate) async fn front(mut self, token: &CancellationToken) -> Option<Front> {
         let ready = self.is_ready.wait_for(|&is_ready| is_ready);
         // Cancel-safe: it only looks.
         token.run_until_cancelled(ready).await?.ok()?;
-        Some(Server::new(Front {
+        Some(Front {
             current: self.current,
             counts: self.counts,
-        }))
+        })
     }
-}
-
-/// Answers datagrams until the token is cancelled.
-pub(crate) async fn serve_udp(
-    socket: UdpSocket,
-    served: Served,
-    token: CancellationToken,
-) -> Result<(), Error> {
-    let Some(mut server) = served.server(&token).await else {
-        return Ok(());
-    };
-    server.register_socket(socket);
-    run(server, &token).await
 }
 
 /// Answers connections until the token is cancelled.
@@ -76,9 +68,10 @@ pub(crate) async fn serve_tcp(
     served: Served,
     token: CancellationToken,
 ) -> Result<(), Error> {
-    let Some(mut server) = served.server(&token).await else {
+    let Some(front) = served.front(&token).await else {
         return Ok(());
     };
+    let mut server = Server::new(front);
     // Connections inherit it; else the answers to queries that came together wait for each other.
     SockRef::from(&listener).set_tcp_nodelay(true)?;
     server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
@@ -98,19 +91,38 @@ async fn run(mut server: Server<Front>, token: &CancellationToken) -> Result<(),
 }
 
 /// Answers from the latest zone.
-struct Front {
+pub(crate) struct Front {
     current: Current,
     counts: Arc<Counts>,
 }
 
 impl Front {
-    fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
-        let limit = match request.protocol() {
-            Protocol::Udp => UDP_LIMIT,
-            _ => TCP_LIMIT,
+    /// Writes the answer to a datagram into `out`; false if there is to be none.
+    pub(crate) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) -> bool {
+        let packet = match Packet::read(datagram) {
+            Ok(packet) => packet,
+            Err(Unanswerable::NoQuery) => return false,
+            Err(Unanswerable::Malformed(header)) => {
+                message::write_malformed(header, out);
+                self.counts.answered(Protocol::Udp, ResponseCode::FormErr);
+                return true;
+            }
         };
+        let Packet { query, .. } = &packet;
+        self.counts.asked(query.qtype);
+        let zone = self.current.load();
+        let zone = zone.as_ref().expect("there is one before it is asked");
+        let lower = query.name.to_lowercase();
+        let answer = answer(zone, query, &lower, &mut rand::rng());
+        message::write(zone, &packet, &lower, &answer, UDP_LIMIT, out);
+        let code = answer.rcode.number();
+        self.counts.answered(Protocol::Udp, u16::from(code).into());
+        true
+    }
+
+    fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
         match &*self.current.load() {
-            Some(zone) => reply(zone, request, limit, &mut rand::rng()),
+            Some(zone) => reply(zone, request, TCP_LIMIT, &mut rand::rng()),
             None => Reply::bare(request, ResponseCode::ServFail),
         }
     }

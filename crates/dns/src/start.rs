@@ -14,7 +14,8 @@ use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 use crate::config::{ConfigError, ZoneConfig};
 use crate::follow::{Current, Follower, Link};
 use crate::http::{self, Counts, HttpConfig, Shown};
-use crate::server::{Served, serve_tcp, serve_udp};
+use crate::server::{Served, serve_tcp};
+use crate::udp::serve_udp;
 use crate::zone::Zone;
 
 /// What the role needs.

@@ -6,56 +6,14 @@ use hickory_server::server::Request;
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use zddcluster_client::mesos::{Agent, Discovery, DiscoveryPort, Framework, State, Task};
 
 use super::*;
 use crate::answer::rtype;
 use crate::config::ZoneConfig;
-use crate::records::Records as ZoneRecords;
+use crate::fixture::{MANY, packet, zone};
 
-/// A zone with `n` instances of `many.scale`, each with a port of its own on one agent.
-fn zone(n: u64, config: &ZoneConfig) -> Zone {
-    let task = |n: u64| Task {
-        id: format!("scale_many.{n}"),
-        name: "many.scale".to_owned(),
-        agent_id: "a-S1".to_owned(),
-        state: "TASK_RUNNING".to_owned(),
-        discovery: Some(Discovery {
-            name: "many.scale".to_owned(),
-            ports: vec![DiscoveryPort {
-                number: 10000 + n,
-                protocol: "tcp".to_owned(),
-                name: String::new(),
-            }],
-        }),
-        ..Task::default()
-    };
-    let state = State {
-        leader: "master@10.0.0.9:5050".to_owned(),
-        agents: vec![Agent {
-            id: "a-S1".to_owned(),
-            pid: Some("slave(1)@10.0.0.1:5051".to_owned()),
-        }],
-        frameworks: vec![Framework {
-            id: "f".to_owned(),
-            name: "marathon".to_owned(),
-            tasks: (0..n).map(task).collect(),
-            ..Framework::default()
-        }],
-    };
-    Zone::new(ZoneRecords::of(&state, config), config, 1)
-}
-
-/// A query of type `qtype` with rd set.
-fn packet(name: &str, qtype: u16) -> Vec<u8> {
-    let mut packet = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0".to_vec();
-    packet.extend_from_slice(Name::from_text(name).expect("a name").as_wire());
-    packet.extend_from_slice(&qtype.to_be_bytes());
-    packet.extend_from_slice(&[0, 1]);
-    packet
-}
-
-const MANY: &str = "_many-scale._tcp.marathon.mesos.";
+/// A limit that is met soon.
+const LOW: u16 = 512;
 
 /// The bytes hickory's server sends back; `None` for what does not come to us.
 fn encoded(zone: &Zone, packet: &[u8], limit: u16, rng: &mut StdRng) -> Option<Vec<u8>> {
@@ -110,17 +68,13 @@ fn what_does_not_fit_is_cut_as_the_original_cuts() {
         (200, (458, true, 7, 0)),
     ];
     for (n, expected) in cases {
-        assert_eq!(
-            asked(&zone(n, &config), UDP_LIMIT),
-            expected,
-            "{n} instances"
-        );
+        assert_eq!(asked(&zone(n, &config), LOW), expected, "{n} instances");
     }
     let silent = ZoneConfig {
         set_truncate_bit: false,
         ..ZoneConfig::default()
     };
-    assert_eq!(asked(&zone(9, &silent), UDP_LIMIT), (458, false, 7, 0));
+    assert_eq!(asked(&zone(9, &silent), LOW), (458, false, 7, 0));
 }
 
 #[test]
@@ -144,7 +98,7 @@ fn answers_come_in_every_order() {
     let mut rng = StdRng::seed_from_u64(7);
     let mut orders = std::collections::BTreeMap::new();
     for _ in 0..600 {
-        let bytes = encoded(&zone, &packet(MANY, rtype::SRV), UDP_LIMIT, &mut rng);
+        let bytes = encoded(&zone, &packet(MANY, rtype::SRV), LOW, &mut rng);
         let bytes = bytes.expect("a reply");
         let decoded = Decoded::from_vec(&bytes).expect("a message");
         let ports = decoded.answers.iter().map(|record| match &record.data {
@@ -164,7 +118,7 @@ fn malformed_packets_get_a_bare_header() {
     let mut truncated = packet(MANY, rtype::SRV);
     truncated[2] |= 0x02;
     assert_eq!(
-        encoded(&zone, &truncated, UDP_LIMIT, &mut rng).as_deref(),
+        encoded(&zone, &truncated, LOW, &mut rng).as_deref(),
         Some(&b"\0\x07\x81\x01\0\0\0\0\0\0\0\0"[..])
     );
 }
@@ -180,10 +134,10 @@ fn a_soa_that_does_not_fit_beside_its_question_is_left_out() {
         let decoded = Decoded::from_vec(&bytes).expect("a message");
         (decoded.authorities.len(), decoded.metadata.truncation)
     };
-    let over_udp = encoded(&zone, &packet, UDP_LIMIT, &mut rng).expect("a reply");
-    assert_eq!(of(over_udp), (0, true));
-    let over_tcp = encoded(&zone, &packet, TCP_LIMIT, &mut rng).expect("a reply");
-    assert_eq!(of(over_tcp), (1, false));
+    let with_little_room = encoded(&zone, &packet, LOW, &mut rng).expect("a reply");
+    assert_eq!(of(with_little_room), (0, true));
+    let with_much = encoded(&zone, &packet, TCP_LIMIT, &mut rng).expect("a reply");
+    assert_eq!(of(with_much), (1, false));
 }
 
 proptest! {
@@ -203,7 +157,7 @@ proptest! {
         changed[at] ^= with;
         changed.truncate(cut.max(1));
         for packet in [start, changed] {
-            for limit in [UDP_LIMIT, TCP_LIMIT] {
+            for limit in [LOW, TCP_LIMIT] {
                 let Some(bytes) = encoded(&zone, &packet, limit, &mut rng) else {
                     continue;
                 };

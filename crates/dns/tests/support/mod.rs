@@ -155,6 +155,8 @@ pub(crate) struct Golden {
     pub(crate) additional_any_of: Vec<Vec<String>>,
     #[serde(default)]
     pub(crate) answer_count: Option<usize>,
+    /// Of the original's message; none where it sent none.
+    pub(crate) size: Option<usize>,
     #[serde(default)]
     pub(crate) level: Option<String>,
 }
