@@ -16,12 +16,14 @@ use bytes::Bytes;
 
 use crate::{HttpClient, HttpError};
 
+mod leading;
 mod lenient;
 mod recordio;
 mod v0;
 mod v1;
 mod wire;
 
+pub use self::leading::Leading;
 pub use self::recordio::Subscription;
 
 /// How long the master may take to begin its answer to `SUBSCRIBE`. It answers from memory.
@@ -174,6 +176,12 @@ pub enum MesosError {
     /// The state document does not say who leads: a master that is not elected yet.
     #[error("the master's state names no leader")]
     NoLeader,
+    /// The master sends on to an address that cannot be asked.
+    #[error("the master redirects to {location:?}, where it cannot be followed")]
+    Redirect {
+        /// As it says.
+        location: String,
+    },
     /// The stream does not follow RecordIO.
     #[error("the event stream is not framed as RecordIO: {reason}")]
     Framing {
