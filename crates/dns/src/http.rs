@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use zddcluster_runtime::{Form, Guard};
 
 use crate::config::ZoneConfig;
-use crate::follow::Current;
+use crate::publish::Current;
 
 pub(crate) use self::metrics::Counts;
 

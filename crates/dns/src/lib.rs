@@ -21,6 +21,7 @@ mod start;
 // From a state to a zone.
 mod follow;
 mod label;
+mod publish;
 mod records;
 mod state;
 mod zone;

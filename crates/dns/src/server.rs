@@ -23,10 +23,10 @@ use tracing::debug;
 use zddcluster_runtime::Error;
 
 use crate::answer::answer;
-use crate::follow::Current;
 use crate::http::Counts;
 use crate::message;
 use crate::packet::{Packet, Unanswerable};
+use crate::publish::Current;
 use crate::reply::{Reply, TCP_LIMIT, reply};
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.

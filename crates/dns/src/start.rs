@@ -12,8 +12,9 @@ use zddcluster_client::mesos::MesosMaster;
 use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 
 use crate::config::{ConfigError, ZoneConfig};
-use crate::follow::{Current, Follower, Link};
+use crate::follow::Follower;
 use crate::http::{self, Counts, HttpConfig, Shown};
+use crate::publish::{Current, Publisher};
 use crate::server::{Served, serve_tcp};
 use crate::udp::serve_udp;
 use crate::zone::Zone;
@@ -146,12 +147,7 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
             HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
             &master,
         ),
-        config: zone,
-        current,
-        is_ready: ready_sender,
-        link: Link::Starting,
-        counts,
-        skipped: Vec::new(),
+        publisher: Publisher::new(zone, current, ready_sender, counts),
     };
     let token = tasks.token().clone();
     tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
