@@ -35,7 +35,7 @@ pub(crate) mod rtype {
 }
 
 /// The class of the Internet, and the one that means any.
-const CLASS_IN: u16 = 1;
+pub(crate) const CLASS_IN: u16 = 1;
 const CLASS_ANY: u16 = 255;
 
 /// The outcome of a query.

@@ -1,9 +1,24 @@
 //! What may be set about the zone. Names and defaults are those of Mesos-DNS, but for the SRV weight and the order of
 //! address sources, where they are DC/OS 1.8's: contract mesos-dns §9.
 
+mod address;
+mod file;
+mod flags;
+mod forward;
+mod settings;
+mod told;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::label::LabelRule;
+
+pub use self::address::{InvalidAddress, MasterAddress, Resolver};
+pub use self::file::{Noted, read_file};
+pub use self::flags::Flags;
+pub use self::forward::{ForwardConfig, system_resolvers};
+pub(crate) use self::settings::STATE_TIMEOUT;
+pub use self::settings::Settings;
+pub(crate) use self::told::Told;
 
 /// The longest name that may be configured: a name holds 254 characters, and a label and a protocol go before it.
 const MAX_DOMAIN: usize = 180;
@@ -46,6 +61,8 @@ pub struct SoaConfig {
     pub retry: u32,
     /// Seconds (`SOAExpire`).
     pub expire: u32,
+    /// Seconds (`SOAMinttl`). Told over HTTP only.
+    pub minttl: u32,
 }
 
 /// Where a task's addresses are found.
@@ -86,6 +103,7 @@ impl Default for SoaConfig {
             refresh: 60,
             retry: 600,
             expire: 86400,
+            minttl: 60,
         }
     }
 }
@@ -99,6 +117,15 @@ pub enum ConfigError {
     /// No source of addresses is named, or one twice.
     #[error("IPSources must name at least one source, and none twice")]
     IpSources,
+    /// A list has the same entry twice.
+    #[error("{key} names {value} twice")]
+    Twice { key: &'static str, value: String },
+    /// A zone of `zoneResolvers` cannot be.
+    #[error("zoneResolvers: {zone:?} {reason}")]
+    Zone { zone: String, reason: &'static str },
+    /// Questions would go round in circles.
+    #[error("{resolver} is this server itself, so it cannot be one of its resolvers")]
+    Itself { resolver: SocketAddr },
 }
 
 impl ZoneConfig {

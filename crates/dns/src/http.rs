@@ -1,7 +1,7 @@
 //! Mesos-DNS' HTTP API: what the zone has, as JSON; and `/metrics` for Prometheus.
 //!
 //! Only GET, HEAD not either; a name that is not there is no error but one empty element. The bytes are the original's: Go's indented
-//! JSON with a prefix. Of the keys of `/v1/config`, those about what we do not do have the value that says so; secrets are never in it.
+//! JSON with a prefix.
 //!
 //! The paths are also the front door's, below `/mesos_dns`. Source: contract mesos-dns §8.
 
@@ -22,8 +22,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use zddcluster_runtime::{Form, Guard};
 
-use crate::config::ZoneConfig;
+use crate::config::{ForwardConfig, ZoneConfig};
 use crate::publish::Current;
+use crate::start::Source;
 
 pub(crate) use self::metrics::Counts;
 
@@ -41,18 +42,23 @@ pub struct HttpConfig {
 /// What answers are made of.
 pub(crate) struct Shown {
     pub(crate) current: Current,
-    pub(crate) config: ZoneConfig,
-    /// Where DNS is answered.
-    pub(crate) dns: SocketAddr,
+    pub(crate) source: Source,
+    pub(crate) zone: ZoneConfig,
+    pub(crate) forward: ForwardConfig,
+    /// Where DNS is answered, if it is.
+    pub(crate) dns: Option<SocketAddr>,
     /// Where this API is.
     pub(crate) http: SocketAddr,
     pub(crate) enumeration_on: bool,
+    /// The `config.json`, if there is one.
+    pub(crate) file: Option<String>,
     pub(crate) counts: Arc<Counts>,
 }
 
 /// The API behind the guard.
 pub(crate) fn router(shown: Shown, allowed_hosts: Vec<String>) -> Router {
-    let own = [shown.http.ip(), shown.dns.ip()].map(|ip| ip.to_string());
+    let own = shown.dns.into_iter().chain([shown.http]);
+    let own: Vec<String> = own.map(|address| address.ip().to_string()).collect();
     let guard = Guard::new(allowed_hosts.into_iter().chain(own));
     guard.wrap(Router::new().fallback(answer).with_state(Arc::new(shown)))
 }
@@ -94,7 +100,7 @@ async fn answer(State(shown): State<Arc<Shown>>, request: Request<Body>) -> Resp
         (Wanted::Hosts(name), Some(zone)) => json(&bodies::hosts(zone, name)),
         (Wanted::Services(name), Some(zone)) => json(&bodies::services(zone, name)),
         (Wanted::Enumerate, Some(zone)) => json(&bodies::enumerate(zone)),
-        (Wanted::Axfr, Some(zone)) => json(&bodies::axfr(zone, &shown.config)),
+        (Wanted::Axfr, Some(zone)) => json(&bodies::axfr(zone, &shown)),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The DNS role: answers as Mesos-DNS does, from the Mesos master's state.
 //!
 //! ```text
-//!   master ──SUBSCRIBE, /master/state──▶ follow ──▶ State ──▶ Records ──▶ Zone ══▶ swapped whole
-//!                                                                          ║
+//!   our master ──SUBSCRIBE, state──▶ follow ─┐
+//!   any masters ──────state────────▶ poll ───┴─▶ State ──▶ Records ──▶ Zone ══▶ swapped whole
+//!                                                                       ║
 //!   client ──UDP──▶ packet ─────────▶ Query ──▶ answer() ──▶ message, cut to what the original sends ──▶ client
 //!          ──TCP──▶ hickory-server ─▶ Query ──▶ answer() ──▶ reply, cut likewise ──▶ hickory-server ───▶ client
+//!                                       └─────▶ forward ──▶ other name servers ───────────────────────▶ client
 //! ```
 //!
 //! The same records are told over HTTP, as Mesos-DNS tells them (`http`).
@@ -21,6 +23,7 @@ mod start;
 // From a state to a zone.
 mod follow;
 mod label;
+mod poll;
 mod publish;
 mod records;
 mod state;
@@ -34,11 +37,16 @@ mod query;
 mod reply;
 mod server;
 mod udp;
+// From a packet to somebody else's answer.
+mod forward;
 // The same over HTTP.
 mod http;
 
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
-pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
+pub use self::config::{
+    ConfigError, Flags, ForwardConfig, InvalidAddress, IpSource, MasterAddress, Noted, Resolver,
+    Settings, SoaConfig, ZoneConfig, read_file, system_resolvers,
+};
 pub use self::http::HttpConfig;
 pub use self::label::LabelRule;
 pub use self::name::Name;
@@ -46,5 +54,5 @@ pub use self::query::Query;
 pub use self::records::{
     FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords,
 };
-pub use self::start::{Config, Handle, StartError, start};
+pub use self::start::{Config, Handle, Source, StartError, start};
 pub use self::zone::Zone;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{Header, HeaderCounts, ResponseCode};
+use hickory_server::proto::op::{Header, HeaderCounts, Metadata, ResponseCode};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use socket2::SockRef;
 use tokio::net::TcpListener;
@@ -22,12 +22,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
 
-use crate::answer::answer;
+use crate::answer::{CLASS_IN, answer};
+use crate::forward::{Forwarder, relay};
 use crate::http::Counts;
 use crate::message;
+use crate::name::Name;
 use crate::packet::{Packet, Unanswerable};
 use crate::publish::Current;
+use crate::query::Query;
 use crate::reply::{Reply, TCP_LIMIT, reply};
+use crate::zone::Zone;
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
 const TCP_IDLE: Duration = Duration::from_secs(8);
@@ -42,6 +46,8 @@ pub(crate) struct Served {
     pub(crate) current: Current,
     pub(crate) is_ready: watch::Receiver<bool>,
     pub(crate) counts: Arc<Counts>,
+    /// Who is asked about names that are not ours; they are refused without.
+    pub(crate) forwarder: Option<Arc<Forwarder>>,
 }
 
 /// Why serving ended.
@@ -58,6 +64,7 @@ impl Served {
         Some(Front {
             current: self.current,
             counts: self.counts,
+            forwarder: self.forwarder,
         })
     }
 }
@@ -94,18 +101,30 @@ async fn run(mut server: Server<Front>, token: &CancellationToken) -> Result<(),
 pub(crate) struct Front {
     current: Current,
     counts: Arc<Counts>,
+    forwarder: Option<Arc<Forwarder>>,
+}
+
+/// What becomes of a datagram.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is none that is answered.
+    Silence,
+    /// The answer was written.
+    Answered,
+    /// Others are to be asked about this name, which is in lower case: [`Front::forward`].
+    Elsewhere(Name),
 }
 
 impl Front {
-    /// Writes the answer to a datagram into `out`; false if there is to be none.
-    pub(crate) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Writes the answer to a datagram into `out`, if it is ours to give.
+    pub(crate) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) -> Outcome {
         let packet = match Packet::read(datagram) {
             Ok(packet) => packet,
-            Err(Unanswerable::NoQuery) => return false,
+            Err(Unanswerable::NoQuery) => return Outcome::Silence,
             Err(Unanswerable::Malformed(header)) => {
                 message::write_malformed(header, out);
                 self.counts.answered(Protocol::Udp, ResponseCode::FormErr);
-                return true;
+                return Outcome::Answered;
             }
         };
         let Packet { query, .. } = &packet;
@@ -113,11 +132,38 @@ impl Front {
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
         let lower = query.name.to_lowercase();
+        if self.is_elsewhere(zone, query, &lower) {
+            return Outcome::Elsewhere(lower);
+        }
         let answer = answer(zone, query, &lower, &mut rand::rng());
         message::write(zone, &packet, &lower, &answer, UDP_LIMIT, out);
         let code = answer.rcode.number();
         self.counts.answered(Protocol::Udp, u16::from(code).into());
-        true
+        Outcome::Answered
+    }
+
+    /// Whether others are asked.
+    fn is_elsewhere(&self, zone: &Zone, query: &Query, lower: &Name) -> bool {
+        let is_question = query.op_code == 0 && query.qclass == CLASS_IN;
+        self.forwarder.is_some() && is_question && !lower.is_within(&zone.origin)
+    }
+
+    /// The answer others give to a query for `name`, in lower case, for which that is so.
+    pub(crate) async fn forward(&self, query: &[u8], name: &Name, over: Protocol) -> Vec<u8> {
+        let forwarder = self.forwarder.as_ref().expect("else nothing is elsewhere");
+        let answer = forwarder.answer(query, name, over).await;
+        let code = ResponseCode::from_low(answer[3]);
+        self.counts.answered(over, code);
+        answer
+    }
+
+    /// The name in lower case, if others are to be asked about it.
+    fn elsewhere(&self, request: &Request) -> Option<Name> {
+        let query = Query::of(&request.metadata, &request.queries).ok()?;
+        let lower = query.name.to_lowercase();
+        let zone = self.current.load();
+        let is_elsewhere = self.is_elsewhere(zone.as_ref()?, &query, &lower);
+        is_elsewhere.then_some(lower)
     }
 
     fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
@@ -138,15 +184,23 @@ impl RequestHandler for Front {
         for query in request.queries.queries() {
             self.counts.asked(query.original().query_type().into());
         }
-        let reply = self.reply(request);
-        self.counts
-            .answered(request.protocol(), reply.metadata().response_code);
-        match sender.send_response(reply.response()).await {
+        let (metadata, sent) = if let Some(name) = self.elsewhere(request) {
+            let answer = self.forward(request.as_slice(), &name, request.protocol());
+            let sent = relay(&answer.await, request, &mut sender).await;
+            (Metadata::response_from_request(&request.metadata), sent)
+        } else {
+            let reply = self.reply(request);
+            let metadata = *reply.metadata();
+            self.counts
+                .answered(request.protocol(), metadata.response_code);
+            (metadata, sender.send_response(reply.response()).await)
+        };
+        match sent {
             Ok(sent) => sent,
             Err(error) => {
                 debug!(%error, client = %request.src(), "sending failed");
                 ResponseInfo::from(Header {
-                    metadata: *reply.metadata(),
+                    metadata,
                     counts: HeaderCounts::default(),
                 })
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, UdpSocket};
@@ -11,9 +12,11 @@ use zddcluster_client::HttpClient;
 use zddcluster_client::mesos::MesosMaster;
 use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 
-use crate::config::{ConfigError, ZoneConfig};
-use crate::follow::Follower;
+use crate::config::{ConfigError, ForwardConfig, MasterAddress, ZoneConfig};
+use crate::follow::{Follower, REREAD};
+use crate::forward::Forwarder;
 use crate::http::{self, Counts, HttpConfig, Shown};
+use crate::poll::Poller;
 use crate::publish::{Current, Publisher};
 use crate::server::{Served, serve_tcp};
 use crate::udp::serve_udp;
@@ -22,18 +25,51 @@ use crate::zone::Zone;
 /// What the role needs.
 #[derive(Debug)]
 pub struct Config {
-    /// The root of the Mesos master's API, for example `http://127.0.0.1:5050`.
-    pub master: String,
+    /// Where the state of the cluster comes from.
+    pub source: Source,
     /// What the master wants to see of its callers, if it does.
     pub token: Option<Token>,
-    /// Bound; served once the first state was read.
-    pub udp: UdpSocket,
-    /// Bound; served once the first state was read.
-    pub tcp: TcpListener,
+    /// Bound; served once the first state was read. Nothing is answered over UDP without.
+    pub udp: Option<UdpSocket>,
+    /// Bound; served once the first state was read. Nothing is answered over TCP without.
+    pub tcp: Option<TcpListener>,
     /// The HTTP API; none without.
     pub http: Option<HttpConfig>,
     /// How records are made and answers given.
     pub zone: ZoneConfig,
+    /// What happens to names outside of the domain.
+    pub forward: ForwardConfig,
+    /// The `config.json` these settings came from, if any; only told.
+    pub file: Option<String>,
+}
+
+/// Where the state of the cluster comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A master of ours, which tells of every change.
+    Follow {
+        /// The root of its Mesos API, for example `http://127.0.0.1:5050`.
+        master: String,
+    },
+    /// Any Mesos masters, which are asked for the whole state again and again.
+    Poll {
+        /// The first one tried first.
+        masters: Vec<MasterAddress>,
+        /// How often.
+        refresh: Duration,
+        /// How long that may take.
+        state_timeout: Duration,
+    },
+}
+
+impl Source {
+    /// How often everything is read anew.
+    pub(crate) fn refresh(&self) -> Duration {
+        match self {
+            Self::Follow { master: _ } => REREAD,
+            Self::Poll { refresh, .. } => *refresh,
+        }
+    }
 }
 
 /// Why the role cannot start.
@@ -50,8 +86,8 @@ pub enum StartError {
 /// The running role. It runs until its tasks are shut down; dropping this does not end it.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    udp: SocketAddr,
-    tcp: SocketAddr,
+    udp: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
     http: Option<SocketAddr>,
     current: Current,
     is_ready: watch::Receiver<bool>,
@@ -59,12 +95,12 @@ pub struct Handle {
 
 impl Handle {
     /// Where queries are answered over UDP.
-    pub fn udp_address(&self) -> SocketAddr {
+    pub fn udp_address(&self) -> Option<SocketAddr> {
         self.udp
     }
 
     /// Where queries are answered over TCP.
-    pub fn tcp_address(&self) -> SocketAddr {
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp
     }
 
@@ -97,21 +133,24 @@ impl Handle {
 /// When called outside of a tokio runtime.
 pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     let Config {
-        master,
+        source,
         token,
         udp,
         tcp,
         http,
         zone,
+        forward,
+        file,
     } = config;
     zone.validate()?;
+    forward.validate(&zone.domain)?;
     let tasks = tasks.child("dns");
     let current: Current = Arc::new(ArcSwapOption::empty());
     let counts = Arc::new(Counts::default());
     let (ready_sender, is_ready) = watch::channel(false);
     let handle = Handle {
-        udp: udp.local_addr()?,
-        tcp: tcp.local_addr()?,
+        udp: udp.as_ref().map(UdpSocket::local_addr).transpose()?,
+        tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
         http: http
             .as_ref()
             .map(|http| http.listener.local_addr())
@@ -119,10 +158,19 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         current: Arc::clone(&current),
         is_ready: is_ready.clone(),
     };
+    let forwarder = Forwarder::new(&forward).map(Arc::new);
+    let own = [handle.udp, handle.tcp];
+    let is_own = |resolver: &SocketAddr| own.iter().flatten().any(|&own| reaches(*resolver, own));
+    let mut resolvers = forwarder.iter().flat_map(|it| it.everybody());
+    if let Some(resolver) = resolvers.find(is_own) {
+        return Err(ConfigError::Itself { resolver }.into());
+    }
+    drop(resolvers);
     let served = Served {
         current: Arc::clone(&current),
         is_ready,
         counts: Arc::clone(&counts),
+        forwarder,
     };
     if let (Some(http), Some(address)) = (http, handle.http) {
         let HttpConfig {
@@ -132,30 +180,58 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         } = http;
         let shown = Shown {
             current: Arc::clone(&current),
-            config: zone.clone(),
-            dns: handle.tcp,
+            source: source.clone(),
+            zone: zone.clone(),
+            forward,
+            dns: handle.tcp.or(handle.udp),
             http: address,
             enumeration_on,
+            file,
             counts: Arc::clone(&counts),
         };
         let router = http::router(shown, allowed_hosts);
         let token = tasks.token().clone();
         tasks.spawn("http", OnFailure::Shutdown, serve(listener, router, token));
     }
-    let follower = Follower {
-        master: MesosMaster::new(
-            HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
-            &master,
-        ),
-        publisher: Publisher::new(zone, current, ready_sender, counts),
-    };
+    let http = HttpClient::new().with_authorization(token.as_ref().map(Token::authorization));
+    let publisher = Publisher::new(zone, current, ready_sender, counts);
     let token = tasks.token().clone();
-    tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
-    tasks.spawn(
-        "udp",
-        OnFailure::Shutdown,
-        serve_udp(udp, served.clone(), token.clone()),
-    );
-    tasks.spawn("tcp", OnFailure::Shutdown, serve_tcp(tcp, served, token));
+    match source {
+        Source::Follow { master } => {
+            let follower = Follower {
+                master: MesosMaster::new(http, &master),
+                publisher,
+            };
+            tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
+        }
+        Source::Poll {
+            masters,
+            refresh,
+            state_timeout,
+        } => {
+            let poller = Poller {
+                masters,
+                http,
+                refresh,
+                state_timeout,
+                publisher,
+            };
+            tasks.spawn("poll", OnFailure::Shutdown, poller.run(token.clone()));
+        }
+    }
+    if let Some(udp) = udp {
+        let serving = serve_udp(udp, served.clone(), token.clone());
+        tasks.spawn("udp", OnFailure::Shutdown, serving);
+    }
+    if let Some(tcp) = tcp {
+        let serving = serve_tcp(tcp, served, token);
+        tasks.spawn("tcp", OnFailure::Shutdown, serving);
+    }
     Ok(handle)
+}
+
+/// Whether what is sent to `address` arrives at a socket bound at `own`, as far as one can tell.
+fn reaches(address: SocketAddr, own: SocketAddr) -> bool {
+    let is_everywhere = own.ip().is_unspecified() && address.ip().is_loopback();
+    address == own || is_everywhere && address.port() == own.port()
 }

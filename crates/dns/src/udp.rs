@@ -2,19 +2,24 @@
 //!
 //! What has come is taken, answered and sent in batches, without a task or a copy for each: most of what a query costs is the kernel's
 //! part, and the way in and out of it is shared. Hickory's loop, which connections are served by, starts a task for each.
+//! Here only what others are to answer has one, since it waits.
 
 mod batch;
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
+use hickory_server::net::xfer::Protocol;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
 
 use self::batch::Batch;
-use crate::server::Served;
+use crate::server::{Outcome, Served};
 
 /// Answers datagrams until the token is cancelled.
 pub(crate) async fn serve_udp(
@@ -25,6 +30,9 @@ pub(crate) async fn serve_udp(
     let Some(front) = served.front(&token).await else {
         return Ok(());
     };
+    let (socket, front) = (Arc::new(socket), Arc::new(front));
+    // What waits for others, up to the forwarder's own limit; given up with this.
+    let mut waiting = JoinSet::new();
     let mut batch = Batch::new();
     loop {
         // Cancel-safe: it only looks.
@@ -37,8 +45,21 @@ pub(crate) async fn serve_udp(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
         }
-        batch.answer(|query, answer| front.answer(query, answer));
+        batch.answer(|query, client, answer| match front.answer(query, answer) {
+            Outcome::Silence => false,
+            Outcome::Answered => true,
+            Outcome::Elsewhere(name) => {
+                let (socket, front, query) =
+                    (Arc::clone(&socket), Arc::clone(&front), query.to_vec());
+                waiting.spawn(async move {
+                    let answer = front.forward(&query, &name, Protocol::Udp).await;
+                    send_to(&socket, &answer, client).await;
+                });
+                false
+            }
+        });
         send(&socket, &mut batch).await;
+        while waiting.try_join_next().is_some() {}
     }
 }
 
@@ -56,5 +77,15 @@ async fn send(socket: &UdpSocket, batch: &mut Batch) {
                 batch.skip();
             }
         }
+    }
+}
+
+/// Sends one answer that others gave.
+async fn send_to(socket: &UdpSocket, answer: &[u8], client: Option<SocketAddr>) {
+    let Some(client) = client else {
+        return;
+    };
+    if let Err(error) = socket.send_to(answer, client).await {
+        debug!(%error, %client, "sending failed");
     }
 }

@@ -81,6 +81,7 @@ impl Zone {
             refresh,
             retry,
             expire,
+            minttl: _,
         } = config.soa;
         let name = |text: String| Name::from_text(&text).expect("a validated name fits");
         Self {

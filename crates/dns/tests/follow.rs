@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Reply, master::Master};
-use tokio::net::{TcpListener, TcpSocket, UdpSocket};
+use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::{Instant, sleep, timeout};
-use zddcluster_dns::{Config, Handle, Zone, start};
+use zddcluster_dns::{Handle, Zone, start};
 use zddcluster_runtime::Tasks;
 
 mod support;
@@ -16,14 +16,7 @@ mod support;
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn dns(master: &str, tasks: &Tasks) -> Handle {
-    let config = Config {
-        master: master.to_owned(),
-        token: None,
-        udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
-        tcp: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
-        http: None,
-        zone: support::config("lab"),
-    };
+    let config = support::server("lab", master).await;
     start(config, tasks).expect("a good configuration")
 }
 
@@ -147,7 +140,7 @@ async fn nothing_is_answered_before_the_first_state() {
         panic!("no recorded queries");
     };
     client
-        .send_to(&query.packet(7), dns.udp_address())
+        .send_to(&query.packet(7), dns.udp_address().expect("bound"))
         .await
         .expect("sent");
     assert!(dns.zone().is_none());
@@ -193,7 +186,7 @@ async fn the_last_zone_is_served_while_the_master_is_away() {
     let query = query.expect("recorded");
     let client = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     client
-        .send_to(&query.packet(1), dns.udp_address())
+        .send_to(&query.packet(1), dns.udp_address().expect("bound"))
         .await
         .expect("sent");
     let mut buffer = [0; 512];

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use support::master::Master;
 use tokio::net::{TcpListener, UdpSocket};
 use zddcluster_client::HttpClient;
-use zddcluster_dns::{Config, Handle, HttpConfig, start};
+use zddcluster_dns::{Handle, HttpConfig, start};
 use zddcluster_runtime::Tasks;
 
 mod support;
@@ -15,16 +15,10 @@ mod support;
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Exchanges that are ours on purpose.
-const DIFFERENT: [(&str, &str); 2] = [
-    (
-        "/v1/services/_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn5._tcp.marathon.mesos",
-        "a task whose label does not fit in a message has a shorter one, over HTTP too",
-    ),
-    (
-        "/v1/config of forward",
-        "nothing is forwarded, so there are no resolvers in effect",
-    ),
-];
+const DIFFERENT: [(&str, &str); 1] = [(
+    "/v1/services/_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn5._tcp.marathon.mesos",
+    "a task whose label does not fit in a message has a shorter one, over HTTP too",
+)];
 
 #[derive(Deserialize)]
 struct Exchange {
@@ -41,19 +35,14 @@ struct Exchange {
 }
 
 async fn dns(profile: &str, master: &Master, tasks: &Tasks) -> Handle {
-    let bind = async || TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let config = Config {
-        master: master.url(),
-        token: None,
-        udp: UdpSocket::bind("127.0.0.1:0").await.expect("a port"),
-        tcp: bind().await,
-        http: Some(HttpConfig {
-            listener: bind().await,
-            allowed_hosts: Vec::new(),
-            enumeration_on: profile != "notruncate",
-        }),
-        zone: support::config(profile),
-    };
+    let mut config = support::server(profile, &master.url()).await;
+    config.http = Some(HttpConfig {
+        listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        allowed_hosts: Vec::new(),
+        enumeration_on: profile != "notruncate",
+    });
+    config.forward = support::forward(profile);
+    config.file = Some("PATH".to_owned());
     let dns = start(config, tasks).expect("a good configuration");
     tokio::time::timeout(LIMIT, dns.ready())
         .await
@@ -78,19 +67,12 @@ async fn send(dns: &Handle, exchange: &Exchange) -> (u16, String, String) {
     (status, content_type, body)
 }
 
-/// What is another value here than where it was recorded: our ports, our version, no file, no resolvers.
+/// What is another value here than where it was recorded: our ports, our version.
 fn neutral(body: &str) -> String {
-    let ours = [
-        "\"Port\"",
-        "\"HttpPort\"",
-        "\"Version\"",
-        "\"File\"",
-        "\"8.8.8.8\"",
-        "\"Resolvers\"",
-    ];
-    let lines = body.lines().filter(|line| {
-        !ours.iter().any(|key| line.trim_start().starts_with(key)) && line.trim() != "],"
-    });
+    let ours = ["\"Port\"", "\"HttpPort\"", "\"Version\""];
+    let lines = body
+        .lines()
+        .filter(|line| !ours.iter().any(|key| line.trim_start().starts_with(key)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -191,7 +173,7 @@ async fn what_can_be_listed_is_what_is_served() {
         let question = [&b"\x01x\x05mesos\0\0"[..], &[qtype, 0, 1]].concat();
         let packet = [&head[..], &question].concat();
         socket
-            .send_to(&packet, dns.udp_address())
+            .send_to(&packet, dns.udp_address().expect("bound"))
             .await
             .expect("sent");
         let answer = tokio::time::timeout(LIMIT, socket.recv(&mut [0; 512])).await;
@@ -210,6 +192,38 @@ async fn what_can_be_listed_is_what_is_served() {
     ] {
         assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
     }
+    tasks.shut_down(LIMIT).await.expect("all ends");
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn without_dns_the_names_are_told_over_http_alone() {
+    let master = Master::start(support::state_document()).await;
+    let tasks = Tasks::new();
+    let mut config = support::server("lab", &master.url()).await;
+    (config.udp, config.tcp) = (None, None);
+    config.http = Some(HttpConfig {
+        listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        allowed_hosts: Vec::new(),
+        enumeration_on: true,
+    });
+    let dns = start(config, &tasks).expect("a good configuration");
+    let ready = tokio::time::timeout(LIMIT, dns.ready()).await;
+    ready.expect("a first state");
+    assert_eq!((dns.udp_address(), dns.tcp_address()), (None, None));
+    let address = dns.http_address().expect("it has one");
+    let client = HttpClient::new();
+    let at = |path: &str| format!("http://{address}/v1/{path}");
+    let config: Value = client.get_json(&at("config")).await.expect("an answer");
+    assert_eq!(
+        (&config["DnsOn"], &config["Port"]),
+        (&json!(false), &json!(0))
+    );
+    let hosts: Value = client
+        .get_json(&at("hosts/web.marathon.mesos"))
+        .await
+        .expect("an answer");
+    assert_eq!(hosts[0]["ip"], json!("10.0.4.63"));
     tasks.shut_down(LIMIT).await.expect("all ends");
     master.stop().await;
 }

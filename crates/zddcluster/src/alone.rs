@@ -122,6 +122,14 @@ pub(crate) fn agent(args: AgentArgs, dump: Option<&str>) -> Result<ExitCode, Fau
 pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> {
     let mut faults = log_faults(&args.log);
     let token = token::read(&args.token, &mut faults);
+    let mut settings = zddcluster_dns::Settings::default();
+    faults.extend(settings.overrule(zddcluster_dns::Flags {
+        listen: Some(args.listen),
+        domain: Some(args.domain),
+        ttl: Some(args.ttl),
+        ..zddcluster_dns::Flags::default()
+    }));
+    faults.extend(settings.faults());
     settings::refuse(&faults)?;
     if let Some(dump) = dump {
         return settings::print(dump);
@@ -137,13 +145,11 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
     let at = tcp.local_addr()?;
     let _lock = members::join(&args.member, members::DNS, &at.to_string())?;
     let parts = DnsParts {
-        udp,
-        tcp,
-        http,
+        dns: Some((udp, tcp)),
+        http: Some(http),
         allowed_hosts: args.hosts.allowed,
         mesos_url: args.master,
-        domain: args.domain,
-        ttl: args.ttl,
+        settings,
         token,
     };
     run(|tasks| async move { cluster::dns(parts, &tasks) })

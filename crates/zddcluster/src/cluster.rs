@@ -11,17 +11,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use zddcluster_agent::Containerizer;
+use zddcluster_dns::{Settings, Source};
 use zddcluster_runtime::{Tasks, Token};
 use zddcluster_store::Store;
 
 use crate::containerizer::Choice;
 use crate::fault::Fault;
+use crate::interfaces;
 use crate::listeners::Listeners;
 use crate::logging;
 use crate::plan::{AgentPlan, Plan};
-
-/// What Mesos-DNS gives its records, seconds.
-const DNS_TTL: u32 = 60;
 
 /// Where in the data directory the artifact store is.
 pub(crate) const ARTIFACTS: &str = "artifacts";
@@ -115,13 +114,11 @@ impl Cluster {
         }
         let dns = dns(
             DnsParts {
-                udp: dns_udp,
-                tcp: dns_tcp,
-                http: dns_http,
+                dns: Some((dns_udp, dns_tcp)),
+                http: Some(dns_http),
                 allowed_hosts,
                 mesos_url: format!("http://{}", plan.mesos),
-                domain: "mesos".to_owned(),
-                ttl: DNS_TTL,
+                settings: Settings::default(),
                 token: None,
             },
             tasks,
@@ -301,54 +298,58 @@ pub(crate) async fn agent(
 
 /// What a DNS server is started from.
 pub(crate) struct DnsParts {
-    pub(crate) udp: UdpSocket,
-    pub(crate) tcp: TcpListener,
-    pub(crate) http: TcpListener,
+    /// Where DNS is answered, if it is.
+    pub(crate) dns: Option<(UdpSocket, TcpListener)>,
+    /// Where the HTTP API is, if there is one.
+    pub(crate) http: Option<TcpListener>,
     /// Names by which the HTTP API may be asked.
     pub(crate) allowed_hosts: Vec<String>,
+    /// The master to follow, if the settings do not list some to poll.
     pub(crate) mesos_url: String,
-    pub(crate) domain: String,
-    /// Seconds.
-    pub(crate) ttl: u32,
+    pub(crate) settings: Settings,
     pub(crate) token: Option<Token>,
 }
 
 /// Starts a DNS server, which names itself and its master by the addresses they have.
 pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Handle, Fault> {
     let DnsParts {
-        udp,
-        tcp,
+        dns,
         http,
         allowed_hosts,
         mesos_url,
-        domain,
-        ttl,
+        settings,
         token,
     } = parts;
-    let own: SocketAddr = tcp.local_addr()?;
-    let masters = mesos_url
-        .strip_prefix("http://")
-        .and_then(|address| address.trim_end_matches('/').parse().ok())
-        .into_iter()
-        .collect();
-    let zone = zddcluster_dns::ZoneConfig {
-        domain,
-        ttl,
-        name_server: vec![own.ip()],
-        masters,
-        ..zddcluster_dns::ZoneConfig::default()
+    let own = dns.as_ref().map(|(_, tcp)| tcp.local_addr()).transpose()?;
+    let own = own.unwrap_or_else(|| settings.dns_address());
+    let mut zone = settings.zone_at(interfaces::reached_at(own.ip()));
+    let source = if settings.follows {
+        let address = mesos_url.strip_prefix("http://");
+        let address = address.and_then(|address| address.trim_end_matches('/').parse().ok());
+        zone.masters = address.into_iter().collect();
+        Source::Follow { master: mesos_url }
+    } else {
+        Source::Poll {
+            masters: settings.masters,
+            refresh: settings.refresh,
+            state_timeout: settings.state_timeout,
+        }
     };
+    let (udp, tcp) = dns.unzip();
+    let http = http.map(tokio::net::TcpListener::from_std).transpose()?;
     let config = zddcluster_dns::Config {
-        master: mesos_url,
+        source,
         token,
-        udp: tokio::net::UdpSocket::from_std(udp)?,
-        tcp: tokio::net::TcpListener::from_std(tcp)?,
-        http: Some(zddcluster_dns::HttpConfig {
-            listener: tokio::net::TcpListener::from_std(http)?,
+        udp: udp.map(tokio::net::UdpSocket::from_std).transpose()?,
+        tcp: tcp.map(tokio::net::TcpListener::from_std).transpose()?,
+        http: http.map(|listener| zddcluster_dns::HttpConfig {
+            listener,
             allowed_hosts,
-            enumeration_on: true,
+            enumeration_on: settings.enumeration_on,
         }),
         zone,
+        forward: settings.forward,
+        file: settings.file,
     };
     zddcluster_dns::start(config, tasks).map_err(Fault::settings)
 }

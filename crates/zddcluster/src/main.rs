@@ -17,6 +17,7 @@ mod descriptors;
 mod doctor;
 mod down;
 mod fault;
+mod interfaces;
 mod listeners;
 mod lock;
 mod logging;

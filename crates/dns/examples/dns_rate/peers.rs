@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use zddcluster_dns::{Config, ZoneConfig};
+use zddcluster_dns::{Config, ForwardConfig, Source, ZoneConfig};
 use zddcluster_runtime::Tasks;
 
 use crate::load::is_installed;
@@ -81,12 +81,16 @@ pub(crate) fn run_dns(master: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         let tasks = Tasks::new();
         let config = Config {
-            master: master.to_owned(),
+            source: Source::Follow {
+                master: master.to_owned(),
+            },
             token: None,
-            udp: tokio::net::UdpSocket::bind((OURS, PORT)).await?,
-            tcp: TcpListener::bind((OURS, PORT)).await?,
+            udp: Some(tokio::net::UdpSocket::bind((OURS, PORT)).await?),
+            tcp: Some(TcpListener::bind((OURS, PORT)).await?),
             http: None,
             zone: ZoneConfig::default(),
+            forward: ForwardConfig::default(),
+            file: None,
         };
         zddcluster_dns::start(config, &tasks)?;
         std::future::pending().await

@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Shown;
-use crate::config::{IpSource, SoaConfig, ZoneConfig};
-use crate::label::LabelRule;
+use crate::config::{STATE_TIMEOUT, Told};
 use crate::records::{Records, Service, TaskRecords};
+use crate::start::Source;
 use crate::zone::Zone;
 
 /// What clients of Mesos-DNS look for in `Service`; the version is ours.
 const SERVICE: &str = "Mesos-DNS";
 const URL: &str = "https://github.com/mesosphere/mesos-dns";
-
-/// Seconds after which everything is read anew.
-const REFRESH_SECONDS: u64 = crate::follow::REREAD.as_secs();
 
 /// Go's `json.MarshalIndent(value, " ", " ")`.
 pub(super) fn indented(value: &Value) -> String {
@@ -32,76 +29,34 @@ pub(super) fn version() -> Value {
     json!({ "Service": SERVICE, "URL": URL, "Version": env!("CARGO_PKG_VERSION") })
 }
 
-/// `/v1/config`: the settings in effect under the original's keys, in its order.
+/// `/v1/config`: the settings in effect.
 pub(super) fn config(shown: &Shown) -> Value {
-    let ZoneConfig {
-        domain,
-        ttl,
-        srv_weight,
-        ip_sources,
-        label_rule,
-        set_truncate_bit,
-        recurse_on,
-        soa,
-        name_server: _,
+    let (masters, state_timeout) = match &shown.source {
+        Source::Follow { master: _ } => {
+            let masters = shown.zone.masters.iter().map(ToString::to_string);
+            (masters.collect(), STATE_TIMEOUT)
+        }
+        Source::Poll {
+            masters,
+            refresh: _,
+            state_timeout,
+        } => {
+            let masters = masters.iter().map(ToString::to_string);
+            (masters.collect(), *state_timeout)
+        }
+    };
+    let told = Told {
         masters,
-    } = &shown.config;
-    let SoaConfig {
-        mname: _,
-        rname: _,
-        refresh,
-        retry,
-        expire,
-    } = soa;
-    let sources: Vec<&str> = ip_sources
-        .iter()
-        .map(|source| match source {
-            IpSource::Host => "host",
-            IpSource::NetInfo => "netinfo",
-            IpSource::Mesos => "mesos",
-            IpSource::Docker => "docker",
-        })
-        .collect();
-    json!({
-        "RefreshSeconds": REFRESH_SECONDS,
-        "Port": shown.dns.port(),
-        "Timeout": 5,
-        "StateTimeoutSeconds": 300,
-        "ZkDetectionTimeout": 30,
-        "HttpPort": shown.http.port(),
-        "TTL": ttl,
-        "SRVRecordDefaultWeight": srv_weight,
-        "SOASerial": 0,
-        "SOARefresh": refresh,
-        "SOARetry": retry,
-        "SOAExpire": expire,
-        "SOAMinttl": ttl,
-        "SOAMname": soa.mname(),
-        "SOARname": soa.rname(),
-        "Masters": masters,
-        "ZoneResolvers": {},
-        "Resolvers": [],
-        "IPSources": sources,
-        "Zk": "",
-        "Domain": domain,
-        "File": "",
-        "Listener": shown.dns.ip(),
-        "HTTPListener": shown.http.ip(),
-        "RecurseOn": recurse_on,
-        "DnsOn": true,
-        "HttpOn": true,
-        "ExternalOn": false,
-        "EnforceRFC952": *label_rule == LabelRule::Rfc952,
-        "SetTruncateBit": set_truncate_bit,
-        "EnumerationOn": shown.enumeration_on,
-        "MesosHTTPSOn": false,
-        "CACertFile": "",
-        "CertFile": "",
-        "KeyFile": "",
-        "MesosCredentials": { "Principal": "", "Secret": "" },
-        "IAMConfigFile": "",
-        "MesosAuthentication": "",
-    })
+        refresh: shown.source.refresh(),
+        state_timeout,
+        dns: shown.dns,
+        http: Some(shown.http),
+        enumeration_on: shown.enumeration_on,
+        zone: &shown.zone,
+        forward: &shown.forward,
+        file: shown.file.as_deref(),
+    };
+    told.json()
 }
 
 /// The key of a name as asked: any case, with or without final dot, `.*` taken out.
@@ -195,7 +150,7 @@ pub(super) fn enumerate(zone: &Zone) -> Value {
 }
 
 /// `/v1/axfr`: the whole zone.
-pub(super) fn axfr(zone: &Zone, config: &ZoneConfig) -> Value {
+pub(super) fn axfr(zone: &Zone, told: &Shown) -> Value {
     fn shown<T>(
         sets: &BTreeMap<String, crate::records::OrderedSet<T>>,
         text: impl Fn(&T) -> String,
@@ -210,10 +165,11 @@ pub(super) fn axfr(zone: &Zone, config: &ZoneConfig) -> Value {
         Value::Object(entries.collect())
     }
     let records = zone.records();
+    let config = &told.zone;
     json!({
         "TTL": config.ttl,
         "Serial": zone.serial(),
-        "RefreshSeconds": REFRESH_SECONDS,
+        "RefreshSeconds": told.source.refresh().as_secs(),
         "Mname": config.soa.mname(),
         "Rname": config.soa.rname(),
         "Domain": config.domain,

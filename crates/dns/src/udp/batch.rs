@@ -1,6 +1,7 @@
 //! Datagrams that are received, answered and sent together.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -50,12 +51,17 @@ impl Batch {
         Ok(())
     }
 
-    /// Has each query answered by `answer`, which writes into what it is given; false if there is no answer to it.
-    pub(super) fn answer(&mut self, mut answer: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
+    /// Has each query answered by `answer`, which is told who asks and writes into what it is given; false if there is no
+    /// answer to it, or not yet.
+    pub(super) fn answer(
+        &mut self,
+        mut answer: impl FnMut(&[u8], Option<SocketAddr>, &mut Vec<u8>) -> bool,
+    ) {
         self.clients.clear();
         self.n_sent = 0;
         for (query, (length, client)) in self.queries.iter().zip(&self.received) {
-            if answer(&query[..*length], &mut self.answers[self.clients.len()]) {
+            let answered = &mut self.answers[self.clients.len()];
+            if answer(&query[..*length], client.and_then(address), answered) {
                 self.clients.push(*client);
             }
         }
@@ -92,4 +98,9 @@ impl Batch {
     pub(super) fn skip(&mut self) {
         self.n_sent += 1;
     }
+}
+
+fn address(of: SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = of.as_sockaddr_in().map(|&v4| SocketAddrV4::from(v4).into());
+    v4.or_else(|| Some(SocketAddrV6::from(*of.as_sockaddr_in6()?).into()))
 }

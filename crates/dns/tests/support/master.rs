@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A running master. Dropping it ends it and its streams.
@@ -23,6 +23,8 @@ pub(crate) struct Master {
 
 struct Shared {
     state: Mutex<Value>,
+    /// How often the state was read.
+    n_read: watch::Sender<usize>,
     events: broadcast::Sender<Bytes>,
     stopped: CancellationToken,
 }
@@ -38,6 +40,7 @@ impl Master {
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
+            n_read: watch::Sender::new(0),
             events: broadcast::Sender::new(1024),
             stopped: stopped.clone(),
         });
@@ -80,6 +83,20 @@ impl Master {
         self.shared.events.receiver_count() > 0
     }
 
+    /// How often the state was read.
+    pub(crate) fn n_read(&self) -> usize {
+        *self.shared.n_read.borrow()
+    }
+
+    /// Waits until it was read that often.
+    pub(crate) async fn until_read(&self, n_read: usize) {
+        let mut reads = self.shared.n_read.subscribe();
+        let read = reads.wait_for(|&n| n >= n_read);
+        let limit = std::time::Duration::from_secs(20);
+        let waited = tokio::time::timeout(limit, read).await;
+        waited.expect("it is asked").expect("we hold the sender");
+    }
+
     pub(crate) async fn stop(self) {
         self.stopped.cancel();
         self.server.await.expect("no panic");
@@ -87,7 +104,9 @@ impl Master {
 }
 
 async fn read_state(State(shared): State<Arc<Shared>>) -> String {
-    shared.state.lock().expect("no panic").to_string()
+    let state = shared.state.lock().expect("no panic").to_string();
+    shared.n_read.send_modify(|n| *n += 1);
+    state
 }
 
 async fn subscribe(State(shared): State<Arc<Shared>>, request: String) -> Body {

@@ -2,16 +2,18 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
-use std::net::{IpAddr, SocketAddr};
-
 use hickory_server::proto::op::Message;
 use hickory_server::proto::rr::{RData, Record};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::net::{TcpListener, UdpSocket};
 use zddcluster_client::mesos::State;
-use zddcluster_dns::{IpSource, LabelRule, Records, SoaConfig, Zone, ZoneConfig};
+use zddcluster_dns::{
+    Config, ForwardConfig, Records, Settings, Source, Zone, ZoneConfig, read_file,
+};
 
 pub(crate) mod master;
+pub(crate) mod upstream;
 
 /// The state the data was recorded with.
 pub(crate) fn state_document() -> Value {
@@ -22,91 +24,39 @@ pub(crate) fn state() -> State {
     State::from_v0(state_document()).expect("a state")
 }
 
-/// The original's configuration keys as far as they shape the zone, with its defaults.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Profile {
-    masters: Vec<SocketAddr>,
-    ttl: u32,
-    domain: String,
-    recurseon: bool,
-    srv_record_default_weight: u16,
-    #[serde(rename = "IPSources")]
-    ip_sources: Vec<String>,
-    listener: IpAddr,
-    #[serde(rename = "EnforceRFC952")]
-    enforce_rfc952: bool,
-    #[serde(rename = "SetTruncateBit")]
-    set_truncate_bit: bool,
-    #[serde(rename = "SOAMname")]
-    soa_mname: String,
-    #[serde(rename = "SOARname")]
-    soa_rname: String,
-    #[serde(rename = "SOARefresh")]
-    soa_refresh: u32,
-    #[serde(rename = "SOARetry")]
-    soa_retry: u32,
-    #[serde(rename = "SOAExpire")]
-    soa_expire: u32,
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self {
-            masters: Vec::new(),
-            ttl: 60,
-            domain: "mesos".to_owned(),
-            recurseon: true,
-            srv_record_default_weight: 1,
-            ip_sources: ["netinfo", "mesos", "host"].map(str::to_owned).to_vec(),
-            listener: IpAddr::from([0, 0, 0, 0]),
-            enforce_rfc952: false,
-            set_truncate_bit: true,
-            soa_mname: "ns1.mesos".to_owned(),
-            soa_rname: "root.ns1.mesos".to_owned(),
-            soa_refresh: 60,
-            soa_retry: 600,
-            soa_expire: 86400,
-        }
-    }
+/// A recorded profile, read as the `config.json` it is.
+fn settings(profile: &str) -> Settings {
+    let document: Value =
+        serde_json::from_str(include_str!("../data/mesos-dns-profiles.json")).expect("JSON");
+    let text = document["profiles"][profile].to_string();
+    read_file("PATH", &text)
+        .expect("the original's keys")
+        .settings
 }
 
 pub(crate) fn config(profile: &str) -> ZoneConfig {
-    let document: Value =
-        serde_json::from_str(include_str!("../data/mesos-dns-profiles.json")).expect("JSON");
-    let profile =
-        Profile::deserialize(&document["profiles"][profile]).expect("the original's keys");
-    ZoneConfig {
-        domain: profile.domain,
-        ttl: profile.ttl,
-        srv_weight: profile.srv_record_default_weight,
-        ip_sources: profile
-            .ip_sources
-            .iter()
-            .map(|source| match source.as_str() {
-                "host" => IpSource::Host,
-                "netinfo" => IpSource::NetInfo,
-                "mesos" => IpSource::Mesos,
-                "docker" => IpSource::Docker,
-                other => panic!("{other} is no source"),
-            })
-            .collect(),
-        label_rule: if profile.enforce_rfc952 {
-            LabelRule::Rfc952
-        } else {
-            LabelRule::Rfc1123
+    let settings = settings(profile);
+    settings.zone_at(vec![settings.dns_address().ip()])
+}
+
+pub(crate) fn forward(profile: &str) -> ForwardConfig {
+    settings(profile).forward
+}
+
+/// A server of a profile that follows `master`. Sockets are at ports of their own; nothing is forwarded, and there is no
+/// HTTP API.
+pub(crate) async fn server(profile: &str, master: &str) -> Config {
+    Config {
+        source: Source::Follow {
+            master: master.to_owned(),
         },
-        set_truncate_bit: profile.set_truncate_bit,
-        recurse_on: profile.recurseon,
-        soa: SoaConfig {
-            mname: profile.soa_mname,
-            rname: profile.soa_rname,
-            refresh: profile.soa_refresh,
-            retry: profile.soa_retry,
-            expire: profile.soa_expire,
-        },
-        name_server: vec![profile.listener],
-        masters: profile.masters,
+        token: None,
+        udp: Some(UdpSocket::bind("127.0.0.1:0").await.expect("a port")),
+        tcp: Some(TcpListener::bind("127.0.0.1:0").await.expect("a port")),
+        http: None,
+        zone: config(profile),
+        forward: ForwardConfig::default(),
+        file: None,
     }
 }
 
@@ -155,6 +105,9 @@ pub(crate) struct Golden {
     pub(crate) additional_any_of: Vec<Vec<String>>,
     #[serde(default)]
     pub(crate) answer_count: Option<usize>,
+    /// The size that the reply's OPT record tells.
+    #[serde(default)]
+    pub(crate) opt_size: Option<u16>,
     /// Of the original's message; none where it sent none.
     pub(crate) size: Option<usize>,
     #[serde(default)]
@@ -243,6 +196,7 @@ impl Golden {
         differ("rcode", &reply.rcode, &self.rcode)?;
         differ("flags", &reply.flags, &self.flags)?;
         differ("authority", &reply.authority, &self.authority)?;
+        differ("size of OPT", reply.opt_size, self.opt_size)?;
         match self.rule.as_deref() {
             None | Some("exact") => {
                 differ("answer", &reply.answer, &self.answer)?;
@@ -306,14 +260,12 @@ pub(crate) struct Reply {
     pub(crate) answer: Vec<String>,
     pub(crate) authority: Vec<String>,
     pub(crate) additional: Vec<String>,
+    pub(crate) opt_size: Option<u16>,
 }
 
 impl Reply {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let message = Message::from_vec(bytes).map_err(|error| error.to_string())?;
-        if message.edns.is_some() {
-            return Err("the reply has an OPT record".to_owned());
-        }
         let metadata = message.metadata;
         // The bits themselves, for the decoder does not tell of all.
         let bits = u16::from_be_bytes([bytes[2], bytes[3]]);
@@ -344,6 +296,7 @@ impl Reply {
             answer: shown(&message.answers),
             authority: shown(&message.authorities),
             additional: shown(&message.additionals),
+            opt_size: message.edns.map(|edns| edns.max_payload()),
         })
     }
 }
@@ -361,6 +314,8 @@ fn shown(records: &[Record]) -> Vec<String> {
                     srv.priority, srv.weight, srv.port, srv.target
                 ),
                 RData::NS(ns) => ns.0.to_string(),
+                RData::CNAME(cname) => cname.0.to_string(),
+                RData::TXT(txt) => format!("\"{txt}\""),
                 RData::SOA(soa) => format!(
                     "{} {} SERIAL {} {} {} {}",
                     soa.mname, soa.rname, soa.refresh, soa.retry, soa.expire, soa.minimum
