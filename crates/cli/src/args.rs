@@ -33,6 +33,7 @@ pub(crate) use self::dcos::{
     VersionVerb,
 };
 use self::file::Read;
+pub use self::file::is_json;
 pub(crate) use self::package::{DescribeArgs, InstallArgs, PackageVerb, RepoVerb, UninstallArgs};
 pub(crate) use self::plan::{PlaceArgs, PlanArgs};
 pub use self::role::{AgentArgs, DnsArgs, EdgeArgs, MasterArgs, SimpleserviceArgs};

@@ -30,7 +30,7 @@ pub use args::{
     AgentArgs, AttributeSpec, ColorWhen, ConfigArgs, Containerizer, DnsArgs, DownArgs, EdgeArgs,
     Format, Globals, HostArgs, Invocation, LogArgs, LoopbackNet, MasterArgs, MemberArgs, Package,
     Parsed, ResourceSpec, Shell, SimpleserviceArgs, TokenArgs, UpArgs, UsageError, command,
-    dcos_command, parse,
+    dcos_command, is_json, parse,
 };
 pub use cluster::{Addresses, AgentEntry, ClusterFile, ClusterFileError, data_dir};
 pub use dcos::TaskCommand;

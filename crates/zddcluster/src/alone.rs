@@ -2,6 +2,8 @@
 //!
 //! Each is the same shell around a role's start: bind, start, then wait for a signal or for a part that failed.
 
+mod dns;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,16 +12,18 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use tracing::{error, info, warn};
-use zddcluster_cli::{AgentArgs, DnsArgs, EdgeArgs, ExitStatus, LogArgs, MasterArgs, MemberArgs};
+use zddcluster_cli::{AgentArgs, EdgeArgs, ExitStatus, LogArgs, MasterArgs, MemberArgs};
 use zddcluster_runtime::Tasks;
 use zddcluster_store::SledStore;
 
-use crate::cluster::{self, AgentParts, DnsParts, MasterParts};
+use crate::cluster::{self, AgentParts, MasterParts};
 use crate::fault::Fault;
 use crate::lock::DataDirLock;
 use crate::plan::{AgentPlan, DNS_HTTP_PORT};
 use crate::signals::Signals;
 use crate::{big_runtime, containerizer, listeners, logging, members, settings, token};
+
+pub(crate) use self::dns::dns;
 
 /// How long a role may take to end: requests in flight get 5 s, an edge's connections a little more.
 const GRACE: Duration = Duration::from_secs(12);
@@ -116,43 +120,6 @@ pub(crate) fn agent(args: AgentArgs, dump: Option<&str>) -> Result<ExitCode, Fau
         };
         cluster::agent(parts, &tasks).await
     })
-}
-
-/// Runs `zddcluster dns`. It changes nothing and tells what it knows to whoever asks, so it may listen anywhere.
-pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> {
-    let mut faults = log_faults(&args.log);
-    let token = token::read(&args.token, &mut faults);
-    let mut settings = zddcluster_dns::Settings::default();
-    faults.extend(settings.overrule(zddcluster_dns::Flags {
-        listen: Some(args.listen),
-        domain: Some(args.domain),
-        ttl: Some(args.ttl),
-        ..zddcluster_dns::Flags::default()
-    }));
-    faults.extend(settings.faults());
-    settings::refuse(&faults)?;
-    if let Some(dump) = dump {
-        return settings::print(dump);
-    }
-    logging::init(&args.log.filter)?;
-    let (udp, tcp) = listeners::dns(args.listen).map_err(Fault::settings)?;
-    let http = match args.http {
-        Some(http) => listeners::tcp(http),
-        None => listeners::dns_http((args.listen.ip(), DNS_HTTP_PORT).into()),
-    };
-    let http = http.map_err(Fault::settings)?;
-    // Where it listens in truth: `--listen` may leave the port open.
-    let at = tcp.local_addr()?;
-    let _lock = members::join(&args.member, members::DNS, &at.to_string())?;
-    let parts = DnsParts {
-        dns: Some((udp, tcp)),
-        http: Some(http),
-        allowed_hosts: args.hosts.allowed,
-        mesos_url: args.master,
-        settings,
-        token,
-    };
-    run(|tasks| async move { cluster::dns(parts, &tasks) })
 }
 
 /// Runs `zddcluster edge`, with marathon-lb's own arguments.

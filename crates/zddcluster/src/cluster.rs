@@ -22,6 +22,9 @@ use crate::listeners::Listeners;
 use crate::logging;
 use crate::plan::{AgentPlan, Plan};
 
+/// Where DNS looks for a master if nothing is said.
+pub(crate) const MESOS_URL: &str = "http://127.0.0.1:5050";
+
 /// Where in the data directory the artifact store is.
 pub(crate) const ARTIFACTS: &str = "artifacts";
 

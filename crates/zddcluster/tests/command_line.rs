@@ -153,13 +153,44 @@ fn flags_go_before_the_environment_and_it_before_the_file() {
         ("ZDD_DNS_LISTEN", "127.0.0.1:8"),
     ];
     let output = with_env(&["dns", "--listen", "127.0.0.1:9", "--dump-config"], &env);
-    let expected = "allow-host = []\ndomain = \"env\"\nlisten = \"127.0.0.1:9\"\nlog = \"info\"\nmaster = \"http://127.0.0.1:5050\"\nttl = 7\n";
+    let expected = "allow-host = []\ndomain = \"env\"\nlisten = \"127.0.0.1:9\"\nlog = \"info\"\nmaster = \"http://127.0.0.1:5050\"\nmasters = []\nresolvers = []\nttl = 7\nzone-resolvers = []\n";
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         expected,
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_file_of_mesos_dns_is_dumped_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.json");
+    let text =
+        r#"{"Masters": ["10.0.0.1:5050"], "externalon": false, "listener": "127.0.0.9", "ttl": 7}"#;
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let args = ["dns", "--config", path, "--dump-config", "--ttl", "8"];
+    let output = with_env(&args, &[("ZDD_DNS_RESOLVERS", "10.0.0.2,10.0.0.3")]);
+    let dump: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
+    assert_eq!((&dump["TTL"], &dump["Port"]), (&8.into(), &53.into()));
+    assert_eq!(
+        dump["Resolvers"],
+        serde_json::json!(["10.0.0.2", "10.0.0.3"])
+    );
+    assert_eq!(
+        (&dump["Listener"], &dump["File"]),
+        (&"127.0.0.9".into(), &path.into())
+    );
+
+    fs::write(&file, r#"{"masters": ["10.0.0.1"], "mesosHTTPSOn": true}"#).unwrap();
+    let output = with_env(&["dns", "--config", path], &[]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for part in ["masters: `10.0.0.1` is not HOST:PORT", "mesosHTTPSOn: "] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

@@ -20,6 +20,13 @@ pub struct ConfigArgs {
     dump_config: bool,
 }
 
+impl ConfigArgs {
+    /// `--config`, if given.
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
 /// Which cluster a role that keeps nothing belongs to.
 #[derive(Clone, Debug, Args)]
 pub struct MemberArgs {

@@ -77,9 +77,14 @@ Examples:
   zddcluster agent --work-dir /srv/zdd/agent-2 --hostname 127.0.0.2 --public";
 
 pub(super) const DNS: &str = "\
-Example:
+--config also takes the config.json of a Mesos-DNS.
+
+Examples:
   zddcluster dns --listen 127.0.0.1:8053
   dig @127.0.0.1 -p 8053 _base-zdd._tcp.marathon.mesos SRV
+  zddcluster dns --masters 10.0.0.1:5050,10.0.0.2:5050    the names of a real Mesos
+  zddcluster dns --externalon --resolvers 10.0.0.53    and of the rest of the world
+  zddcluster dns --config /etc/mesos-dns/config.json
   zddcluster dns install --dry-run    shows how this machine would ask it";
 
 pub(super) const EDGE: &str = "\

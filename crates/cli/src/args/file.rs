@@ -2,16 +2,16 @@
 //!
 //! A role's settings come from its flags, else from the environment, else from the TOML file of `--config`, else from the
 //! defaults. The file's keys are the long flags. What it says is put in place of the defaults of the grammar, so that the rest of the
-//! order is clap's.
+//! order is clap's. The file of `dns` may also be a `config.json` of Mesos-DNS, which that role reads itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
 
-use clap::builder::ValueParser;
+use clap::builder::{Resettable, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use toml::{Table, Value};
 
 /// The verbs that have settings.
@@ -19,6 +19,12 @@ const ROLES: [&str; 5] = ["up", "master", "agent", "dns", "edge"];
 
 /// Long flags that are no settings: they say where settings are, or what to do with them.
 const NO_SETTINGS: [&str; 3] = ["config", "dump-config", "help"];
+
+/// The role whose file may also be the original's, which is JSON.
+const JSON_ROLE: &str = "dns";
+
+/// Its flags with a default that such a file has too.
+const IN_JSON: [&str; 4] = ["master", "listen", "domain", "ttl"];
 
 /// How alike a key and a flag must be for one to be taken for the other misspelled; 1 is equal.
 const ALIKE: f64 = 0.7;
@@ -131,12 +137,16 @@ fn with_file(grammar: &Command, verb: &str, path: &OsStr) -> (Command, Vec<Strin
     let shown = Path::new(path).display();
     let table = fs::read_to_string(path)
         .map_err(|error| format!("cannot read the settings in {shown}: {error}"))
-        .and_then(|text| {
-            text.parse::<Table>()
-                .map_err(|error| format!("{shown} is not TOML: {}", one_line(&error.to_string())))
+        .and_then(|text| match verb == JSON_ROLE && is_json(&text) {
+            true => Ok(None),
+            false => text
+                .parse::<Table>()
+                .map(Some)
+                .map_err(|error| format!("{shown} is not TOML: {}", one_line(&error.to_string()))),
         });
     let table = match table {
-        Ok(table) => table,
+        Ok(Some(table)) => table,
+        Ok(None) => return (without_defaults(grammar, verb), Vec::new()),
         Err(fault) => return (grammar.clone(), vec![fault]),
     };
     let mut faults = Vec::new();
@@ -167,6 +177,24 @@ fn with_file(grammar: &Command, verb: &str, path: &OsStr) -> (Command, Vec<Strin
     (grammar, faults)
 }
 
+/// Whether a file is a JSON object rather than TOML, in which no line begins with a brace.
+pub fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
+/// The grammar in which only what is said has a value: the role reads the file itself, which goes before defaults.
+fn without_defaults(grammar: &Command, verb: &str) -> Command {
+    let ids: Vec<Id> = settings(role(grammar, verb))
+        .filter(|(long, _)| IN_JSON.contains(long))
+        .map(|(_, arg)| arg.get_id().clone())
+        .collect();
+    grammar.clone().mut_subcommand(verb, |role| {
+        ids.into_iter().fold(role, |role, id| {
+            role.mut_arg(id, |arg| arg.default_value(Resettable::Reset))
+        })
+    })
+}
+
 /// A value of the file as the words a command line would have.
 fn words(arg: &Arg, value: &Value) -> Result<Vec<String>, String> {
     let is_flag = !arg.get_action().takes_values();
@@ -183,6 +211,7 @@ fn words(arg: &Arg, value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::Boolean(is_set) if is_flag => Ok(vec![is_set.to_string()]),
         other if is_flag => Err(format!("true or false is needed, not {}", other.type_str())),
+        Value::Boolean(is_set) if is_switch(arg) => Ok(vec![is_set.to_string()]),
         Value::Array(values) if is_list => values.iter().map(word).collect(),
         value => Ok(vec![word(value)?]),
     }
@@ -191,6 +220,15 @@ fn words(arg: &Arg, value: &Value) -> Result<Vec<String>, String> {
 fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
         || arg.get_num_args().is_some_and(|n| n.max_values() > 1)
+}
+
+/// Whether it is true or false, though it may have its value behind it.
+fn is_switch(arg: &Arg) -> bool {
+    let values = arg.get_possible_values();
+    !values.is_empty()
+        && values
+            .iter()
+            .all(|value| ["true", "false"].contains(&value.get_name()))
 }
 
 /// Says what is wrong with one value of a flag.
@@ -269,12 +307,15 @@ fn dump(role: &Command, matches: &ArgMatches) -> String {
     table.to_string()
 }
 
-/// A word as the file has it: a number where only numbers may stand.
+/// A word as the file has it: a number where only numbers may stand, true or false where only they may.
 fn value(arg: &Arg, word: &str) -> Value {
     let is_number = arg
         .get_default_values()
         .first()
         .is_some_and(|default| default.to_string_lossy().parse::<f64>().is_ok());
+    if let Some(is_set) = word.parse().ok().filter(|_| is_switch(arg)) {
+        return Value::Boolean(is_set);
+    }
     match (word.parse::<i64>(), word.parse::<f64>()) {
         (Ok(number), _) if is_number => Value::Integer(number),
         (_, Ok(number)) if is_number => Value::Float(number),

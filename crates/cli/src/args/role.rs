@@ -104,31 +104,76 @@ pub struct AgentArgs {
 pub struct DnsArgs {
     #[command(subcommand)]
     pub(crate) verb: Option<DnsVerb>,
-    /// The Mesos master to follow
+    /// The master of a zddcluster to follow
     #[arg(
         long,
         env = "ZDD_MESOS_URL",
         value_name = "URL",
         default_value = "http://127.0.0.1:5050"
     )]
-    pub master: String,
+    pub master: Option<String>,
+    /// Masters of any Mesos, whose state is read again and again instead; the first one is tried first
+    #[arg(
+        long,
+        env = "ZDD_DNS_MASTERS",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub masters: Vec<String>,
+    /// How often their state is read [default: 60]
+    #[arg(long, env = "ZDD_DNS_REFRESH_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub refresh_seconds: Option<u64>,
     /// Where queries are answered, UDP and TCP
-    #[arg(long, env = "ZDD_DNS_LISTEN", value_name = "ADDRESS:PORT", default_value_t = loopback(1, 8053))]
-    pub listen: SocketAddr,
+    #[arg(
+        long,
+        env = "ZDD_DNS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8053"
+    )]
+    pub listen: Option<SocketAddr>,
     /// Where Mesos-DNS' HTTP API and /metrics are [default: port 8123 where queries are answered, or another one if it is taken]
     #[arg(long, env = "ZDD_DNS_HTTP", value_name = "ADDRESS:PORT")]
     pub http: Option<SocketAddr>,
     /// The domain of all names
     #[arg(long, env = "ZDD_DNS_DOMAIN", default_value = "mesos")]
-    pub domain: String,
+    pub domain: Option<String>,
     /// Seconds an answer may be kept
     #[arg(
         long,
         env = "ZDD_DNS_TTL",
         value_name = "SECONDS",
-        default_value_t = 60
+        default_value = "60"
     )]
-    pub ttl: u32,
+    pub ttl: Option<u32>,
+    /// Forward questions about names outside of the domain, which are refused otherwise
+    #[arg(
+        long,
+        env = "ZDD_DNS_EXTERNALON",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub externalon: Option<bool>,
+    /// Name servers to forward to, the first one tried first [default: those of /etc/resolv.conf]
+    #[arg(
+        long,
+        env = "ZDD_DNS_RESOLVERS",
+        value_name = "IP[:PORT]",
+        value_delimiter = ','
+    )]
+    pub resolvers: Vec<String>,
+    /// Name servers for a zone and all below it; a zone may be given several times
+    #[arg(
+        long,
+        env = "ZDD_DNS_ZONE_RESOLVERS",
+        value_name = "ZONE=IP[:PORT]",
+        value_delimiter = ','
+    )]
+    pub zone_resolvers: Vec<String>,
+    /// How long each of them is waited for [default: 5]
+    #[arg(long, env = "ZDD_DNS_TIMEOUT", value_name = "SECONDS")]
+    pub timeout: Option<u64>,
     #[command(flatten)]
     pub hosts: HostArgs,
     #[command(flatten)]
@@ -138,7 +183,7 @@ pub struct DnsArgs {
     #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
-    config: ConfigArgs,
+    pub config: ConfigArgs,
 }
 
 /// The settings of `edge`: marathon-lb's own command line, which the edge reads itself, and a few of ours before it. Those of

@@ -135,3 +135,45 @@ fn an_edge_may_have_its_arguments_in_a_file() {
     assert_eq!(args.host.to_string(), "127.0.0.9");
     assert_eq!(args.args, ["sse", "--haproxy-map"]);
 }
+
+#[test]
+fn a_file_of_mesos_dns_is_left_to_the_role_and_goes_before_defaults() {
+    let file = "\n{\"masters\": [\"10.0.0.1:5050\"]}";
+    let parsed = with(file, "zddcluster dns --config FILE --ttl 7").unwrap();
+    let Invocation::Dns(args) = parsed.invocation else {
+        panic!("{:?}", parsed.invocation)
+    };
+    assert_eq!(
+        (args.listen, args.domain, args.ttl, args.master),
+        (None, None, Some(7), None)
+    );
+    assert!(args.config.file().is_some());
+    assert_eq!(args.log.filter, "info");
+    // Nobody else reads JSON.
+    let found = faults(file, "zddcluster master --config FILE");
+    assert!(found[0].contains("is not TOML"), "{found:?}");
+}
+
+#[test]
+fn dns_takes_lists_and_switches() {
+    let line = "zddcluster dns --masters a:1,b:2 --externalon --resolvers 1.1.1.1 --resolvers 2.2.2.2 \
+                --zone-resolvers corp=3.3.3.3,corp=4.4.4.4 --timeout 2 --refresh-seconds 9";
+    let Invocation::Dns(args) = with("", line).unwrap().invocation else {
+        panic!("{line}")
+    };
+    assert_eq!(args.masters, ["a:1", "b:2"]);
+    assert_eq!(args.externalon, Some(true));
+    assert_eq!(args.resolvers, ["1.1.1.1", "2.2.2.2"]);
+    assert_eq!(args.zone_resolvers, ["corp=3.3.3.3", "corp=4.4.4.4"]);
+    assert_eq!((args.timeout, args.refresh_seconds), (Some(2), Some(9)));
+    let off = with("", "zddcluster dns --externalon=false").unwrap();
+    let Invocation::Dns(args) = off.invocation else {
+        panic!("{line}")
+    };
+    assert_eq!(args.externalon, Some(false));
+    assert_eq!(
+        args.listen.map(|at| at.to_string()).as_deref(),
+        Some("127.0.0.1:8053")
+    );
+    assert_eq!(args.master.as_deref(), Some("http://127.0.0.1:5050"));
+}
