@@ -93,6 +93,16 @@ pub(crate) fn write_malformed(packet: &[u8; HEADER], out: &mut Vec<u8>) {
     out.resize(HEADER, 0);
 }
 
+/// Writes what a client above its rate gets: the question, and that there is more to be had over TCP.
+pub(crate) fn write_truncated(packet: &Packet<'_>, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(packet.header);
+    out.extend_from_slice(packet.question);
+    out[2] = flag::QR | flag::TC | out[2] & (flag::OP_CODE | flag::RD);
+    out[3] &= flag::CD;
+    out[6..HEADER].fill(0);
+}
+
 /// An end of the message that can be gone back to.
 #[derive(Debug, Clone, Copy)]
 struct End {

@@ -4,8 +4,10 @@
 //! Hickory reads, decodes, encodes and sends what comes over TCP; it is told to cut nothing (see `reply`). By itself it answers what it
 //! cannot decode with FORMERR, and what has no whole header, or is itself a reply, with silence. One connection's
 //! queries are answered in order. It logs each request at level `info` of target `hickory_server`.
+//! How much is answered over UDP is limited for each network (`limit`).
 //! Source: contract mesos-dns §5.4 (limits of TCP), §5.6, §6 (nothing before the first load).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
@@ -25,6 +28,7 @@ use zddcluster_runtime::Error;
 use crate::answer::answer;
 use crate::follow::Current;
 use crate::http::Counts;
+use crate::limit::{Limiter, Verdict};
 use crate::message;
 use crate::packet::{Packet, Unanswerable};
 use crate::reply::{Reply, TCP_LIMIT, reply};
@@ -58,6 +62,7 @@ impl Served {
         Some(Front {
             current: self.current,
             counts: self.counts,
+            limiter: Limiter::new(rand::random(), Instant::now()),
         })
     }
 }
@@ -94,11 +99,18 @@ async fn run(mut server: Server<Front>, token: &CancellationToken) -> Result<(),
 pub(crate) struct Front {
     current: Current,
     counts: Arc<Counts>,
+    limiter: Limiter,
 }
 
 impl Front {
-    /// Writes the answer to a datagram into `out`; false if there is to be none.
-    pub(crate) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Writes the answer to a datagram that has come from `client` into `out`; false if there is to be none.
+    pub(crate) fn answer(
+        &self,
+        datagram: &[u8],
+        client: Option<IpAddr>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let packet = match Packet::read(datagram) {
             Ok(packet) => packet,
             Err(Unanswerable::NoQuery) => return false,
@@ -110,6 +122,17 @@ impl Front {
         };
         let Packet { query, .. } = &packet;
         self.counts.asked(query.qtype);
+        let verdict = client.map_or(Verdict::Drop, |client| self.limiter.judge(client, now));
+        self.counts.judged(verdict);
+        match verdict {
+            Verdict::Answer => {}
+            Verdict::Truncate => {
+                message::write_truncated(&packet, out);
+                self.counts.answered(Protocol::Udp, ResponseCode::NoError);
+                return true;
+            }
+            Verdict::Drop => return false,
+        }
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
         let lower = query.name.to_lowercase();

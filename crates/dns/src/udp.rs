@@ -9,6 +9,7 @@ use std::io;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
@@ -37,7 +38,8 @@ pub(crate) async fn serve_udp(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
         }
-        batch.answer(|query, answer| front.answer(query, answer));
+        let now = Instant::now();
+        batch.answer(|query, client, answer| front.answer(query, client, now, answer));
         send(&socket, &mut batch).await;
     }
 }

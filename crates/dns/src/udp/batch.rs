@@ -1,6 +1,7 @@
 //! Datagrams that are received, answered and sent together.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -50,12 +51,16 @@ impl Batch {
         Ok(())
     }
 
-    /// Has each query answered by `answer`, which writes into what it is given; false if there is no answer to it.
-    pub(super) fn answer(&mut self, mut answer: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
+    /// Has each query answered by `answer`, who is told who asks and writes into what it is given; false if there is no answer.
+    pub(super) fn answer(
+        &mut self,
+        mut answer: impl FnMut(&[u8], Option<IpAddr>, &mut Vec<u8>) -> bool,
+    ) {
         self.clients.clear();
         self.n_sent = 0;
         for (query, (length, client)) in self.queries.iter().zip(&self.received) {
-            if answer(&query[..*length], &mut self.answers[self.clients.len()]) {
+            let out = &mut self.answers[self.clients.len()];
+            if answer(&query[..*length], client.as_ref().and_then(ip), out) {
                 self.clients.push(*client);
             }
         }
@@ -92,4 +97,9 @@ impl Batch {
     pub(super) fn skip(&mut self) {
         self.n_sent += 1;
     }
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
 }
