@@ -13,7 +13,9 @@
 //! An empty answer is NOERROR when the name has records of another kind and NXDOMAIN otherwise, but always NOERROR
 //! for SRV, SOA and NS. This is not what a stock name server would do; clients of Mesos-DNS know it so. Addresses are
 //! owned by the name in lower case, all else by the name as asked. Outside of the domain everything is REFUSED.
-//! Source: contract mesos-dns §5.1, §5.2, §7.
+//! Source: contract mesos-dns §5.1, §5.2, §7. With extras it is as the RFCs say: `strict`.
+
+mod strict;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,6 +31,7 @@ pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
     pub(crate) const SOA: u16 = 6;
+    pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const SRV: u16 = 33;
     pub(crate) const ANY: u16 = 255;
@@ -106,6 +109,8 @@ pub enum Data<'a> {
     Soa,
     /// The zone's only name server.
     Ns,
+    /// Whose an address is.
+    Ptr(&'a Name),
 }
 
 const SOA: Record<'static> = Record {
@@ -130,6 +135,15 @@ impl Rcode {
 }
 
 impl Answer<'_> {
+    /// An empty one of the zone.
+    fn of_zone(zone: &Zone) -> Self {
+        Self {
+            authoritative: true,
+            recursion_available: zone.recurse_on,
+            ..Self::bare(Rcode::NoError)
+        }
+    }
+
     fn bare(rcode: Rcode) -> Self {
         Self {
             rcode,
@@ -147,16 +161,14 @@ pub fn answer<'a>(zone: &'a Zone, query: &Query, lower: &Name, rng: &mut impl Rn
     if query.op_code != 0 {
         return Answer::bare(Rcode::NotImp);
     }
-    if !matches!(query.qclass, CLASS_IN | CLASS_ANY) || !lower.is_within(&zone.origin) {
+    if !matches!(query.qclass, CLASS_IN | CLASS_ANY) || !zone.is_authoritative_for(lower) {
         return Answer::bare(Rcode::Refused);
     }
+    if let Some(extras) = &zone.extras {
+        return strict::answer(zone, extras, query, lower, rng);
+    }
     let node = zone.node(lower);
-    let mut answer = Answer {
-        rcode: Rcode::NoError,
-        authoritative: true,
-        recursion_available: zone.recurse_on,
-        ..Answer::bare(Rcode::NoError)
-    };
+    let mut answer = Answer::of_zone(zone);
     match query.qtype {
         rtype::A => answer.answers.extend(node.into_iter().flat_map(a)),
         rtype::AAAA => answer.answers.extend(node.into_iter().flat_map(aaaa)),

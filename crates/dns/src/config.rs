@@ -31,6 +31,8 @@ pub struct ZoneConfig {
     pub name_server: Vec<IpAddr>,
     /// The masters that are known beforehand, in order (`masters`).
     pub masters: Vec<SocketAddr>,
+    /// Whether to answer as the RFCs say where Mesos-DNS does not, and to publish more than it: `docs/dns.md`.
+    pub extras: bool,
 }
 
 /// The fields of the SOA record. Its serial is the time of the last change, its minimum the TTL.
@@ -74,6 +76,7 @@ impl Default for ZoneConfig {
             soa: SoaConfig::default(),
             name_server: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             masters: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5050))],
+            extras: false,
         }
     }
 }

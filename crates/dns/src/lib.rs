@@ -26,6 +26,7 @@ mod state;
 mod zone;
 // From a packet to an answer.
 mod answer;
+mod edns;
 mod limit;
 mod message;
 mod name;

@@ -11,7 +11,7 @@
 //! while the bytes are written, nothing is encoded twice. There is never an OPT record.
 //! Source: contract mesos-dns §5.2-§5.5.
 
-use crate::answer::{Answer, Data, Owner, Record, rtype};
+use crate::answer::{Answer, Data, Owner, Rcode, Record, rtype};
 use crate::name::{Name, suffixes};
 use crate::packet::{HEADER, Packet, flag};
 use crate::zone::Zone;
@@ -81,16 +81,19 @@ pub(crate) fn write(
     writer.finish(answer, [0; 3], zone.set_truncate_bit);
 }
 
-/// Writes the answer to what is no question: its header says so, and there is nothing else.
-pub(crate) fn write_malformed(packet: &[u8; HEADER], out: &mut Vec<u8>) {
+/// Writes the answer to what is no question: its header says so, and there is nothing else. Other operations may do without one
+/// (RFC 8906 §8.1.4).
+pub(crate) fn write_malformed(header: &[u8; HEADER], out: &mut Vec<u8>) {
     const FORMERR: u8 = 1;
+    let rcode = match header[2] & flag::OP_CODE {
+        0 => FORMERR,
+        _ => Rcode::NotImp.number(),
+    };
     out.clear();
-    out.extend_from_slice(&packet[..2]);
-    out.extend_from_slice(&[
-        flag::QR | packet[2] & (flag::OP_CODE | flag::RD),
-        packet[3] & flag::CD | FORMERR,
-    ]);
-    out.resize(HEADER, 0);
+    out.extend_from_slice(header);
+    out[2] = flag::QR | out[2] & (flag::OP_CODE | flag::RD);
+    out[3] = out[3] & flag::CD | rcode;
+    out[4..].fill(0);
 }
 
 /// Writes what a client above its rate gets: the question, and that there is more to be had over TCP.
@@ -178,6 +181,7 @@ impl<'a> Writer<'a> {
             Data::A(_) => rtype::A,
             Data::Aaaa(_) => rtype::AAAA,
             Data::Srv { .. } => rtype::SRV,
+            Data::Ptr(_) => rtype::PTR,
             Data::Soa => rtype::SOA,
             Data::Ns => rtype::NS,
         };
@@ -203,6 +207,7 @@ impl<'a> Writer<'a> {
                 }
             }
             Data::Ns => self.name(&soa.mname, true),
+            Data::Ptr(name) => self.name(name, true),
         }
         let length = u16::try_from(self.out.len() - at - 2).expect("two names and some numbers");
         self.out[at..at + 2].copy_from_slice(&length.to_be_bytes());

@@ -12,6 +12,8 @@
 //!        └─▶ _N._tcp.F.slave.D  _udp   SRV  host ports ──────▶ C.F.slave.D
 //! ```
 //!
+//! With extras there are the names of addresses besides (`reverse`).
+//!
 //! Names are kept as text with a final dot; every one of them can be sent: what does not fit the wire format is cut
 //! or left out here, so that answering never fails. Source: contract mesos-dns §3.3, §4, §5.7, §6.
 
@@ -25,6 +27,7 @@ use zddcluster_client::mesos::State;
 use crate::config::ZoneConfig;
 use crate::label::MAX_LABEL;
 
+mod reverse;
 mod set;
 mod task;
 
@@ -42,6 +45,8 @@ pub struct Records {
     pub aaaa: BTreeMap<String, OrderedSet<Ipv6Addr>>,
     /// Owner to services.
     pub srv: BTreeMap<String, OrderedSet<Service>>,
+    /// Name of an address to whom it belongs; only with extras.
+    pub ptr: BTreeMap<String, OrderedSet<Arc<str>>>,
     /// What each framework's published tasks have added.
     pub frameworks: Vec<FrameworkRecords>,
     /// What of the state could not be published, and why.
@@ -109,7 +114,7 @@ impl Records {
         let mut records = Self::default();
         let origin = config.origin();
         records.add_frameworks(state, config, &origin);
-        records.add_agents(state, &origin);
+        records.add_agents(state, config, &origin);
         for &address in &config.name_server {
             records.add(&config.soa.mname(), &Value::Address(address));
         }
@@ -153,7 +158,7 @@ impl Records {
         }
     }
 
-    fn add_agents(&mut self, state: &State, origin: &str) {
+    fn add_agents(&mut self, state: &State, config: &ZoneConfig, origin: &str) {
         let name = format!("slave.{origin}");
         for agent in &state.agents {
             let Some(socket) = agent.pid.as_deref().and_then(socket_of) else {
@@ -164,6 +169,9 @@ impl Records {
                 continue;
             };
             self.add(&name, &Value::Address(socket.ip()));
+            if config.extras {
+                self.point(socket.ip(), &name);
+            }
             let port = socket.port();
             self.add(
                 &format!("_slave._tcp.{origin}"),

@@ -31,7 +31,7 @@ use crate::http::Counts;
 use crate::limit::{Limiter, Verdict};
 use crate::message;
 use crate::packet::{Packet, Unanswerable};
-use crate::reply::{Reply, TCP_LIMIT, reply};
+use crate::reply::{self, Reply, TCP_LIMIT, reply};
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
 const TCP_IDLE: Duration = Duration::from_secs(8);
@@ -135,6 +135,13 @@ impl Front {
         }
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
+        if let Some(client) = client.filter(|_| zone.extras.is_some()) {
+            let written = reply::write(zone, datagram, client, &mut rand::rng(), out);
+            return written.is_some_and(|code| {
+                self.counts.answered(Protocol::Udp, code);
+                true
+            });
+        }
         let lower = query.name.to_lowercase();
         let answer = answer(zone, query, &lower, &mut rand::rng());
         message::write(zone, &packet, &lower, &answer, UDP_LIMIT, out);

@@ -144,6 +144,7 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
         mesos_url: args.master,
         domain: args.domain,
         ttl: args.ttl,
+        extras: args.dns_extras,
         token,
     };
     run(|tasks| async move { cluster::dns(parts, &tasks) })

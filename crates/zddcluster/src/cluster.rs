@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) clock_offset_seconds: i64,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) containerizer: Choice,
+    /// DNS answers as the RFCs say.
+    pub(crate) dns_extras: bool,
 }
 
 /// A cluster that runs.
@@ -60,6 +62,7 @@ impl Cluster {
             clock_offset_seconds,
             allowed_hosts,
             containerizer,
+            dns_extras,
         } = parts;
         let Listeners {
             front,
@@ -122,6 +125,7 @@ impl Cluster {
                 mesos_url: format!("http://{}", plan.mesos),
                 domain: "mesos".to_owned(),
                 ttl: DNS_TTL,
+                extras: dns_extras,
                 token: None,
             },
             tasks,
@@ -310,6 +314,8 @@ pub(crate) struct DnsParts {
     pub(crate) domain: String,
     /// Seconds.
     pub(crate) ttl: u32,
+    /// Answers as the RFCs say.
+    pub(crate) extras: bool,
     pub(crate) token: Option<Token>,
 }
 
@@ -323,6 +329,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         mesos_url,
         domain,
         ttl,
+        extras,
         token,
     } = parts;
     let own: SocketAddr = tcp.local_addr()?;
@@ -336,6 +343,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         ttl,
         name_server: vec![own.ip()],
         masters,
+        extras,
         ..zddcluster_dns::ZoneConfig::default()
     };
     let config = zddcluster_dns::Config {

@@ -129,6 +129,9 @@ pub struct DnsArgs {
         default_value_t = 60
     )]
     pub ttl: u32,
+    /// Answer as the RFCs say where Mesos-DNS does not, with EDNS, and name addresses
+    #[arg(long, env = "ZDD_DNS_EXTRAS")]
+    pub dns_extras: bool,
     #[command(flatten)]
     pub hosts: HostArgs,
     #[command(flatten)]

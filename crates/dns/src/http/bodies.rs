@@ -45,6 +45,7 @@ pub(super) fn config(shown: &Shown) -> Value {
         soa,
         name_server: _,
         masters,
+        extras: _,
     } = &shown.config;
     let SoaConfig {
         mname: _,

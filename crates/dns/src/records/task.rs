@@ -1,6 +1,6 @@
 //! The records of the tasks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use zddcluster_client::mesos::{Framework, State, Status, Task};
@@ -28,6 +28,7 @@ pub(super) fn add_tasks(records: &mut Records, state: &State, config: &ZoneConfi
             (agent.id.as_str(), socket.map(|socket| socket.ip()))
         })
         .collect();
+    let agent_addresses: HashSet<IpAddr> = agents.values().flatten().copied().collect();
     for framework in &state.frameworks {
         let label = config.label_rule.mangle_framework(&framework.name);
         if label.is_empty() {
@@ -48,6 +49,7 @@ pub(super) fn add_tasks(records: &mut Records, state: &State, config: &ZoneConfi
                 framework_on_agent: format!("{label}.slave.{origin}"),
                 task,
                 agent,
+                agent_addresses: &agent_addresses,
                 added: Vec::new(),
             };
             pen.write_task(framework);
@@ -85,6 +87,8 @@ struct Pen<'a> {
     framework_on_agent: String,
     task: &'a Task,
     agent: Option<IpAddr>,
+    /// Those of all agents.
+    agent_addresses: &'a HashSet<IpAddr>,
     added: Vec<TaskRecord>,
 }
 
@@ -114,11 +118,24 @@ impl Pen<'_> {
             self.records.skip(&what, "its name has no usable character");
             return;
         }
-        self.write_pass(&Labels {
+        let labels = Labels {
             service: label::service_that_fits(&mangled).to_owned(),
             canonical: label::canonical_that_fits(&mangled, &hash, &tail),
             task: mangled,
-        });
+        };
+        self.write_pass(&labels);
+        if self.config.extras {
+            self.write_extras(&format!("{}.{}", labels.canonical, self.framework));
+        }
+    }
+
+    /// What belongs to the instance's own name but to no task: it is not listed with the task's records.
+    fn write_extras(&mut self, own: &str) {
+        for address in self.task_addresses() {
+            if !self.agent_addresses.contains(&address) {
+                self.records.point(address, own);
+            }
+        }
     }
 
     fn write_pass(&mut self, labels: &Labels) {

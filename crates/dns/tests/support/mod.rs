@@ -11,6 +11,7 @@ use serde_json::Value;
 use zddcluster_client::mesos::State;
 use zddcluster_dns::{IpSource, LabelRule, Records, SoaConfig, Zone, ZoneConfig};
 
+pub(crate) mod ask;
 pub(crate) mod master;
 
 /// The state the data was recorded with.
@@ -107,6 +108,7 @@ pub(crate) fn config(profile: &str) -> ZoneConfig {
         },
         name_server: vec![profile.listener],
         masters: profile.masters,
+        extras: false,
     }
 }
 
