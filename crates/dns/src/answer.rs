@@ -98,8 +98,10 @@ pub enum Data<'a> {
     A(Ipv4Addr),
     /// An address.
     Aaaa(Ipv6Addr),
-    /// A service; its priority is 0, its weight the zone's.
+    /// A service; its priority is 0.
     Srv {
+        /// Its part of the clients, against those of the others.
+        weight: u16,
         /// Where it listens.
         port: u16,
         /// The host's name.
@@ -225,6 +227,7 @@ fn srv(node: &Node) -> impl Iterator<Item = Record<'_>> {
     node.srv.iter().map(|srv| Record {
         owner: Owner::Asked,
         data: Data::Srv {
+            weight: srv.weight,
             port: srv.port,
             target: &srv.target,
         },

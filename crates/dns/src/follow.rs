@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The stream makes changes visible at once; reading the state again now and then makes up for an event that was
-//! missed or not understood. While the master is away, the last zone stays. Source: contract mesos-dns §9.1, §6.
+//! missed or not understood. While the master is away, the last zone stays. With extras, a change of the edge's gateways is
+//! one more event. Source: contract mesos-dns §9.1, §6.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,7 +24,7 @@ use zddcluster_runtime::{Backoff, Error};
 
 use crate::config::ZoneConfig;
 use crate::http::Counts;
-use crate::records::{Records, Skipped};
+use crate::records::{Gateway, Records, Skipped};
 use crate::state::{Applied, apply};
 use crate::zone::Zone;
 
@@ -48,6 +49,8 @@ pub(crate) type Current = Arc<ArcSwapOption<Zone>>;
 pub(crate) struct Follower {
     pub(crate) master: MesosMaster,
     pub(crate) config: ZoneConfig,
+    /// Those of the edge; none without extras.
+    pub(crate) gateways: watch::Receiver<Vec<Gateway>>,
     pub(crate) current: Current,
     /// Set to true with the first zone.
     pub(crate) is_ready: watch::Sender<bool>,
@@ -132,6 +135,10 @@ impl Follower {
                     publish_at = None;
                     self.publish(&state);
                 }
+                // Cancel-safe: it only looks. Without a sender it fails, and is not waited for.
+                Ok(()) = self.gateways.changed() => {
+                    publish_at.get_or_insert_with(|| Instant::now() + DEBOUNCE);
+                }
                 // Cancel-safe: `next` keeps what it has read.
                 event = stream.next(idle) => {
                     let event = event?.ok_or(Lost::Ended)?;
@@ -155,7 +162,7 @@ impl Follower {
 
     /// Makes the zone of a state and swaps it in, unless it has the very records of the last one.
     fn publish(&mut self, state: &State) {
-        let records = Records::of(state, &self.config);
+        let records = Records::with_gateways(state, &self.config, &self.gateways.borrow());
         if records.skipped != self.skipped {
             for Skipped { what, reason } in &records.skipped {
                 if !self.skipped.iter().any(|known| known.what == *what) {

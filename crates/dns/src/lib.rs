@@ -20,6 +20,7 @@ mod fixture;
 mod start;
 // From a state to a zone.
 mod follow;
+mod gateways;
 mod label;
 mod records;
 mod state;
@@ -45,7 +46,8 @@ pub use self::label::LabelRule;
 pub use self::name::Name;
 pub use self::query::Query;
 pub use self::records::{
-    FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords,
+    FrameworkRecords, Gateway, OrderedSet, Records, Service, Share, Skipped, TaskRecord,
+    TaskRecords,
 };
 pub use self::start::{Config, Handle, StartError, start};
 pub use self::zone::Zone;

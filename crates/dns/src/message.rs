@@ -193,9 +193,13 @@ impl<'a> Writer<'a> {
         match record.data {
             Data::A(address) => self.out.extend_from_slice(&address.octets()),
             Data::Aaaa(address) => self.out.extend_from_slice(&address.octets()),
-            Data::Srv { port, target } => {
+            Data::Srv {
+                weight,
+                port,
+                target,
+            } => {
                 self.number(0);
-                self.number(self.zone.srv_weight);
+                self.number(weight);
                 self.number(port);
                 self.name(target, false);
             }

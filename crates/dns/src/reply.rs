@@ -272,9 +272,11 @@ impl Records<'_> {
         match *data {
             Data::A(address) => RData::A(A(address)),
             Data::Aaaa(address) => RData::AAAA(AAAA(address)),
-            Data::Srv { port, target } => {
-                RData::SRV(SRV::new(0, zone.srv_weight, port, proto_name(target)))
-            }
+            Data::Srv {
+                weight,
+                port,
+                target,
+            } => RData::SRV(SRV::new(0, weight, port, proto_name(target))),
             // Hickory has these three times signed, but writes the same bits.
             Data::Soa => RData::SOA(SOA::new(
                 proto_name(&soa.mname),

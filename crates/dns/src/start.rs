@@ -13,6 +13,7 @@ use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 
 use crate::config::{ConfigError, ZoneConfig};
 use crate::follow::{Current, Follower, Link};
+use crate::gateways::Poller;
 use crate::http::{self, Counts, HttpConfig, Shown};
 use crate::server::{Served, serve_tcp};
 use crate::udp::serve_udp;
@@ -141,12 +142,21 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         let token = tasks.token().clone();
         tasks.spawn("http", OnFailure::Shutdown, serve(listener, router, token));
     }
+    let client = HttpClient::new().with_authorization(token.as_ref().map(Token::authorization));
+    let (gateways_sender, gateways) = watch::channel(Vec::new());
+    if let Some(base) = zone.gateways_url.clone().filter(|_| zone.extras) {
+        let poller = Poller {
+            http: client.clone(),
+            base,
+            gateways: gateways_sender,
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("gateways", OnFailure::Log, poller.run(token));
+    }
     let follower = Follower {
-        master: MesosMaster::new(
-            HttpClient::new().with_authorization(token.as_ref().map(Token::authorization)),
-            &master,
-        ),
+        master: MesosMaster::new(client, &master),
         config: zone,
+        gateways,
         current,
         is_ready: ready_sender,
         link: Link::Starting,

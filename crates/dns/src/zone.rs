@@ -20,7 +20,6 @@ pub struct Zone {
     pub(crate) origin: Name,
     pub(crate) soa: Soa,
     pub(crate) ttl: u32,
-    pub(crate) srv_weight: u16,
     pub(crate) set_truncate_bit: bool,
     pub(crate) recurse_on: bool,
     /// Without, all is answered as Mesos-DNS does.
@@ -37,6 +36,7 @@ pub(crate) struct Node {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Srv {
+    pub(crate) weight: u16,
     pub(crate) port: u16,
     pub(crate) target: Name,
 }
@@ -74,6 +74,7 @@ impl Zone {
                     .filter_map(|service| {
                         let target = Name::from_text(&service.target)?;
                         Some(Srv {
+                            weight: service.weight.unwrap_or(config.srv_weight),
                             port: service.port,
                             target,
                         })
@@ -104,7 +105,6 @@ impl Zone {
                 expire,
             },
             ttl: config.ttl,
-            srv_weight: config.srv_weight,
             set_truncate_bit: config.set_truncate_bit,
             recurse_on: config.recurse_on,
             extras,

@@ -145,6 +145,7 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
         domain: args.domain,
         ttl: args.ttl,
         extras: args.dns_extras,
+        gateways_url: args.gateways_url,
         token,
     };
     run(|tasks| async move { cluster::dns(parts, &tasks) })

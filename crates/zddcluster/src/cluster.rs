@@ -64,6 +64,7 @@ impl Cluster {
             containerizer,
             dns_extras,
         } = parts;
+        let gateways_url = plan.edge_admin().map(|edge| format!("http://{edge}"));
         let Listeners {
             front,
             mesos,
@@ -126,6 +127,7 @@ impl Cluster {
                 domain: "mesos".to_owned(),
                 ttl: DNS_TTL,
                 extras: dns_extras,
+                gateways_url,
                 token: None,
             },
             tasks,
@@ -316,6 +318,8 @@ pub(crate) struct DnsParts {
     pub(crate) ttl: u32,
     /// Answers as the RFCs say.
     pub(crate) extras: bool,
+    /// The edge's admin port.
+    pub(crate) gateways_url: Option<String>,
     pub(crate) token: Option<Token>,
 }
 
@@ -330,6 +334,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         domain,
         ttl,
         extras,
+        gateways_url,
         token,
     } = parts;
     let own: SocketAddr = tcp.local_addr()?;
@@ -344,6 +349,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         name_server: vec![own.ip()],
         masters,
         extras,
+        gateways_url,
         ..zddcluster_dns::ZoneConfig::default()
     };
     let config = zddcluster_dns::Config {

@@ -129,9 +129,12 @@ pub struct DnsArgs {
         default_value_t = 60
     )]
     pub ttl: u32,
-    /// Answer as the RFCs say where Mesos-DNS does not, with EDNS, and name addresses
+    /// Answer as the RFCs say where Mesos-DNS does not, with EDNS, and name addresses and gateways
     #[arg(long, env = "ZDD_DNS_EXTRAS")]
     pub dns_extras: bool,
+    /// The edge's admin port, whose gateways make the weights of services; with --dns-extras
+    #[arg(long, env = "ZDD_GATEWAYS_URL", value_name = "URL")]
+    pub gateways_url: Option<String>,
     #[command(flatten)]
     pub hosts: HostArgs,
     #[command(flatten)]

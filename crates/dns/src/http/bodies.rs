@@ -46,6 +46,7 @@ pub(super) fn config(shown: &Shown) -> Value {
         name_server: _,
         masters,
         extras: _,
+        gateways_url: _,
     } = &shown.config;
     let SoaConfig {
         mname: _,
@@ -136,7 +137,7 @@ pub(super) fn hosts(zone: &Zone, name: &str) -> Value {
 pub(super) fn services(zone: &Zone, name: &str) -> Value {
     let records = zone.records();
     let mut found = Vec::new();
-    for Service { port, target } in records
+    for Service { port, target, .. } in records
         .srv
         .get(&key(name))
         .into_iter()

@@ -109,6 +109,7 @@ pub(crate) fn config(profile: &str) -> ZoneConfig {
         name_server: vec![profile.listener],
         masters: profile.masters,
         extras: false,
+        gateways_url: None,
     }
 }
 

@@ -79,7 +79,11 @@ fn shown(zone: &Zone, name: &str, qtype: u16) -> String {
         let data = match &record.data {
             Data::A(address) => format!("A {address}"),
             Data::Aaaa(address) => format!("AAAA {address}"),
-            Data::Srv { port, target } => format!("SRV 0 {port} {target}"),
+            Data::Srv {
+                weight,
+                port,
+                target,
+            } => format!("SRV {weight} {port} {target}"),
             Data::Soa => "SOA".to_owned(),
             Data::Ns => "NS".to_owned(),
             Data::Ptr(name) => format!("PTR {name}"),
