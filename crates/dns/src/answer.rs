@@ -124,18 +124,6 @@ const NS: Record<'static> = Record {
     data: Data::Ns,
 };
 
-impl Rcode {
-    /// As the header has it.
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::NoError => 0,
-            Self::NxDomain => 3,
-            Self::NotImp => 4,
-            Self::Refused => 5,
-        }
-    }
-}
-
 impl Answer<'_> {
     /// An empty one of the zone.
     fn of_zone(zone: &Zone) -> Self {

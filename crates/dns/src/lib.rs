@@ -39,6 +39,9 @@ mod udp;
 // The same over HTTP.
 mod http;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
 pub use self::config::{ConfigError, IpSource, SoaConfig, ZoneConfig};
 pub use self::http::HttpConfig;

@@ -14,12 +14,12 @@
 //! is there an OPT record, if the query has one (`edns`). Datagrams come here with extras only, and then may carry more; else `message`
 //! writes them. Source: contract mesos-dns §5.2-§5.6.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::slice;
 use std::sync::LazyLock;
 
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{Edns, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_server::proto::op::{Edns, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
 use hickory_server::proto::rr::{Name as ProtoName, RData, Record as ProtoRecord};
 use hickory_server::proto::serialize::binary::{BinDecodable as _, BinDecoder, BinEncoder};
@@ -36,8 +36,8 @@ use crate::name::Name;
 use crate::query::Query;
 use crate::zone::Zone;
 
-/// The largest reply over UDP without an OPT record.
-const UDP_LIMIT: u16 = 512;
+/// The largest reply over UDP, whatever the client says it takes: without extras, or without an OPT record.
+pub(crate) const UDP_LIMIT: u16 = 512;
 /// The largest reply over TCP: what its 16-bit length can say.
 pub(crate) const TCP_LIMIT: u16 = u16::MAX;
 /// An A record whose owner is a pointer.
@@ -104,23 +104,18 @@ pub(crate) fn reply<'q>(
     Reply::fit(zone, request, edns, &query, &lower, &answer, limit)
 }
 
-/// Writes the reply to a datagram into `out`; `None` if it gets none.
+/// Writes the reply to a datagram into `out`, and tells its code; `None` if it gets none.
 pub(crate) fn write(
     zone: &Zone,
     datagram: &[u8],
-    client: IpAddr,
     rng: &mut impl Rng,
     out: &mut Vec<u8>,
 ) -> Option<ResponseCode> {
-    let client = SocketAddr::new(client, 0);
+    // It is not looked at.
+    let client = SocketAddr::from(([0, 0, 0, 0], 0));
     let Ok(request) = Request::from_bytes(datagram.to_vec(), client, Protocol::Udp) else {
-        let header = datagram.first_chunk()?;
-        message::write_malformed(header, out);
-        return Some(ResponseCode::FormErr);
+        return Some(message::write_malformed(datagram.first_chunk()?, out));
     };
-    if request.metadata.message_type == MessageType::Response {
-        return None;
-    }
     let reply = reply(zone, &request, UDP_LIMIT, rng);
     out.clear();
     let mut encoder = BinEncoder::new(out);
@@ -236,7 +231,8 @@ impl<'q> Reply<'q> {
     }
 }
 
-fn response_code(rcode: Rcode) -> ResponseCode {
+/// Hickory's name of a code.
+pub(crate) fn response_code(rcode: Rcode) -> ResponseCode {
     match rcode {
         Rcode::NoError => ResponseCode::NoError,
         Rcode::NxDomain => ResponseCode::NXDomain,

@@ -17,6 +17,7 @@ use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Header, HeaderCounts, ResponseCode};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use rand::Rng;
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,12 +32,11 @@ use crate::http::Counts;
 use crate::limit::{Limiter, Verdict};
 use crate::message;
 use crate::packet::{Packet, Unanswerable};
-use crate::reply::{self, Reply, TCP_LIMIT, reply};
+use crate::reply::{self, Reply, TCP_LIMIT, UDP_LIMIT, reply};
+use crate::zone::Zone;
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
 const TCP_IDLE: Duration = Duration::from_secs(8);
-/// The largest reply over UDP, whatever the client says it takes.
-const UDP_LIMIT: usize = 512;
 /// Answers of one connection that may wait to be sent. Its next query is only read when they are.
 const TCP_ANSWERS: usize = 16;
 
@@ -111,49 +111,62 @@ impl Front {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> bool {
-        let packet = match Packet::read(datagram) {
-            Ok(packet) => packet,
-            Err(Unanswerable::NoQuery) => return false,
-            Err(Unanswerable::Malformed(header)) => {
-                message::write_malformed(header, out);
-                self.counts.answered(Protocol::Udp, ResponseCode::FormErr);
-                return true;
+        let packet = Packet::read(datagram);
+        let verdict = match &packet {
+            Ok(packet) => {
+                self.counts.asked(packet.query.qtype);
+                let verdict = client.map(|client| self.limiter.judge(client, now));
+                // Whoever has no address is told nothing.
+                let verdict = verdict.unwrap_or(Verdict::Drop);
+                self.counts.judged(verdict);
+                verdict
             }
+            Err(_) => Verdict::Answer,
         };
-        let Packet { query, .. } = &packet;
-        self.counts.asked(query.qtype);
-        let verdict = client.map_or(Verdict::Drop, |client| self.limiter.judge(client, now));
-        self.counts.judged(verdict);
-        match verdict {
-            Verdict::Answer => {}
-            Verdict::Truncate => {
-                message::write_truncated(&packet, out);
-                self.counts.answered(Protocol::Udp, ResponseCode::NoError);
-                return true;
-            }
-            Verdict::Drop => return false,
-        }
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
-        if let Some(client) = client.filter(|_| zone.extras.is_some()) {
-            let written = reply::write(zone, datagram, client, &mut rand::rng(), out);
-            return written.is_some_and(|code| {
-                self.counts.answered(Protocol::Udp, code);
-                true
-            });
+        let code = match (verdict, packet) {
+            (Verdict::Drop, _) | (_, Err(Unanswerable::NoQuery)) => None,
+            (Verdict::Truncate, Ok(packet)) => Some(message::write_truncated(&packet, out)),
+            (_, packet) => respond(zone, datagram, packet, &mut rand::rng(), out),
+        };
+        if let Some(code) = code {
+            self.counts.answered(Protocol::Udp, code);
         }
-        let lower = query.name.to_lowercase();
-        let answer = answer(zone, query, &lower, &mut rand::rng());
-        message::write(zone, &packet, &lower, &answer, UDP_LIMIT, out);
-        let code = answer.rcode.number();
-        self.counts.answered(Protocol::Udp, u16::from(code).into());
-        true
+        code.is_some()
     }
 
     fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
         match &*self.current.load() {
             Some(zone) => reply(zone, request, TCP_LIMIT, &mut rand::rng()),
             None => Reply::bare(request, ResponseCode::ServFail),
+        }
+    }
+}
+
+/// Writes the answer to a datagram, which `packet` was read of, into `out`, and tells its code; `None` if nothing is said.
+pub(crate) fn respond(
+    zone: &Zone,
+    datagram: &[u8],
+    packet: Result<Packet<'_>, Unanswerable<'_>>,
+    rng: &mut impl Rng,
+    out: &mut Vec<u8>,
+) -> Option<ResponseCode> {
+    match packet {
+        Err(Unanswerable::NoQuery) => None,
+        _ if zone.extras.is_some() => reply::write(zone, datagram, rng, out),
+        Err(Unanswerable::Malformed(header)) => Some(message::write_malformed(header, out)),
+        Ok(packet) => {
+            let lower = packet.query.name.to_lowercase();
+            let answer = answer(zone, &packet.query, &lower, rng);
+            Some(message::write(
+                zone,
+                &packet,
+                &lower,
+                &answer,
+                UDP_LIMIT.into(),
+                out,
+            ))
         }
     }
 }
