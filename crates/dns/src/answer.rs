@@ -13,7 +13,9 @@
 //! An empty answer is NOERROR when the name has records of another kind and NXDOMAIN otherwise, but always NOERROR
 //! for SRV, SOA and NS. This is not what a stock name server would do; clients of Mesos-DNS know it so. Addresses are
 //! owned by the name in lower case, all else by the name as asked. Outside of the domain everything is REFUSED.
-//! Source: contract mesos-dns §5.1, §5.2, §7.
+//! Source: contract mesos-dns §5.1, §5.2, §7. With extras it is as the RFCs say: `strict`.
+
+mod strict;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,6 +31,7 @@ pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
     pub(crate) const SOA: u16 = 6;
+    pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const SRV: u16 = 33;
     pub(crate) const ANY: u16 = 255;
@@ -95,8 +98,10 @@ pub enum Data<'a> {
     A(Ipv4Addr),
     /// An address.
     Aaaa(Ipv6Addr),
-    /// A service; its priority is 0, its weight the zone's.
+    /// A service; its priority is 0.
     Srv {
+        /// Its part of the clients, against those of the others.
+        weight: u16,
         /// Where it listens.
         port: u16,
         /// The host's name.
@@ -106,6 +111,8 @@ pub enum Data<'a> {
     Soa,
     /// The zone's only name server.
     Ns,
+    /// Whose an address is.
+    Ptr(&'a Name),
 }
 
 const SOA: Record<'static> = Record {
@@ -117,19 +124,16 @@ const NS: Record<'static> = Record {
     data: Data::Ns,
 };
 
-impl Rcode {
-    /// As the header has it.
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::NoError => 0,
-            Self::NxDomain => 3,
-            Self::NotImp => 4,
-            Self::Refused => 5,
+impl Answer<'_> {
+    /// An empty one of the zone.
+    fn of_zone(zone: &Zone) -> Self {
+        Self {
+            authoritative: true,
+            recursion_available: zone.recurse_on,
+            ..Self::bare(Rcode::NoError)
         }
     }
-}
 
-impl Answer<'_> {
     fn bare(rcode: Rcode) -> Self {
         Self {
             rcode,
@@ -147,16 +151,14 @@ pub fn answer<'a>(zone: &'a Zone, query: &Query, lower: &Name, rng: &mut impl Rn
     if query.op_code != 0 {
         return Answer::bare(Rcode::NotImp);
     }
-    if !matches!(query.qclass, CLASS_IN | CLASS_ANY) || !lower.is_within(&zone.origin) {
+    if !matches!(query.qclass, CLASS_IN | CLASS_ANY) || !zone.is_authoritative_for(lower) {
         return Answer::bare(Rcode::Refused);
     }
+    if let Some(extras) = &zone.extras {
+        return strict::answer(zone, extras, query, lower, rng);
+    }
     let node = zone.node(lower);
-    let mut answer = Answer {
-        rcode: Rcode::NoError,
-        authoritative: true,
-        recursion_available: zone.recurse_on,
-        ..Answer::bare(Rcode::NoError)
-    };
+    let mut answer = Answer::of_zone(zone);
     match query.qtype {
         rtype::A => answer.answers.extend(node.into_iter().flat_map(a)),
         rtype::AAAA => answer.answers.extend(node.into_iter().flat_map(aaaa)),
@@ -213,6 +215,7 @@ fn srv(node: &Node) -> impl Iterator<Item = Record<'_>> {
     node.srv.iter().map(|srv| Record {
         owner: Owner::Asked,
         data: Data::Srv {
+            weight: srv.weight,
             port: srv.port,
             target: &srv.target,
         },

@@ -46,6 +46,10 @@ pub struct ZoneConfig {
     pub name_server: Vec<IpAddr>,
     /// The masters that are known beforehand, in order (`masters`).
     pub masters: Vec<SocketAddr>,
+    /// Whether to answer as the RFCs say where Mesos-DNS does not, and to publish more than it: `docs/dns.md`.
+    pub extras: bool,
+    /// The root of the edge's admin port, for example `http://127.0.0.2:9090`. Its gateways make weights, with `extras`.
+    pub gateways_url: Option<String>,
 }
 
 /// The fields of the SOA record. Its serial is the time of the last change, its minimum the TTL.
@@ -91,6 +95,8 @@ impl Default for ZoneConfig {
             soa: SoaConfig::default(),
             name_server: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             masters: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5050))],
+            extras: false,
+            gateways_url: None,
         }
     }
 }

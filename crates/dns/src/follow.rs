@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The stream makes changes visible at once; reading the state again now and then makes up for an event that was
-//! missed or not understood. While the master is away, the last zone stays. Source: contract mesos-dns §9.1, §6.
+//! missed or not understood. While the master is away, the last zone stays. With extras, a change of the edge's gateways is
+//! one more event. Source: contract mesos-dns §9.1, §6.
 
 use std::time::Duration;
 
@@ -105,6 +106,10 @@ impl Follower {
                     reread_at = read_at + REREAD;
                     publish_at = None;
                     self.publisher.publish(&state);
+                }
+                // Cancel-safe.
+                () = self.publisher.gateways_changed() => {
+                    publish_at.get_or_insert_with(|| Instant::now() + DEBOUNCE);
                 }
                 // Cancel-safe: `next` keeps what it has read.
                 event = stream.next(idle) => {

@@ -22,6 +22,7 @@ mod fixture;
 mod start;
 // From a state to a zone.
 mod follow;
+mod gateways;
 mod label;
 mod poll;
 mod publish;
@@ -30,6 +31,8 @@ mod state;
 mod zone;
 // From a packet to an answer.
 mod answer;
+mod edns;
+mod limit;
 mod message;
 mod name;
 mod packet;
@@ -42,6 +45,9 @@ mod forward;
 // The same over HTTP.
 mod http;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use self::answer::{Answer, Data, Owner, Rcode, Record, answer};
 pub use self::config::{
     ConfigError, Flags, ForwardConfig, InvalidAddress, IpSource, MasterAddress, Noted, Resolver,
@@ -52,7 +58,8 @@ pub use self::label::LabelRule;
 pub use self::name::Name;
 pub use self::query::Query;
 pub use self::records::{
-    FrameworkRecords, OrderedSet, Records, Service, Skipped, TaskRecord, TaskRecords,
+    FrameworkRecords, Gateway, OrderedSet, Records, Service, Share, Skipped, TaskRecord,
+    TaskRecords,
 };
 pub use self::start::{Config, Handle, Source, StartError, start};
 pub use self::zone::Zone;

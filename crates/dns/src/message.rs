@@ -11,9 +11,12 @@
 //! while the bytes are written, nothing is encoded twice. There is never an OPT record.
 //! Source: contract mesos-dns §5.2-§5.5.
 
+use hickory_server::proto::op::ResponseCode;
+
 use crate::answer::{Answer, Data, Owner, Record, rtype};
 use crate::name::{Name, suffixes};
 use crate::packet::{HEADER, Packet, flag};
+use crate::reply::response_code;
 use crate::zone::Zone;
 
 /// Where a pointer can point: 14 bits.
@@ -24,7 +27,8 @@ const CLASS_IN: u16 = 1;
 /// Places of an answer's names that are remembered without more memory: those of four targets.
 const USUAL_NAMES: usize = 16;
 
-/// Writes the answer to a packet into `out`, at most `limit` bytes of it. `lower` is the name asked for in lower case.
+/// Writes the answer to a packet into `out`, at most `limit` bytes of it, and tells its code. `lower` is the name asked for in lower
+/// case.
 pub(crate) fn write(
     zone: &Zone,
     packet: &Packet<'_>,
@@ -32,7 +36,7 @@ pub(crate) fn write(
     answer: &Answer<'_>,
     limit: usize,
     out: &mut Vec<u8>,
-) {
+) -> ResponseCode {
     let mut writer = Writer::new(zone, packet, lower, out);
     // Where the message ends with no answer, one, two…
     let mut ends = vec![writer.end()];
@@ -78,19 +82,33 @@ pub(crate) fn write(
     }
     // A question of almost the greatest length, so that the SOA with the same name does not fit.
     writer.back_to(ends[0]);
-    writer.finish(answer, [0; 3], zone.set_truncate_bit);
+    writer.finish(answer, [0; 3], zone.set_truncate_bit)
 }
 
-/// Writes the answer to what is no question: its header says so, and there is nothing else.
-pub(crate) fn write_malformed(packet: &[u8; HEADER], out: &mut Vec<u8>) {
-    const FORMERR: u8 = 1;
+/// Writes the answer to what is no question: its header says so, and there is nothing else. Other operations may do without one
+/// (RFC 8906 §8.1.4).
+pub(crate) fn write_malformed(header: &[u8; HEADER], out: &mut Vec<u8>) -> ResponseCode {
+    let code = match header[2] & flag::OP_CODE {
+        0 => ResponseCode::FormErr,
+        _ => ResponseCode::NotImp,
+    };
     out.clear();
-    out.extend_from_slice(&packet[..2]);
-    out.extend_from_slice(&[
-        flag::QR | packet[2] & (flag::OP_CODE | flag::RD),
-        packet[3] & flag::CD | FORMERR,
-    ]);
-    out.resize(HEADER, 0);
+    out.extend_from_slice(header);
+    out[2] = flag::QR | out[2] & (flag::OP_CODE | flag::RD);
+    out[3] = out[3] & flag::CD | code.low();
+    out[4..].fill(0);
+    code
+}
+
+/// Writes what a client above its rate gets: the question, and that there is more to be had over TCP.
+pub(crate) fn write_truncated(packet: &Packet<'_>, out: &mut Vec<u8>) -> ResponseCode {
+    out.clear();
+    out.extend_from_slice(packet.header);
+    out.extend_from_slice(packet.question);
+    out[2] = flag::QR | flag::TC | out[2] & (flag::OP_CODE | flag::RD);
+    out[3] &= flag::CD;
+    out[6..HEADER].fill(0);
+    ResponseCode::NoError
 }
 
 /// An end of the message that can be gone back to.
@@ -141,19 +159,20 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes the header, with the numbers of answers, authority and additional records.
-    fn finish(self, answer: &Answer<'_>, counts: [usize; 3], is_cut: bool) {
+    fn finish(self, answer: &Answer<'_>, counts: [usize; 3], is_cut: bool) -> ResponseCode {
         let asked = self.packet.header;
+        let code = response_code(answer.rcode);
         let set = |is_set, flag| if is_set { flag } else { 0 };
         self.out[2] = flag::QR
             | asked[2] & (flag::OP_CODE | flag::RD)
             | set(answer.authoritative, flag::AA)
             | set(is_cut, flag::TC);
-        self.out[3] =
-            asked[3] & flag::CD | set(answer.recursion_available, flag::RA) | answer.rcode.number();
+        self.out[3] = asked[3] & flag::CD | set(answer.recursion_available, flag::RA) | code.low();
         for (at, count) in counts.into_iter().enumerate() {
             let count = u16::try_from(count).expect("each record has more than a byte");
             self.out[6 + 2 * at..][..2].copy_from_slice(&count.to_be_bytes());
         }
+        code
     }
 
     fn record(&mut self, record: &Record<'a>) {
@@ -168,6 +187,7 @@ impl<'a> Writer<'a> {
             Data::A(_) => rtype::A,
             Data::Aaaa(_) => rtype::AAAA,
             Data::Srv { .. } => rtype::SRV,
+            Data::Ptr(_) => rtype::PTR,
             Data::Soa => rtype::SOA,
             Data::Ns => rtype::NS,
         };
@@ -179,9 +199,13 @@ impl<'a> Writer<'a> {
         match record.data {
             Data::A(address) => self.out.extend_from_slice(&address.octets()),
             Data::Aaaa(address) => self.out.extend_from_slice(&address.octets()),
-            Data::Srv { port, target } => {
+            Data::Srv {
+                weight,
+                port,
+                target,
+            } => {
                 self.number(0);
-                self.number(self.zone.srv_weight);
+                self.number(weight);
                 self.number(port);
                 self.name(target, false);
             }
@@ -193,6 +217,7 @@ impl<'a> Writer<'a> {
                 }
             }
             Data::Ns => self.name(&soa.mname, true),
+            Data::Ptr(name) => self.name(name, true),
         }
         let length = u16::try_from(self.out.len() - at - 2).expect("two names and some numbers");
         self.out[at..at + 2].copy_from_slice(&length.to_be_bytes());

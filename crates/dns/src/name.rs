@@ -57,6 +57,11 @@ impl Name {
         }
     }
 
+    /// Makes a name of one in wire form, for example of a [suffix](suffixes) of another.
+    pub(crate) fn from_wire(wire: &[u8]) -> Self {
+        Self(wire.into())
+    }
+
     /// The bytes, the root's zero included.
     pub fn as_wire(&self) -> &[u8] {
         &self.0

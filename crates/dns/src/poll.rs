@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_client::HttpClient;
@@ -69,7 +69,10 @@ impl Poller {
                     backoff.next()
                 }
             };
-            if token.run_until_cancelled(sleep(pause)).await.is_none() {
+            let other_gateways = self.publisher.gateways_changed();
+            // Cancel-safe, both. The state is read again for them: it is not kept.
+            let pause = timeout(pause, other_gateways);
+            if token.run_until_cancelled(pause).await.is_none() {
                 return Ok(());
             }
         }

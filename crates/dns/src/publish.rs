@@ -11,7 +11,7 @@ use zddcluster_client::mesos::State;
 
 use crate::config::ZoneConfig;
 use crate::http::Counts;
-use crate::records::{Records, Skipped};
+use crate::records::{Gateway, Records, Skipped};
 use crate::zone::Zone;
 
 /// Where the latest zone is found; empty until the first state was read.
@@ -20,6 +20,8 @@ pub(crate) type Current = Arc<ArcSwapOption<Zone>>;
 /// The one who writes the zone in service.
 pub(crate) struct Publisher {
     config: ZoneConfig,
+    /// Those of the edge; none without extras.
+    gateways: watch::Receiver<Vec<Gateway>>,
     current: Current,
     /// Set to true with the first zone.
     is_ready: watch::Sender<bool>,
@@ -40,12 +42,14 @@ enum Link {
 impl Publisher {
     pub(crate) fn new(
         config: ZoneConfig,
+        gateways: watch::Receiver<Vec<Gateway>>,
         current: Current,
         is_ready: watch::Sender<bool>,
         counts: Arc<Counts>,
     ) -> Self {
         Self {
             config,
+            gateways,
             current,
             is_ready,
             counts,
@@ -54,9 +58,16 @@ impl Publisher {
         }
     }
 
+    /// Waits until the edge has other gateways, which are for the next zone; for ever without extras. Cancel-safe.
+    pub(crate) async fn gateways_changed(&mut self) {
+        if self.gateways.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Makes the zone of a state and swaps it in, unless it has the very records of the last one.
     pub(crate) fn publish(&mut self, state: &State) {
-        let records = Records::of(state, &self.config);
+        let records = Records::with_gateways(state, &self.config, &self.gateways.borrow());
         if records.skipped != self.skipped {
             for Skipped { what, reason } in &records.skipped {
                 if !self.skipped.iter().any(|known| known.what == *what) {

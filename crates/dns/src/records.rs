@@ -12,6 +12,8 @@
 //!        └─▶ _N._tcp.F.slave.D  _udp   SRV  host ports ──────▶ C.F.slave.D
 //! ```
 //!
+//! With extras there are the names of addresses (`reverse`) and those of the edge's gateways (`gateway`) besides.
+//!
 //! Names are kept as text with a final dot; every one of them can be sent: what does not fit the wire format is cut
 //! or left out here, so that answering never fails. Source: contract mesos-dns §3.3, §4, §5.7, §6.
 
@@ -25,9 +27,12 @@ use zddcluster_client::mesos::State;
 use crate::config::ZoneConfig;
 use crate::label::MAX_LABEL;
 
+mod gateway;
+mod reverse;
 mod set;
 mod task;
 
+pub use self::gateway::{Gateway, Share};
 pub use self::set::OrderedSet;
 
 /// The longest name as text with its final dot: 255 bytes in the wire format, which has a length before each label.
@@ -42,19 +47,23 @@ pub struct Records {
     pub aaaa: BTreeMap<String, OrderedSet<Ipv6Addr>>,
     /// Owner to services.
     pub srv: BTreeMap<String, OrderedSet<Service>>,
+    /// Name of an address to whom it belongs; only with extras.
+    pub ptr: BTreeMap<String, OrderedSet<Arc<str>>>,
     /// What each framework's published tasks have added.
     pub frameworks: Vec<FrameworkRecords>,
     /// What of the state could not be published, and why.
     pub skipped: Vec<Skipped>,
 }
 
-/// Where a service is found. Priority is always 0, the weight the zone's.
+/// Where a service is found. Priority is always 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Where the task listens.
     pub port: u16,
     /// With its final dot.
     pub target: Arc<str>,
+    /// That of an app in a gateway; else the zone's holds.
+    pub weight: Option<u16>,
 }
 
 /// The published tasks of one framework.
@@ -100,21 +109,34 @@ pub struct Skipped {
 /// An address added to a name, or a service.
 enum Value<'a> {
     Address(IpAddr),
-    Service { target: &'a str, port: u16 },
+    Service {
+        target: &'a str,
+        port: u16,
+        weight: Option<u16>,
+    },
 }
 
 impl Records {
     /// Makes the records of a state.
     pub fn of(state: &State, config: &ZoneConfig) -> Self {
+        Self::with_gateways(state, config, &[])
+    }
+
+    /// Makes the records of a state and of the edge's gateways, which only count with extras.
+    pub fn with_gateways(state: &State, config: &ZoneConfig, gateways: &[Gateway]) -> Self {
         let mut records = Self::default();
         let origin = config.origin();
         records.add_frameworks(state, config, &origin);
-        records.add_agents(state, &origin);
+        records.add_agents(state, config, &origin);
         for &address in &config.name_server {
             records.add(&config.soa.mname(), &Value::Address(address));
         }
         records.add_masters(state, config, &origin);
-        task::add_tasks(&mut records, state, config, &origin);
+        let gateways = match config.extras {
+            true => gateway::named(&mut records, gateways, config, &origin),
+            false => Vec::new(),
+        };
+        task::add_tasks(&mut records, state, config, &origin, &gateways);
         records
     }
 
@@ -144,6 +166,7 @@ impl Records {
                     &Value::Service {
                         target: &name,
                         port,
+                        weight: None,
                     },
                 );
             } else if let Some(address) = framework.hostname.as_deref().and_then(|h| h.parse().ok())
@@ -153,7 +176,7 @@ impl Records {
         }
     }
 
-    fn add_agents(&mut self, state: &State, origin: &str) {
+    fn add_agents(&mut self, state: &State, config: &ZoneConfig, origin: &str) {
         let name = format!("slave.{origin}");
         for agent in &state.agents {
             let Some(socket) = agent.pid.as_deref().and_then(socket_of) else {
@@ -164,12 +187,16 @@ impl Records {
                 continue;
             };
             self.add(&name, &Value::Address(socket.ip()));
+            if config.extras {
+                self.point(socket.ip(), &name);
+            }
             let port = socket.port();
             self.add(
                 &format!("_slave._tcp.{origin}"),
                 &Value::Service {
                     target: &name,
                     port,
+                    weight: None,
                 },
             );
         }
@@ -190,6 +217,7 @@ impl Records {
             let service = Value::Service {
                 target: &leader_name,
                 port: leader.port(),
+                weight: None,
             };
             self.add(&format!("_leader._{protocol}.{origin}"), &service);
         }
@@ -223,13 +251,21 @@ impl Records {
                 IpAddr::V4(address) => insert(&mut self.a, name, address),
                 IpAddr::V6(address) => insert(&mut self.aaaa, name, address),
             },
-            Value::Service { target, port } => {
+            Value::Service {
+                target,
+                port,
+                weight,
+            } => {
                 if !fits(target) {
                     self.skip(name, "the target's name does not fit in a message");
                     return false;
                 }
-                let target = target.into();
-                insert(&mut self.srv, name, Service { port, target })
+                let service = Service {
+                    port,
+                    target: target.into(),
+                    weight,
+                };
+                insert(&mut self.srv, name, service)
             }
         }
     }
@@ -250,7 +286,11 @@ impl Value<'_> {
                 IpAddr::V4(address) => (address.to_string(), "A"),
                 IpAddr::V6(address) => (address.to_string(), "AAAA"),
             },
-            Value::Service { target, port } => (format!("{target}:{port}"), "SRV"),
+            Value::Service {
+                target,
+                port,
+                weight: _,
+            } => (format!("{target}:{port}"), "SRV"),
         }
     }
 }

@@ -10,26 +10,34 @@
 //! ```
 //!
 //! The encoder writes the first owner name in full where the original points at the question, and no longer compresses
-//! after 120 names, so that a reply of several hundred records is longer than the original's. There is never an OPT record. Datagrams
-//! are written by `message`. Source: contract mesos-dns §5.2-§5.6.
+//! after 120 names, so that a reply of several hundred records is longer than the original's. Only with extras
+//! is there an OPT record, if the query has one (`edns`). Datagrams come here with extras only, and then may carry more; else `message`
+//! writes them. Source: contract mesos-dns §5.2-§5.6.
 
+use std::net::SocketAddr;
 use std::slice;
 use std::sync::LazyLock;
 
-use hickory_server::proto::op::{Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{A, AAAA, NS, SOA, SRV};
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Edns, Metadata, OpCode, ResponseCode};
+use hickory_server::proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV};
 use hickory_server::proto::rr::{Name as ProtoName, RData, Record as ProtoRecord};
 use hickory_server::proto::serialize::binary::{BinDecodable as _, BinDecoder, BinEncoder};
+use hickory_server::server::Request;
 use hickory_server::zone_handler::{
     MessageRequest, MessageResponse, MessageResponseBuilder, Queries,
 };
 use rand::Rng;
 
 use crate::answer::{Answer, Data, Owner, Rcode, Record, answer};
+use crate::edns;
+use crate::message;
 use crate::name::Name;
 use crate::query::Query;
 use crate::zone::Zone;
 
+/// The largest reply over UDP, whatever the client says it takes: without extras, or without an OPT record.
+pub(crate) const UDP_LIMIT: u16 = 512;
 /// The largest reply over TCP: what its 16-bit length can say.
 pub(crate) const TCP_LIMIT: u16 = u16::MAX;
 /// An A record whose owner is a pointer.
@@ -47,6 +55,7 @@ pub(crate) struct Reply<'q> {
     answers: Vec<ProtoRecord>,
     authority: Vec<ProtoRecord>,
     additional: Vec<ProtoRecord>,
+    edns: Option<Edns>,
 }
 
 /// What hickory encodes and sends.
@@ -66,15 +75,53 @@ pub(crate) fn reply<'q>(
     limit: u16,
     rng: &mut impl Rng,
 ) -> Reply<'q> {
+    let asked = edns::asked(zone, request);
+    let edns = asked.map(edns::replied);
     let Ok(query) = Query::of(&request.metadata, &request.queries) else {
+        let code = match request.metadata.op_code {
+            OpCode::Query => ResponseCode::FormErr,
+            // Other operations may do without a question (RFC 8906 §8.1.4).
+            _ => ResponseCode::NotImp,
+        };
         return Reply {
             question: &NO_QUESTION,
-            ..Reply::bare(request, ResponseCode::FormErr)
+            edns,
+            ..Reply::bare(request, code)
         };
+    };
+    if asked.is_some_and(|asked| !edns::is_understood(asked)) {
+        return Reply {
+            edns,
+            ..Reply::bare(request, ResponseCode::BADVERS)
+        };
+    }
+    let limit = match asked {
+        Some(asked) if limit == UDP_LIMIT => edns::udp_limit(asked),
+        _ => limit,
     };
     let lower = query.name.to_lowercase();
     let answer = answer(zone, &query, &lower, rng);
-    Reply::fit(zone, request, &query, &lower, &answer, limit)
+    Reply::fit(zone, request, edns, &query, &lower, &answer, limit)
+}
+
+/// Writes the reply to a datagram into `out`, and tells its code; `None` if it gets none.
+pub(crate) fn write(
+    zone: &Zone,
+    datagram: &[u8],
+    rng: &mut impl Rng,
+    out: &mut Vec<u8>,
+) -> Option<ResponseCode> {
+    // It is not looked at.
+    let client = SocketAddr::from(([0, 0, 0, 0], 0));
+    let Ok(request) = Request::from_bytes(datagram.to_vec(), client, Protocol::Udp) else {
+        return Some(message::write_malformed(datagram.first_chunk()?, out));
+    };
+    let reply = reply(zone, &request, UDP_LIMIT, rng);
+    out.clear();
+    let mut encoder = BinEncoder::new(out);
+    encoder.set_max_size(u16::MAX);
+    let sent = reply.response().destructive_emit(&mut encoder);
+    sent.ok().map(|_| reply.metadata.response_code)
 }
 
 impl<'q> Reply<'q> {
@@ -88,6 +135,7 @@ impl<'q> Reply<'q> {
             answers: Vec::new(),
             authority: Vec::new(),
             additional: Vec::new(),
+            edns: None,
         }
     }
 
@@ -95,6 +143,7 @@ impl<'q> Reply<'q> {
     fn fit(
         zone: &Zone,
         request: &'q MessageRequest,
+        edns: Option<Edns>,
         query: &Query,
         lower: &Name,
         answer: &Answer<'_>,
@@ -112,6 +161,7 @@ impl<'q> Reply<'q> {
             answers: some(&answer.answers),
             authority: some(&answer.authority),
             additional: some(&answer.additional),
+            edns,
             ..Self::bare(request, response_code(answer.rcode))
         };
         reply.metadata.authoritative = answer.authoritative;
@@ -155,7 +205,8 @@ impl<'q> Reply<'q> {
             let n_written = written.counts();
             usize::from(n_written.answers) == n_answers
                 && usize::from(n_written.authorities) == self.authority.len()
-                && usize::from(n_written.additionals) == self.additional.len()
+                && usize::from(n_written.additionals)
+                    == self.additional.len() + usize::from(self.edns.is_some())
         })
     }
 
@@ -165,7 +216,7 @@ impl<'q> Reply<'q> {
     }
 
     fn first(&self, n_answers: usize) -> Response<'_> {
-        MessageResponseBuilder::new(self.question, None).build(
+        MessageResponseBuilder::new(self.question, self.edns.as_ref()).build(
             self.metadata,
             &self.answers[..n_answers],
             &self.authority,
@@ -180,7 +231,8 @@ impl<'q> Reply<'q> {
     }
 }
 
-fn response_code(rcode: Rcode) -> ResponseCode {
+/// Hickory's name of a code.
+pub(crate) fn response_code(rcode: Rcode) -> ResponseCode {
     match rcode {
         Rcode::NoError => ResponseCode::NoError,
         Rcode::NxDomain => ResponseCode::NXDomain,
@@ -216,9 +268,11 @@ impl Records<'_> {
         match *data {
             Data::A(address) => RData::A(A(address)),
             Data::Aaaa(address) => RData::AAAA(AAAA(address)),
-            Data::Srv { port, target } => {
-                RData::SRV(SRV::new(0, zone.srv_weight, port, proto_name(target)))
-            }
+            Data::Srv {
+                weight,
+                port,
+                target,
+            } => RData::SRV(SRV::new(0, weight, port, proto_name(target))),
             // Hickory has these three times signed, but writes the same bits.
             Data::Soa => RData::SOA(SOA::new(
                 proto_name(&soa.mname),
@@ -230,6 +284,7 @@ impl Records<'_> {
                 zone.ttl,
             )),
             Data::Ns => RData::NS(NS(proto_name(&soa.mname))),
+            Data::Ptr(name) => RData::PTR(PTR(proto_name(name))),
         }
     }
 }

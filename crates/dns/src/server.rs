@@ -4,8 +4,10 @@
 //! Hickory reads, decodes, encodes and sends what comes over TCP; it is told to cut nothing (see `reply`). By itself it answers what it
 //! cannot decode with FORMERR, and what has no whole header, or is itself a reply, with silence. One connection's
 //! queries are answered in order. It logs each request at level `info` of target `hickory_server`.
+//! How much is answered over UDP is limited for each network (`limit`).
 //! Source: contract mesos-dns §5.4 (limits of TCP), §5.6, §6 (nothing before the first load).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +17,11 @@ use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, ResponseCode};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use rand::Rng;
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
@@ -25,18 +29,17 @@ use zddcluster_runtime::Error;
 use crate::answer::{CLASS_IN, answer};
 use crate::forward::{Forwarder, relay};
 use crate::http::Counts;
+use crate::limit::{Limiter, Verdict};
 use crate::message;
 use crate::name::Name;
 use crate::packet::{Packet, Unanswerable};
 use crate::publish::Current;
 use crate::query::Query;
-use crate::reply::{Reply, TCP_LIMIT, reply};
+use crate::reply::{self, Reply, TCP_LIMIT, UDP_LIMIT, reply};
 use crate::zone::Zone;
 
 /// How long a connection may wait with a query, or leave an answer unread; as the original's for all but the first.
 const TCP_IDLE: Duration = Duration::from_secs(8);
-/// The largest reply over UDP, whatever the client says it takes.
-const UDP_LIMIT: usize = 512;
 /// Answers of one connection that may wait to be sent. Its next query is only read when they are.
 const TCP_ANSWERS: usize = 16;
 
@@ -65,6 +68,7 @@ impl Served {
             current: self.current,
             counts: self.counts,
             forwarder: self.forwarder,
+            limiter: Limiter::new(rand::random(), Instant::now()),
         })
     }
 }
@@ -102,12 +106,13 @@ pub(crate) struct Front {
     current: Current,
     counts: Arc<Counts>,
     forwarder: Option<Arc<Forwarder>>,
+    limiter: Limiter,
 }
 
 /// What becomes of a datagram.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is none that is answered.
+    /// Nothing is said.
     Silence,
     /// The answer was written.
     Answered,
@@ -116,36 +121,55 @@ pub(crate) enum Outcome {
 }
 
 impl Front {
-    /// Writes the answer to a datagram into `out`, if it is ours to give.
-    pub(crate) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) -> Outcome {
-        let packet = match Packet::read(datagram) {
-            Ok(packet) => packet,
-            Err(Unanswerable::NoQuery) => return Outcome::Silence,
-            Err(Unanswerable::Malformed(header)) => {
-                message::write_malformed(header, out);
-                self.counts.answered(Protocol::Udp, ResponseCode::FormErr);
-                return Outcome::Answered;
+    /// Writes the answer to a datagram that has come from `client` into `out`, if it is ours to give.
+    pub(crate) fn answer(
+        &self,
+        datagram: &[u8],
+        client: Option<IpAddr>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let packet = Packet::read(datagram);
+        let verdict = match &packet {
+            Ok(packet) => {
+                self.counts.asked(packet.query.qtype);
+                let verdict = client.map(|client| self.limiter.judge(client, now));
+                // Whoever has no address is told nothing.
+                let verdict = verdict.unwrap_or(Verdict::Drop);
+                self.counts.judged(verdict);
+                verdict
             }
+            Err(_) => Verdict::Answer,
         };
-        let Packet { query, .. } = &packet;
-        self.counts.asked(query.qtype);
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
-        let lower = query.name.to_lowercase();
-        if self.is_elsewhere(zone, query, &lower) {
-            return Outcome::Elsewhere(lower);
-        }
-        let answer = answer(zone, query, &lower, &mut rand::rng());
-        message::write(zone, &packet, &lower, &answer, UDP_LIMIT, out);
-        let code = answer.rcode.number();
-        self.counts.answered(Protocol::Udp, u16::from(code).into());
+        let code = match (verdict, packet) {
+            (Verdict::Drop, _) | (_, Err(Unanswerable::NoQuery)) => None,
+            (Verdict::Truncate, Ok(packet)) => Some(message::write_truncated(&packet, out)),
+            (_, packet) => {
+                let name = packet.as_ref().ok();
+                let name = name.and_then(|packet| self.elsewhere(zone, &packet.query));
+                if let Some(name) = name {
+                    return Outcome::Elsewhere(name);
+                }
+                respond(zone, datagram, packet, &mut rand::rng(), out)
+            }
+        };
+        let Some(code) = code else {
+            return Outcome::Silence;
+        };
+        self.counts.answered(Protocol::Udp, code);
         Outcome::Answered
     }
 
-    /// Whether others are asked.
-    fn is_elsewhere(&self, zone: &Zone, query: &Query, lower: &Name) -> bool {
+    /// The name in lower case, if others are to be asked about it.
+    fn elsewhere(&self, zone: &Zone, query: &Query) -> Option<Name> {
         let is_question = query.op_code == 0 && query.qclass == CLASS_IN;
-        self.forwarder.is_some() && is_question && !lower.is_within(&zone.origin)
+        if self.forwarder.is_none() || !is_question {
+            return None;
+        }
+        let lower = query.name.to_lowercase();
+        (!zone.is_authoritative_for(&lower)).then_some(lower)
     }
 
     /// The answer others give to a query for `name`, in lower case, for which that is so.
@@ -157,19 +181,44 @@ impl Front {
         answer
     }
 
-    /// The name in lower case, if others are to be asked about it.
-    fn elsewhere(&self, request: &Request) -> Option<Name> {
+    /// The same of a query over TCP.
+    fn elsewhere_over_tcp(&self, request: &Request) -> Option<Name> {
         let query = Query::of(&request.metadata, &request.queries).ok()?;
-        let lower = query.name.to_lowercase();
         let zone = self.current.load();
-        let is_elsewhere = self.is_elsewhere(zone.as_ref()?, &query, &lower);
-        is_elsewhere.then_some(lower)
+        self.elsewhere(zone.as_ref()?, &query)
     }
 
     fn reply<'q>(&self, request: &'q Request) -> Reply<'q> {
         match &*self.current.load() {
             Some(zone) => reply(zone, request, TCP_LIMIT, &mut rand::rng()),
             None => Reply::bare(request, ResponseCode::ServFail),
+        }
+    }
+}
+
+/// Writes the answer to a datagram, which `packet` was read of, into `out`, and tells its code; `None` if nothing is said.
+pub(crate) fn respond(
+    zone: &Zone,
+    datagram: &[u8],
+    packet: Result<Packet<'_>, Unanswerable<'_>>,
+    rng: &mut impl Rng,
+    out: &mut Vec<u8>,
+) -> Option<ResponseCode> {
+    match packet {
+        Err(Unanswerable::NoQuery) => None,
+        _ if zone.extras.is_some() => reply::write(zone, datagram, rng, out),
+        Err(Unanswerable::Malformed(header)) => Some(message::write_malformed(header, out)),
+        Ok(packet) => {
+            let lower = packet.query.name.to_lowercase();
+            let answer = answer(zone, &packet.query, &lower, rng);
+            Some(message::write(
+                zone,
+                &packet,
+                &lower,
+                &answer,
+                UDP_LIMIT.into(),
+                out,
+            ))
         }
     }
 }
@@ -184,7 +233,7 @@ impl RequestHandler for Front {
         for query in request.queries.queries() {
             self.counts.asked(query.original().query_type().into());
         }
-        let (metadata, sent) = if let Some(name) = self.elsewhere(request) {
+        let (metadata, sent) = if let Some(name) = self.elsewhere_over_tcp(request) {
             let answer = self.forward(request.as_slice(), &name, request.protocol());
             let sent = relay(&answer.await, request, &mut sender).await;
             (Metadata::response_from_request(&request.metadata), sent)

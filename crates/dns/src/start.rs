@@ -15,6 +15,7 @@ use zddcluster_runtime::{OnFailure, Tasks, Token, serve};
 use crate::config::{ConfigError, ForwardConfig, MasterAddress, ZoneConfig};
 use crate::follow::{Follower, REREAD};
 use crate::forward::Forwarder;
+use crate::gateways;
 use crate::http::{self, Counts, HttpConfig, Shown};
 use crate::poll::Poller;
 use crate::publish::{Current, Publisher};
@@ -193,13 +194,23 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         let token = tasks.token().clone();
         tasks.spawn("http", OnFailure::Shutdown, serve(listener, router, token));
     }
-    let http = HttpClient::new().with_authorization(token.as_ref().map(Token::authorization));
-    let publisher = Publisher::new(zone, current, ready_sender, counts);
+    let client = HttpClient::new().with_authorization(token.as_ref().map(Token::authorization));
+    let (gateways_sender, gateways) = watch::channel(Vec::new());
+    if let Some(base) = zone.gateways_url.clone().filter(|_| zone.extras) {
+        let poller = gateways::Poller {
+            http: client.clone(),
+            base,
+            gateways: gateways_sender,
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("gateways", OnFailure::Log, poller.run(token));
+    }
+    let publisher = Publisher::new(zone, gateways, current, ready_sender, counts);
     let token = tasks.token().clone();
     match source {
         Source::Follow { master } => {
             let follower = Follower {
-                master: MesosMaster::new(http, &master),
+                master: MesosMaster::new(client, &master),
                 publisher,
             };
             tasks.spawn("follow", OnFailure::Shutdown, follower.run(token.clone()));
@@ -211,7 +222,7 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
         } => {
             let poller = Poller {
                 masters,
-                http,
+                http: client,
                 refresh,
                 state_timeout,
                 publisher,

@@ -14,6 +14,7 @@ use hickory_server::net::xfer::Protocol;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
@@ -45,17 +46,20 @@ pub(crate) async fn serve_udp(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
         }
-        batch.answer(|query, client, answer| match front.answer(query, answer) {
-            Outcome::Silence => false,
-            Outcome::Answered => true,
-            Outcome::Elsewhere(name) => {
-                let (socket, front, query) =
-                    (Arc::clone(&socket), Arc::clone(&front), query.to_vec());
-                waiting.spawn(async move {
-                    let answer = front.forward(&query, &name, Protocol::Udp).await;
-                    send_to(&socket, &answer, client).await;
-                });
-                false
+        let now = Instant::now();
+        batch.answer(|query, client, answer| {
+            match front.answer(query, client.map(|client| client.ip()), now, answer) {
+                Outcome::Silence => false,
+                Outcome::Answered => true,
+                Outcome::Elsewhere(name) => {
+                    let (socket, front, query) =
+                        (Arc::clone(&socket), Arc::clone(&front), query.to_vec());
+                    waiting.spawn(async move {
+                        let answer = front.forward(&query, &name, Protocol::Udp).await;
+                        send_to(&socket, &answer, client).await;
+                    });
+                    false
+                }
             }
         });
         send(&socket, &mut batch).await;

@@ -7,6 +7,10 @@ use crate::config::{SoaConfig, ZoneConfig};
 use crate::name::Name;
 use crate::records::Records;
 
+mod extras;
+
+pub(crate) use self::extras::Extras;
+
 /// All that is needed to answer.
 #[derive(Debug)]
 pub struct Zone {
@@ -16,9 +20,10 @@ pub struct Zone {
     pub(crate) origin: Name,
     pub(crate) soa: Soa,
     pub(crate) ttl: u32,
-    pub(crate) srv_weight: u16,
     pub(crate) set_truncate_bit: bool,
     pub(crate) recurse_on: bool,
+    /// Without, all is answered as Mesos-DNS does.
+    pub(crate) extras: Option<Extras>,
 }
 
 /// The records of one name.
@@ -31,6 +36,7 @@ pub(crate) struct Node {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Srv {
+    pub(crate) weight: u16,
     pub(crate) port: u16,
     pub(crate) target: Name,
 }
@@ -68,6 +74,7 @@ impl Zone {
                     .filter_map(|service| {
                         let target = Name::from_text(&service.target)?;
                         Some(Srv {
+                            weight: service.weight.unwrap_or(config.srv_weight),
                             port: service.port,
                             target,
                         })
@@ -84,10 +91,12 @@ impl Zone {
             minttl: _,
         } = config.soa;
         let name = |text: String| Name::from_text(&text).expect("a validated name fits");
+        let origin = name(config.origin());
+        let extras = config.extras.then(|| Extras::of(&records, &table, &origin));
         Self {
             records,
             table,
-            origin: name(config.origin()),
+            origin,
             soa: Soa {
                 mname: name(config.soa.mname()),
                 rname: name(config.soa.rname()),
@@ -97,9 +106,9 @@ impl Zone {
                 expire,
             },
             ttl: config.ttl,
-            srv_weight: config.srv_weight,
             set_truncate_bit: config.set_truncate_bit,
             recurse_on: config.recurse_on,
+            extras,
         }
     }
 
@@ -111,6 +120,12 @@ impl Zone {
     /// The serial of its SOA record.
     pub fn serial(&self) -> u32 {
         self.soa.serial
+    }
+
+    /// Whether a name in lower case is ours to answer for: all others are refused or forwarded.
+    pub(crate) fn is_authoritative_for(&self, name: &Name) -> bool {
+        let is_pointer = |extras: &Extras| extras.pointers(name).is_some();
+        name.is_within(&self.origin) || self.extras.as_ref().is_some_and(is_pointer)
     }
 
     /// The records of a name in lower case.

@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) clock_offset_seconds: i64,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) containerizer: Choice,
+    /// DNS answers as the RFCs say.
+    pub(crate) dns_extras: bool,
 }
 
 /// A cluster that runs.
@@ -62,7 +64,9 @@ impl Cluster {
             clock_offset_seconds,
             allowed_hosts,
             containerizer,
+            dns_extras,
         } = parts;
+        let gateways_url = plan.edge_admin().map(|edge| format!("http://{edge}"));
         let Listeners {
             front,
             mesos,
@@ -122,6 +126,8 @@ impl Cluster {
                 allowed_hosts,
                 mesos_url: format!("http://{}", plan.mesos),
                 settings: Settings::default(),
+                extras: dns_extras,
+                gateways_url,
                 token: None,
             },
             tasks,
@@ -310,6 +316,10 @@ pub(crate) struct DnsParts {
     /// The master to follow, if the settings do not list some to poll.
     pub(crate) mesos_url: String,
     pub(crate) settings: Settings,
+    /// Answers as the RFCs say.
+    pub(crate) extras: bool,
+    /// The edge's admin port.
+    pub(crate) gateways_url: Option<String>,
     pub(crate) token: Option<Token>,
 }
 
@@ -321,11 +331,15 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
         allowed_hosts,
         mesos_url,
         settings,
+        extras,
+        gateways_url,
         token,
     } = parts;
     let own = dns.as_ref().map(|(_, tcp)| tcp.local_addr()).transpose()?;
     let own = own.unwrap_or_else(|| settings.dns_address());
     let mut zone = settings.zone_at(interfaces::reached_at(own.ip()));
+    zone.extras = extras;
+    zone.gateways_url = gateways_url;
     let source = if settings.follows {
         let address = mesos_url.strip_prefix("http://");
         let address = address.and_then(|address| address.trim_end_matches('/').parse().ok());

@@ -34,6 +34,9 @@ pub(crate) const DNS_HTTP_PORT: u16 = 8123;
 /// Dynamic ports: above what the lab's apps declare, below the kernel's ephemeral range (32768 and up). Inclusive.
 const DYNAMIC: (u16, u16) = (20_000, 31_999);
 
+/// The edge's statistics and gateways.
+const EDGE_ADMIN_PORT: u16 = 9090;
+
 /// What the names of the agents' directories begin with.
 pub(crate) const AGENT_DIR_PREFIX: &str = "agent-";
 
@@ -187,6 +190,12 @@ impl Plan {
             agents: public.chain(private).collect(),
         }
     }
+
+    /// Where the edge is asked for its gateways, if there is a public agent it can run on.
+    pub(crate) fn edge_admin(&self) -> Option<SocketAddr> {
+        let public = self.agents.iter().find(|agent| agent.is_public)?;
+        Some((public.address, EDGE_ADMIN_PORT).into())
+    }
 }
 
 fn offer(spec: &ResourceSpec, ports: &[(u16, u16)], dynamic: (u16, u16)) -> Resources {
@@ -247,6 +256,13 @@ mod tests {
             &ResourceSpec::default(),
             &[],
         )
+    }
+
+    #[test]
+    fn the_edge_is_on_the_first_public_agent() {
+        let edge = |n_public| plan(n_public, 2).edge_admin().map(|at| at.to_string());
+        assert_eq!(edge(2).as_deref(), Some("127.0.0.2:9090"));
+        assert_eq!(edge(0), None);
     }
 
     #[test]

@@ -102,6 +102,7 @@ async fn run_cluster(started: Instant, settings: Settings) -> Result<ExitCode, F
             clock_offset_seconds: args.clock_offset_seconds,
             allowed_hosts: args.hosts.allowed.clone(),
             containerizer: choice.clone(),
+            dns_extras: args.dns_extras,
         },
         &tasks,
     )

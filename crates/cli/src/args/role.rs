@@ -174,6 +174,12 @@ pub struct DnsArgs {
     /// How long each of them is waited for [default: 5]
     #[arg(long, env = "ZDD_DNS_TIMEOUT", value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// Answer as the RFCs say where Mesos-DNS does not, with EDNS, and name addresses and gateways
+    #[arg(long, env = "ZDD_DNS_EXTRAS")]
+    pub dns_extras: bool,
+    /// The edge's admin port, whose gateways make the weights of services; with --dns-extras
+    #[arg(long, env = "ZDD_GATEWAYS_URL", value_name = "URL")]
+    pub gateways_url: Option<String>,
     #[command(flatten)]
     pub hosts: HostArgs,
     #[command(flatten)]

@@ -50,6 +50,9 @@ pub struct UpArgs {
     /// Divide the control plane's times by N: health intervals, grace, back-off
     #[arg(long, env = "ZDD_SPEED", value_name = "N", default_value_t = 1.0, value_parser = value::speed)]
     pub speed: f64,
+    /// Let DNS answer as the RFCs say where Mesos-DNS does not, with EDNS, and name addresses and gateways
+    #[arg(long, env = "ZDD_DNS_EXTRAS")]
+    pub dns_extras: bool,
     /// Return when the cluster is ready and leave it running
     #[arg(long, env = "ZDD_DETACH")]
     pub detach: bool,

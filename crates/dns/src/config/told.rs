@@ -49,6 +49,9 @@ impl Told<'_> {
             soa,
             name_server: _,
             masters: _,
+            // The original knows neither.
+            extras: _,
+            gateways_url: _,
         } = zone;
         let SoaConfig {
             mname: _,

@@ -90,7 +90,7 @@ pub(super) fn hosts(zone: &Zone, name: &str) -> Value {
 pub(super) fn services(zone: &Zone, name: &str) -> Value {
     let records = zone.records();
     let mut found = Vec::new();
-    for Service { port, target } in records
+    for Service { port, target, .. } in records
         .srv
         .get(&key(name))
         .into_iter()

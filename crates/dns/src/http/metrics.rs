@@ -7,6 +7,7 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::ResponseCode;
 use zddcluster_runtime::{Exposition, Form, Kind};
 
+use crate::limit::Verdict;
 use crate::zone::Zone;
 
 /// The codes that are ever answered, by number; all others are the last.
@@ -33,6 +34,10 @@ pub(crate) struct Counts {
     asked: [AtomicU64; TYPES.len()],
     udp: [AtomicU64; CODES.len()],
     tcp: [AtomicU64; CODES.len()],
+    /// Answers over UDP that were truncated because their network has had its share.
+    truncated: AtomicU64,
+    /// Those that were dropped for the same reason.
+    dropped: AtomicU64,
     /// Zones made and put into service.
     pub(crate) zones: AtomicU64,
     /// 1 while the master is heard.
@@ -44,6 +49,16 @@ impl Counts {
     pub(crate) fn asked(&self, qtype: u16) {
         let at = TYPES.iter().position(|(_, number)| *number == qtype);
         self.asked[at.unwrap_or(TYPES.len() - 1)].fetch_add(1, Relaxed);
+    }
+
+    /// Notes what becomes of an answer.
+    pub(crate) fn judged(&self, verdict: Verdict) {
+        let count = match verdict {
+            Verdict::Answer => return,
+            Verdict::Truncate => &self.truncated,
+            Verdict::Drop => &self.dropped,
+        };
+        count.fetch_add(1, Relaxed);
     }
 
     /// Notes an answer.
@@ -63,6 +78,8 @@ pub(super) fn render(counts: &Counts, zone: Option<&Zone>, form: Form) -> Respon
         asked,
         udp,
         tcp,
+        truncated,
+        dropped,
         zones,
         is_following,
     } = counts;
@@ -87,6 +104,14 @@ pub(super) fn render(counts: &Counts, zone: Option<&Zone>, form: Form) -> Respon
                 count.load(Relaxed),
             );
         }
+    }
+    out.family(
+        "zddcluster_dns_limited",
+        Kind::Counter,
+        "Answers over UDP above the rate of their client's network.",
+    );
+    for (action, count) in [("truncated", truncated), ("dropped", dropped)] {
+        out.sample(&[("action", action)], count.load(Relaxed));
     }
     out.single(
         "zddcluster_dns_zones",

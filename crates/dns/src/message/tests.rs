@@ -22,11 +22,11 @@ fn answered(zone: &Zone, datagram: &[u8], limit: usize, rng: &mut StdRng) -> Opt
         Ok(packet) => {
             let lower = packet.query.name.to_lowercase();
             let answer = answer(zone, &packet.query, &lower, rng);
-            write(zone, &packet, &lower, &answer, limit, &mut out);
+            write(zone, &packet, &lower, &answer, limit, &mut out)
         }
         Err(Unanswerable::Malformed(header)) => write_malformed(header, &mut out),
         Err(Unanswerable::NoQuery) => return None,
-    }
+    };
     Some(out)
 }
 

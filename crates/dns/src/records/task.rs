@@ -1,10 +1,11 @@
 //! The records of the tasks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use zddcluster_client::mesos::{Framework, State, Status, Task};
 
+use super::gateway::{self, AppWeights, Gateway, Weights};
 use super::{FrameworkRecords, Records, TaskRecord, TaskRecords, Value, socket_of};
 use crate::config::{IpSource, ZoneConfig};
 use crate::label;
@@ -18,7 +19,14 @@ const DOCKER_ADDRESS: &str = "Docker.NetworkSettings.IPAddress";
 /// The most host ports of one task that are published: there are no more, whatever its ranges say.
 const MAX_PORTS: usize = 65536;
 
-pub(super) fn add_tasks(records: &mut Records, state: &State, config: &ZoneConfig, origin: &str) {
+/// Adds the records of all tasks that are published. Each gateway's name is that of its records.
+pub(super) fn add_tasks(
+    records: &mut Records,
+    state: &State,
+    config: &ZoneConfig,
+    origin: &str,
+    gateways: &[Gateway],
+) {
     // Every known agent, with its address when it has a usable one.
     let agents: HashMap<&str, Option<IpAddr>> = state
         .agents
@@ -28,6 +36,10 @@ pub(super) fn add_tasks(records: &mut Records, state: &State, config: &ZoneConfi
             (agent.id.as_str(), socket.map(|socket| socket.ip()))
         })
         .collect();
+    let is_published =
+        |task: &Task| task.state == PUBLISHED && agents.contains_key(task.agent_id.as_str());
+    let weights = Weights::of(gateways, state, is_published);
+    let agent_addresses: HashSet<IpAddr> = agents.values().flatten().copied().collect();
     for framework in &state.frameworks {
         let label = config.label_rule.mangle_framework(&framework.name);
         if label.is_empty() {
@@ -48,6 +60,8 @@ pub(super) fn add_tasks(records: &mut Records, state: &State, config: &ZoneConfi
                 framework_on_agent: format!("{label}.slave.{origin}"),
                 task,
                 agent,
+                agent_addresses: &agent_addresses,
+                weights: weights.of_task(task),
                 added: Vec::new(),
             };
             pen.write_task(framework);
@@ -85,6 +99,10 @@ struct Pen<'a> {
     framework_on_agent: String,
     task: &'a Task,
     agent: Option<IpAddr>,
+    /// Those of all agents.
+    agent_addresses: &'a HashSet<IpAddr>,
+    /// Those of its app in the edge's gateways.
+    weights: Option<&'a AppWeights>,
     added: Vec<TaskRecord>,
 }
 
@@ -114,11 +132,34 @@ impl Pen<'_> {
             self.records.skip(&what, "its name has no usable character");
             return;
         }
-        self.write_pass(&Labels {
+        let labels = Labels {
             service: label::service_that_fits(&mangled).to_owned(),
             canonical: label::canonical_that_fits(&mangled, &hash, &tail),
             task: mangled,
-        });
+        };
+        self.write_pass(&labels);
+        if self.config.extras {
+            self.write_extras(&format!("{}.{}", labels.canonical, self.framework));
+        }
+    }
+
+    /// What belongs to the instance's own name but to no task: it is not listed with the task's records.
+    fn write_extras(&mut self, own: &str) {
+        for address in self.task_addresses() {
+            if !self.agent_addresses.contains(&address) {
+                self.records.point(address, own);
+            }
+        }
+        for gateway in self.weights.into_iter().flat_map(|app| &app.gateways) {
+            if let Some(port) = gateway::port_of(self.task, gateway.port) {
+                let service = Value::Service {
+                    target: own,
+                    port: wire_port(port),
+                    weight: Some(gateway.weight),
+                };
+                self.records.add(&gateway.name, &service);
+            }
+        }
     }
 
     fn write_pass(&mut self, labels: &Labels) {
@@ -158,6 +199,7 @@ impl Pen<'_> {
             let value = Value::Service {
                 target: &on_agent,
                 port: wire_port(port),
+                weight: self.weights.map(|app| app.own),
             };
             for protocol in ["tcp", "udp"] {
                 self.write(
@@ -190,6 +232,7 @@ impl Pen<'_> {
             let value = Value::Service {
                 target,
                 port: wire_port(port.number),
+                weight: self.weights.map(|app| app.own),
             };
             let protocol = rule.mangle(&port.protocol);
             let protocols = match protocol.as_str() {

@@ -243,3 +243,93 @@ fn masters_are_numbered_as_configured() {
         ]
     );
 }
+
+/// A task of an app with some ports.
+fn instance(app: &str, n: usize, ports: &[u64]) -> Task {
+    let port = |&number: &u64| DiscoveryPort {
+        number,
+        protocol: "tcp".to_owned(),
+        name: String::new(),
+    };
+    Task {
+        id: format!("shop_{app}.{n}"),
+        discovery: Some(Discovery {
+            name: format!("{app}.shop"),
+            ports: ports.iter().map(port).collect(),
+        }),
+        ..task(&format!("{app}.shop"))
+    }
+}
+
+fn gateway(name: &str, shares: &[(&str, usize, u64)]) -> Gateway {
+    let share = |&(app, port, weight): &(&str, usize, u64)| Share {
+        app: zddcluster_model::AppId::absolute(app),
+        port,
+        weight,
+    };
+    Gateway {
+        name: name.to_owned(),
+        shares: shares.iter().map(share).collect(),
+    }
+}
+
+/// The weights and ports of a name's services, sorted.
+fn services(records: &Records, name: &str) -> Vec<(Option<u16>, u16)> {
+    let services = records.srv.get(name).into_iter().flat_map(|s| s.iter());
+    let mut services: Vec<_> = services.map(|s| (s.weight, s.port)).collect();
+    services.sort_unstable();
+    services
+}
+
+#[test]
+fn gateways_weigh_the_instances_of_their_apps() {
+    let state = state(vec![
+        instance("old", 1, &[1, 11]),
+        instance("old", 2, &[2, 12]),
+        instance("new", 1, &[3]),
+        instance("off", 1, &[4]),
+        instance("other", 1, &[5]),
+    ]);
+    let gateways = [
+        gateway(
+            "shop/web",
+            &[
+                ("/shop/old", 0, 80),
+                ("/shop/new", 0, 20),
+                ("/shop/off", 0, 0),
+                ("/shop/gone", 0, 9),
+            ],
+        ),
+        gateway("admin", &[("/shop/old", 1, 1), ("/shop/new", 7, 1)]),
+        gateway("shopweb", &[("/shop/other", 0, 1)]),
+        gateway("/", &[("/shop/other", 0, 1)]),
+    ];
+    let config = ZoneConfig {
+        extras: true,
+        ..ZoneConfig::default()
+    };
+    let records = Records::with_gateways(&state, &config, &gateways);
+    let (old, new) = (Some(65535), Some(32768));
+    assert_eq!(
+        services(&records, "_shopweb._tcp.gateway.mesos."),
+        [(new, 3), (old, 1), (old, 2)]
+    );
+    // The second one has no such port.
+    assert_eq!(
+        services(&records, "_admin._tcp.gateway.mesos."),
+        [(Some(32768), 11), (Some(32768), 12)]
+    );
+    let own = |app: &str| services(&records, &format!("_{app}-shop._tcp.marathon.mesos."));
+    assert_eq!(own("old"), [(old, 1), (old, 2), (old, 11), (old, 12)]);
+    assert_eq!(own("new"), [(new, 3)]);
+    assert_eq!(own("off"), [(Some(0), 4)]);
+    assert_eq!(own("other"), [(None, 5)]);
+    let skipped: Vec<&str> = records.skipped.iter().map(|s| s.what.as_str()).collect();
+    assert_eq!(skipped, ["gateway shopweb", "gateway /"]);
+
+    // A task's own records are what they are without gateways, and without extras there is nothing of it.
+    let plain = Records::with_gateways(&state, &ZoneConfig::default(), &gateways);
+    assert_eq!(plain, Records::of(&state, &ZoneConfig::default()));
+    assert_eq!(plain.frameworks, records.frameworks);
+    assert!(plain.ptr.is_empty() && !records.ptr.is_empty());
+}

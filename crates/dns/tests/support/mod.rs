@@ -12,6 +12,7 @@ use zddcluster_dns::{
     Config, ForwardConfig, Records, Settings, Source, Zone, ZoneConfig, read_file,
 };
 
+pub(crate) mod ask;
 pub(crate) mod master;
 pub(crate) mod upstream;
 

@@ -66,6 +66,8 @@ pub(crate) fn dns(args: DnsArgs, dump: Option<&str>) -> Result<ExitCode, Fault> 
         allowed_hosts: args.hosts.allowed,
         mesos_url: args.master.unwrap_or_else(|| cluster::MESOS_URL.to_owned()),
         settings,
+        extras: args.dns_extras,
+        gateways_url: args.gateways_url,
         token,
     };
     run(|tasks| async move { cluster::dns(parts, &tasks) })
