@@ -153,7 +153,7 @@ fn flags_go_before_the_environment_and_it_before_the_file() {
         ("ZDD_DNS_LISTEN", "127.0.0.1:8"),
     ];
     let output = with_env(&["dns", "--listen", "127.0.0.1:9", "--dump-config"], &env);
-    let expected = "allow-host = []\ndomain = \"env\"\nlisten = \"127.0.0.1:9\"\nlog = \"info\"\nmaster = \"http://127.0.0.1:5050\"\nmasters = []\nresolvers = []\nttl = 7\nzone-resolvers = []\n";
+    let expected = "allow-host = []\ndns-extras = false\ndomain = \"env\"\nlisten = \"127.0.0.1:9\"\nlog = \"info\"\nmaster = \"http://127.0.0.1:5050\"\nmasters = []\nresolvers = []\nttl = 7\nzone-resolvers = []\n";
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         expected,
