@@ -365,7 +365,7 @@ fn ports_are_cut_off_hosts() {
 
 #[test]
 fn a_gateway_s_hosts_lead_to_it_and_not_by_rules() {
-    // contract: lb-gateway-vhost, lb-http2
+    // contract: lb-gateway-listen, lb-http2
     let labelled = |id: &str, port: u16, vhost: &str| {
         let mut app = app(id, port, json!([task(&format!("{id}.1"), port)]));
         app["labels"]["HAPROXY_0_VHOST"] = json!(vhost);
