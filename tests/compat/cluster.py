@@ -40,6 +40,7 @@ class Cluster:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
             raise RuntimeError(f"up failed: {done.stdout}{done.stderr}")
+        self.announcement = done.stdout
 
     def close(self):
         subprocess.run([BINARY, "down", "--data-dir", self.data_dir], check=True, capture_output=True, timeout=PATIENCE)
