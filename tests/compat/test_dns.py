@@ -115,7 +115,8 @@ class Dns(unittest.TestCase):
         log = open(self.dir / "log", "wb")
         self.addCleanup(log.close)
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **more)
-        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.wait, 10)
         self.addCleanup(process.terminate)
         return process
 
@@ -222,10 +223,8 @@ class Followers(Dns):
 
     @unittest.skipUnless(NGINX, "Debian's package nginx could not be had")
     def test_nginx_follows_a_task_that_moves(self):
-        fixed = {"ports": [31777], "requirePorts": True, "cmd": None}
-        moved = {**simpleservice("/zdd/moved", "0.9", 1), **fixed}
+        moved = simpleservice("/zdd/moved", "0.9", 1, ports=[31777], requirePorts=True)
         moved["constraints"] = [["hostname", "LIKE", f"{self.cluster.net}.11".replace(".", "\\.")]]
-        del moved["cmd"]
         self.start(moved)
         config = self.dir / "nginx.conf"
         config.write_text(NGINX_CONFIG.format(dir=self.dir, dns=f"{self.dns}:{self.port}", net=self.cluster.net))

@@ -67,7 +67,8 @@ impl Publisher {
 
     /// Makes the zone of a state and swaps it in, unless it has the very records of the last one.
     pub(crate) fn publish(&mut self, state: &State) {
-        let records = Records::with_gateways(state, &self.config, &self.gateways.borrow());
+        let records =
+            Records::with_gateways(state, &self.config, &self.gateways.borrow_and_update());
         if records.skipped != self.skipped {
             for Skipped { what, reason } in &records.skipped {
                 if !self.skipped.iter().any(|known| known.what == *what) {

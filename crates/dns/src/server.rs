@@ -130,23 +130,23 @@ impl Front {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let packet = Packet::read(datagram);
-        let verdict = match &packet {
-            Ok(packet) => {
-                self.counts.asked(packet.query.qtype);
-                let verdict = client.map(|client| self.limiter.judge(client, now));
-                // Whoever has no address is told nothing.
-                let verdict = verdict.unwrap_or(Verdict::Drop);
-                self.counts.judged(verdict);
-                verdict
-            }
-            Err(_) => Verdict::Answer,
-        };
+        if let Err(Unanswerable::NoQuery) = packet {
+            return Outcome::Silence;
+        }
+        if let Ok(packet) = &packet {
+            self.counts.asked(packet.query.qtype);
+        }
+        let verdict = client.map(|client| self.limiter.judge(client, now));
+        // Whoever has no address is told nothing.
+        let verdict = verdict.unwrap_or(Verdict::Drop);
+        self.counts.judged(verdict);
         let zone = self.current.load();
         let zone = zone.as_ref().expect("there is one before it is asked");
         let code = match (verdict, packet) {
-            (Verdict::Drop, _) | (_, Err(Unanswerable::NoQuery)) => None,
+            // What is no question has nothing that could be asked over TCP.
+            (Verdict::Drop, _) | (Verdict::Truncate, Err(_)) => None,
             (Verdict::Truncate, Ok(packet)) => Some(message::write_truncated(&packet, out)),
-            (_, packet) => {
+            (Verdict::Answer, packet) => {
                 let name = packet.as_ref().ok();
                 let name = name.and_then(|packet| self.elsewhere(zone, &packet.query));
                 if let Some(name) = name {

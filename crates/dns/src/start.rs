@@ -1,7 +1,7 @@
 //! Starts the role.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,7 +161,8 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     };
     let forwarder = Forwarder::new(&forward).map(Arc::new);
     let own = [handle.udp, handle.tcp];
-    let is_own = |resolver: &SocketAddr| own.iter().flatten().any(|&own| reaches(*resolver, own));
+    let machine = &zone.name_server;
+    let is_own = |to: &SocketAddr| own.iter().flatten().any(|&own| reaches(*to, own, machine));
     let mut resolvers = forwarder.iter().flat_map(|it| it.everybody());
     if let Some(resolver) = resolvers.find(is_own) {
         return Err(ConfigError::Itself { resolver }.into());
@@ -241,8 +242,13 @@ pub fn start(config: Config, tasks: &Tasks) -> Result<Handle, StartError> {
     Ok(handle)
 }
 
-/// Whether what is sent to `address` arrives at a socket bound at `own`, as far as one can tell.
-fn reaches(address: SocketAddr, own: SocketAddr) -> bool {
-    let is_everywhere = own.ip().is_unspecified() && address.ip().is_loopback();
-    address == own || is_everywhere && address.port() == own.port()
+/// Whether what is sent to `to` arrives at a socket bound at `own`, on a machine with these addresses.
+fn reaches(to: SocketAddr, own: SocketAddr, machine: &[IpAddr]) -> bool {
+    let ip = match to.ip().to_canonical() {
+        // As the kernel takes it.
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    let is_here = own.ip().is_unspecified() && (ip.is_loopback() || machine.contains(&ip));
+    to.port() == own.port() && (ip == own.ip().to_canonical() || is_here)
 }

@@ -9,18 +9,24 @@ mod batch;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_server::net::xfer::Protocol;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
 
 use self::batch::Batch;
 use crate::server::{Outcome, Served};
+
+/// Errors in a row after which the socket counts as broken: some pass, as when memory is short.
+const MOST_ERRORS: usize = 100;
+/// The pause after an error.
+const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers datagrams until the token is cancelled.
 pub(crate) async fn serve_udp(
@@ -35,6 +41,7 @@ pub(crate) async fn serve_udp(
     // What waits for others, up to the forwarder's own limit; given up with this.
     let mut waiting = JoinSet::new();
     let mut batch = Batch::new();
+    let mut n_errors = 0;
     loop {
         // Cancel-safe: it only looks.
         let Some(readable) = token.run_until_cancelled(socket.readable()).await else {
@@ -42,8 +49,14 @@ pub(crate) async fn serve_udp(
         };
         readable?;
         match socket.try_io(Interest::READABLE, || batch.receive(&socket)) {
-            Ok(()) => {}
+            Ok(()) => n_errors = 0,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if n_errors < MOST_ERRORS => {
+                debug!(%error, "receiving failed");
+                n_errors += 1;
+                sleep(ERROR_PAUSE).await;
+                continue;
+            }
             Err(error) => return Err(error.into()),
         }
         let now = Instant::now();
@@ -62,8 +75,27 @@ pub(crate) async fn serve_udp(
                 }
             }
         });
-        send(&socket, &mut batch).await;
-        while waiting.try_join_next().is_some() {}
+        // Cancel-safe: what is not sent by then is not missed.
+        if token
+            .run_until_cancelled(send(&socket, &mut batch))
+            .await
+            .is_none()
+        {
+            return Ok(());
+        }
+        while let Some(ended) = waiting.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        // The socket alone never pauses while something comes.
+        if batch.is_full() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::task::coop::consume_budget().await;
+        }
     }
 }
 

@@ -328,7 +328,7 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
     let DnsParts {
         dns,
         http,
-        allowed_hosts,
+        mut allowed_hosts,
         mesos_url,
         settings,
         extras,
@@ -354,6 +354,11 @@ pub(crate) fn dns(parts: DnsParts, tasks: &Tasks) -> Result<zddcluster_dns::Hand
     };
     let (udp, tcp) = dns.unzip();
     let http = http.map(tokio::net::TcpListener::from_std).transpose()?;
+    if let Some(http) = &http {
+        // It may be asked by any address that it is reached at, which is no name that could be pointed elsewhere.
+        let reached_at = interfaces::reached_at(http.local_addr()?.ip());
+        allowed_hosts.extend(reached_at.iter().map(ToString::to_string));
+    }
     let config = zddcluster_dns::Config {
         source,
         token,

@@ -226,9 +226,10 @@ impl Keys {
         for (zone, resolvers) in zones.unwrap_or_default() {
             let key = format!("zoneResolvers: {zone:?}");
             let resolvers: Vec<Resolver> = list(&key, &resolvers, &mut self.faults);
-            forward
-                .zone_resolvers
-                .insert(zone.to_lowercase(), resolvers);
+            let zones = &mut forward.zone_resolvers;
+            if zones.insert(zone.to_lowercase(), resolvers).is_some() {
+                self.fault(&format!("{key}: this zone is listed twice"));
+            }
         }
     }
 

@@ -81,7 +81,7 @@ fn unique(key: &'static str, resolvers: &[Resolver]) -> Result<(), ConfigError> 
     Ok(())
 }
 
-/// The name servers a `resolv.conf` names, but for those on this machine: one of them may be this very server.
+/// The name servers a `resolv.conf` names, but for those at loopback addresses: one of them may be this very server.
 pub fn system_resolvers(resolv_conf: &str) -> Vec<Resolver> {
     let servers = resolv_conf.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

@@ -67,6 +67,11 @@ impl Batch {
         }
     }
 
+    /// Whether there may be more to receive.
+    pub(super) fn is_full(&self) -> bool {
+        self.received.len() == SIZE
+    }
+
     /// Whether no answer is left.
     pub(super) fn is_sent(&self) -> bool {
         self.n_sent == self.clients.len()
