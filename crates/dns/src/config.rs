@@ -146,8 +146,11 @@ impl ZoneConfig {
             ("SOARname", &self.soa.rname),
         ];
         for (key, value) in names {
-            let plain = value.replace('@', ".");
-            let plain = plain.trim_end_matches('.');
+            let plain = match key {
+                "SOARname" => value.replace('@', "."),
+                _ => value.clone(),
+            };
+            let plain = plain.strip_suffix('.').unwrap_or(&plain);
             let is_label = |label: &str| {
                 (1..=63).contains(&label.len())
                     && label.bytes().all(|b| {
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn faults_are_named() {
         assert_eq!(ZoneConfig::default().validate(), Ok(()));
-        for domain in ["", "a..b", ".a", "under_score", "a b"] {
+        for domain in ["", "a..b", ".a", "under_score", "a b", "a@b", "mesos.."] {
             let config = ZoneConfig {
                 domain: domain.to_owned(),
                 ..ZoneConfig::default()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   question ──▶ resolvers of the longest zone it lies in, else the default ones, in their order
-//!                one ──a message──────────────────────────▶ handed on; over UDP cut to the size that both sides take
+//!                one ──a message──────────────────────────▶ handed on; over UDP cut to the size that the resolver tells
 //!                    ──error, or nothing within `timeout`──▶ next one … ──▶ SERVFAIL
 //! ```
 //!
@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::ResponseCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -26,9 +27,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::{ForwardConfig, Resolver};
-use crate::name::Name;
+use crate::name::{Name, suffixes};
+use crate::reply::UDP_LIMIT;
 
-use self::wire::{Code, PLAIN_UDP, Question};
+use self::wire::Question;
 
 pub(crate) use self::relay::relay;
 
@@ -94,18 +96,18 @@ impl Forwarder {
     /// Cancel-safe: dropped, the question is given up.
     pub(crate) async fn answer(&self, packet: &[u8], name: &Name, over: Protocol) -> Vec<u8> {
         let Some(question) = Question::of(packet) else {
-            return wire::bare(packet, Code::Refused);
+            return wire::bare(packet, ResponseCode::Refused);
         };
         if TRANSFERS.contains(&question.qtype()) {
-            return wire::bare(packet, Code::Refused);
+            return wire::bare(packet, ResponseCode::Refused);
         }
         let Ok(_permit) = self.in_flight.try_acquire() else {
             debug!(%name, "too many questions are on their way");
-            return wire::bare(packet, Code::ServFail);
+            return wire::bare(packet, ResponseCode::ServFail);
         };
         let answered = timeout(PATIENCE, self.ask(packet, question, name, over)).await;
         let Some(mut answer) = answered.ok().flatten() else {
-            return wire::bare(packet, Code::ServFail);
+            return wire::bare(packet, ResponseCode::ServFail);
         };
         answer[..2].copy_from_slice(&packet[..2]);
         if over == Protocol::Udp {
@@ -146,7 +148,8 @@ impl Forwarder {
     }
 
     fn resolvers_of(&self, name: &Name) -> &[SocketAddr] {
-        let mut zones = wire::zones(name);
+        // Its own name first, the root last.
+        let mut zones = suffixes(name.as_wire());
         let of_zone = zones.find_map(|zone| self.zones.get(zone));
         of_zone.unwrap_or(&self.resolvers)
     }
@@ -154,9 +157,10 @@ impl Forwarder {
 
 /// What the client takes over UDP: the size that the resolver tells if the client told one, for then it was the client's to agree.
 fn udp_limit(query: &[u8], answer: &[u8]) -> usize {
+    let least = usize::from(UDP_LIMIT);
     match (wire::told_size(query), wire::told_size(answer)) {
-        (Some(_), Some(size)) => size.max(PLAIN_UDP),
-        (None, _) | (_, None) => PLAIN_UDP,
+        (Some(_), Some(size)) => size.max(least),
+        (None, _) | (_, None) => least,
     }
 }
 

@@ -13,7 +13,7 @@
 
 use hickory_server::proto::op::ResponseCode;
 
-use crate::answer::{Answer, Data, Owner, Record, rtype};
+use crate::answer::{Answer, CLASS_IN, Data, Owner, Record, rtype};
 use crate::name::{Name, suffixes};
 use crate::packet::{HEADER, Packet, flag};
 use crate::reply::response_code;
@@ -23,7 +23,6 @@ use crate::zone::Zone;
 const MAX_POINTER: usize = 0x3fff;
 /// The two bits that make a pointer.
 const POINTER: u16 = 0xc000;
-const CLASS_IN: u16 = 1;
 /// Places of an answer's names that are remembered without more memory: those of four targets.
 const USUAL_NAMES: usize = 16;
 
@@ -80,7 +79,7 @@ pub(crate) fn write(
             );
         }
     }
-    // A question of almost the greatest length, so that the SOA with the same name does not fit.
+    // A question of almost the greatest length, and names of the SOA that are long too.
     writer.back_to(ends[0]);
     writer.finish(answer, [0; 3], zone.set_truncate_bit)
 }
@@ -92,23 +91,34 @@ pub(crate) fn write_malformed(header: &[u8; HEADER], out: &mut Vec<u8>) -> Respo
         0 => ResponseCode::FormErr,
         _ => ResponseCode::NotImp,
     };
-    out.clear();
-    out.extend_from_slice(header);
-    out[2] = flag::QR | out[2] & (flag::OP_CODE | flag::RD);
-    out[3] = out[3] & flag::CD | code.low();
-    out[4..].fill(0);
-    code
+    write_bare(header, &[], 0, code, out)
 }
 
 /// Writes what a client above its rate gets: the question, and that there is more to be had over TCP.
 pub(crate) fn write_truncated(packet: &Packet<'_>, out: &mut Vec<u8>) -> ResponseCode {
+    let Packet {
+        header, question, ..
+    } = packet;
+    write_bare(header, question, flag::TC, ResponseCode::NoError, out)
+}
+
+/// Writes a reply without records to a query with this header into `out`, and tells its code: with what is kept of the query's flags,
+/// with `flags` of the header's third byte, and the question, if there is one.
+pub(crate) fn write_bare(
+    header: &[u8; HEADER],
+    question: &[u8],
+    flags: u8,
+    code: ResponseCode,
+    out: &mut Vec<u8>,
+) -> ResponseCode {
     out.clear();
-    out.extend_from_slice(packet.header);
-    out.extend_from_slice(packet.question);
-    out[2] = flag::QR | flag::TC | out[2] & (flag::OP_CODE | flag::RD);
-    out[3] &= flag::CD;
-    out[6..HEADER].fill(0);
-    ResponseCode::NoError
+    out.extend_from_slice(header);
+    out[2] = flag::QR | flags | out[2] & (flag::OP_CODE | flag::RD);
+    out[3] = out[3] & flag::CD | code.low();
+    out[4..].fill(0);
+    out[5] = u8::from(!question.is_empty());
+    out.extend_from_slice(question);
+    code
 }
 
 /// An end of the message that can be gone back to.

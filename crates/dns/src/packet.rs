@@ -9,7 +9,7 @@ use crate::query::Query;
 /// Bytes of a message's header.
 pub(crate) const HEADER: usize = 12;
 /// The bytes of a question's type and class.
-const TYPE_AND_CLASS: usize = 4;
+pub(crate) const TYPE_AND_CLASS: usize = 4;
 
 /// Flags of the header's third byte.
 pub(crate) mod flag {

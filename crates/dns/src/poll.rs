@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_client::HttpClient;
@@ -50,6 +50,7 @@ impl Poller {
     /// Polls until the token is cancelled.
     pub(crate) async fn run(mut self, token: CancellationToken) -> Result<(), Error> {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1.min(self.refresh));
+        let mut last = None;
         loop {
             // Nothing is half done when this is dropped: a zone is published in one step.
             let Some(read) = token.run_until_cancelled(self.read()).await else {
@@ -58,6 +59,7 @@ impl Poller {
             let pause = match read {
                 Ok((master, state)) => {
                     self.publisher.publish(&state);
+                    last = Some(state);
                     self.publisher.note_up(&master);
                     backoff.reset();
                     self.refresh
@@ -69,11 +71,21 @@ impl Poller {
                     backoff.next()
                 }
             };
-            let other_gateways = self.publisher.gateways_changed();
-            // Cancel-safe, both. The state is read again for them: it is not kept.
-            let pause = timeout(pause, other_gateways);
+            let pause = self.wait(Instant::now() + pause, last.as_ref());
             if token.run_until_cancelled(pause).await.is_none() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits, and puts the last state into service once more whenever the edge has other gateways. Cancel-safe.
+    async fn wait(&mut self, until: Instant, last: Option<&State>) {
+        while timeout_at(until, self.publisher.gateways_changed())
+            .await
+            .is_ok()
+        {
+            if let Some(state) = last {
+                self.publisher.publish(state);
             }
         }
     }

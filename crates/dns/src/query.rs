@@ -7,9 +7,7 @@ use hickory_server::proto::op::{Metadata, OpCode};
 use hickory_server::zone_handler::Queries;
 
 use crate::name::Name;
-
-/// The bytes of a question's type and class.
-const TYPE_AND_CLASS: usize = 4;
+use crate::packet::TYPE_AND_CLASS;
 
 /// One question with what of its header is needed to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

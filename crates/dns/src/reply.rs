@@ -95,10 +95,6 @@ pub(crate) fn reply<'q>(
             ..Reply::bare(request, ResponseCode::BADVERS)
         };
     }
-    let limit = match asked {
-        Some(asked) if limit == UDP_LIMIT => edns::udp_limit(asked),
-        _ => limit,
-    };
     let lower = query.name.to_lowercase();
     let answer = answer(zone, &query, &lower, rng);
     Reply::fit(zone, request, edns, &query, &lower, &answer, limit)
@@ -116,7 +112,8 @@ pub(crate) fn write(
     let Ok(request) = Request::from_bytes(datagram.to_vec(), client, Protocol::Udp) else {
         return Some(message::write_malformed(datagram.first_chunk()?, out));
     };
-    let reply = reply(zone, &request, UDP_LIMIT, rng);
+    let limit = edns::asked(zone, &request).map_or(UDP_LIMIT, edns::udp_limit);
+    let reply = reply(zone, &request, limit, rng);
     out.clear();
     let mut encoder = BinEncoder::new(out);
     encoder.set_max_size(u16::MAX);
@@ -177,16 +174,7 @@ impl<'q> Reply<'q> {
         if has_all_answers && reply.fits(reply.answers.len(), limit) {
             return reply;
         }
-        // The size grows with every answer, so the largest number that fits is found by halving.
-        let (mut fits, mut too_many) = (0, reply.answers.len());
-        while too_many - fits > 1 {
-            let middle = fits + (too_many - fits) / 2;
-            if reply.fits(middle, limit) {
-                fits = middle;
-            } else {
-                too_many = middle;
-            }
-        }
+        let fits = most_that_fit(reply.answers.len(), |n| reply.fits(n, limit));
         reply.answers.truncate(fits);
         if fits == 0 && !reply.fits(0, limit) {
             // A question of almost the greatest length, so that the SOA with the same name does not fit.
@@ -229,6 +217,20 @@ impl<'q> Reply<'q> {
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
+}
+
+/// How many of `n` answers can be sent, if all cannot and none is more than fits: what they take grows with each, so it is found by
+/// halving.
+pub(crate) fn most_that_fit(n: usize, mut fit: impl FnMut(usize) -> bool) -> usize {
+    let (mut fits, mut too_many) = (0, n);
+    while too_many - fits > 1 {
+        let middle = fits + (too_many - fits) / 2;
+        match fit(middle) {
+            true => fits = middle,
+            false => too_many = middle,
+        }
+    }
+    fits
 }
 
 /// Hickory's name of a code.

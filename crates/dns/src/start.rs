@@ -252,3 +252,30 @@ fn reaches(to: SocketAddr, own: SocketAddr, machine: &[IpAddr]) -> bool {
     let is_here = own.ip().is_unspecified() && (ip.is_loopback() || machine.contains(&ip));
     to.port() == own.port() && (ip == own.ip().to_canonical() || is_here)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_reached_by_more_names_than_its_own() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let machine = ["10.0.0.5".parse().expect("an address")];
+        let everywhere = at("0.0.0.0:53");
+        for to in [
+            "0.0.0.0:53",
+            "127.0.0.1:53",
+            "10.0.0.5:53",
+            "[::ffff:10.0.0.5]:53",
+        ] {
+            assert!(reaches(at(to), everywhere, &machine), "{to}");
+        }
+        for to in ["10.0.0.6:53", "10.0.0.5:54", "8.8.8.8:53"] {
+            assert!(!reaches(at(to), everywhere, &machine), "{to}");
+        }
+        let one = at("127.0.0.1:53");
+        assert!(reaches(at("0.0.0.0:53"), one, &machine));
+        assert!(!reaches(at("10.0.0.5:53"), one, &machine));
+        assert!(!reaches(at("127.0.0.2:53"), one, &machine));
+    }
+}

@@ -167,14 +167,17 @@ impl Settings {
         faults
     }
 
-    /// The settings as a `config.json` that says the same, for `--dump-config`.
+    /// The settings as a `config.json` that says the same, for `--dump-config`. One cannot say that a master is followed, nor what is
+    /// for [extras](ZoneConfig::extras).
     pub fn to_json(&self) -> String {
         let told = Told {
             masters: self.masters.iter().map(ToString::to_string).collect(),
             refresh: self.refresh,
             state_timeout: self.state_timeout,
-            dns: self.dns_on.then(|| self.dns_address()),
-            http: self.http_on.then(|| self.http_address()),
+            dns: Some(self.dns_address()),
+            dns_on: self.dns_on,
+            http: Some(self.http_address()),
+            http_on: self.http_on,
             enumeration_on: self.enumeration_on,
             zone: &self.zone,
             forward: &self.forward,
@@ -238,8 +241,12 @@ mod tests {
         settings.zone.soa.minttl = 7;
         let zones = [("corp".to_owned(), settings.forward.resolvers.clone())];
         settings.forward.zone_resolvers = zones.into();
-        let read = super::super::read_file("x.json", &settings.to_json()).expect("it is one");
-        assert_eq!(read.settings, settings);
-        assert_eq!(read.notes, Vec::<String>::new());
+        for (dns_on, http_on) in [(true, true), (false, true), (true, false)] {
+            settings.dns_on = dns_on;
+            settings.http_on = http_on;
+            let read = super::super::read_file("x.json", &settings.to_json()).expect("it is one");
+            assert_eq!(read.settings, settings);
+            assert_eq!(read.notes, Vec::<String>::new());
+        }
     }
 }

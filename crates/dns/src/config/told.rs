@@ -15,10 +15,12 @@ pub(crate) struct Told<'a> {
     pub(crate) masters: Vec<String>,
     pub(crate) refresh: Duration,
     pub(crate) state_timeout: Duration,
-    /// Where DNS is answered, if it is.
+    /// Where DNS is answered, or would be if it were on; none if nobody knows.
     pub(crate) dns: Option<SocketAddr>,
-    /// Where the HTTP API is, if there is one.
+    pub(crate) dns_on: bool,
+    /// The same of the HTTP API.
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) http_on: bool,
     pub(crate) enumeration_on: bool,
     pub(crate) zone: &'a ZoneConfig,
     pub(crate) forward: &'a ForwardConfig,
@@ -32,7 +34,9 @@ impl Told<'_> {
             refresh,
             state_timeout,
             dns,
+            dns_on,
             http,
+            http_on,
             enumeration_on,
             zone,
             forward,
@@ -101,8 +105,8 @@ impl Told<'_> {
             "Listener": listener(dns),
             "HTTPListener": listener(http),
             "RecurseOn": recurse_on,
-            "DnsOn": dns.is_some(),
-            "HttpOn": http.is_some(),
+            "DnsOn": dns_on,
+            "HttpOn": http_on,
             "ExternalOn": external_on,
             "EnforceRFC952": *label_rule == LabelRule::Rfc952,
             "SetTruncateBit": set_truncate_bit,

@@ -4,32 +4,14 @@
 //!   0 id   2 flags   4 counts of question, answer, authority, additional   12 question …
 //! ```
 
-use hickory_server::proto::op::Message;
+use hickory_server::proto::op::{Message, ResponseCode};
 
-use crate::name::{Name, suffixes};
+use crate::message;
+use crate::packet::{HEADER, TYPE_AND_CLASS, flag};
+use crate::reply::most_that_fit;
 
-/// The bytes of a header.
-pub(super) const HEADER: usize = 12;
-/// What a client takes over UDP that says nothing.
-pub(super) const PLAIN_UDP: usize = 512;
 /// The type of the record that tells a size.
 const OPT: u16 = 41;
-/// `QR`: it is a reply.
-const REPLY: u8 = 0x80;
-/// `TC`: it is cut.
-const CUT: u8 = 0x02;
-/// The operation and `RD`, of the third byte.
-const KEPT: u8 = 0x79;
-/// `CD`, of the fourth byte.
-const CHECKING_DISABLED: u8 = 0x10;
-
-/// The codes given here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
-    ServFail = 2,
-    Refused = 5,
-}
-
 /// The one question of a message: name, type, class. Names are written in full there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Question<'a>(&'a [u8]);
@@ -40,20 +22,20 @@ impl<'a> Question<'a> {
         if count(message, 0)? != 1 {
             return None;
         }
-        let end = skip_name(message, HEADER)? + 4;
+        let end = skip_name(message, HEADER)? + TYPE_AND_CLASS;
         message.get(HEADER..end).map(Self)
     }
 
     /// Whether it asks the same, in whatever case.
     fn is_same(self, other: Self) -> bool {
-        let (name, kind) = self.0.split_at(self.0.len() - 4);
-        let (other_name, other_kind) = other.0.split_at(other.0.len() - 4);
+        let (name, kind) = self.0.split_at(self.0.len() - TYPE_AND_CLASS);
+        let (other_name, other_kind) = other.0.split_at(other.0.len() - TYPE_AND_CLASS);
         name.eq_ignore_ascii_case(other_name) && kind == other_kind
     }
 
     /// The number of its type.
     pub(super) fn qtype(self) -> u16 {
-        let at = self.0.len() - 4;
+        let at = self.0.len() - TYPE_AND_CLASS;
         u16::from_be_bytes([self.0[at], self.0[at + 1]])
     }
 }
@@ -63,20 +45,17 @@ pub(super) fn answers(reply: &[u8], id: u16, query: Question<'_>) -> bool {
     let Some(header) = reply.first_chunk::<HEADER>() else {
         return false;
     };
-    let is_reply = header[..2] == id.to_be_bytes() && header[2] & REPLY != 0;
+    let is_reply = header[..2] == id.to_be_bytes() && header[2] & flag::QR != 0;
     let is_failure = header[3] & 0xf != 0 && count(reply, 0) == Some(0);
     is_reply && (is_failure || Question::of(reply).is_some_and(|asked| asked.is_same(query)))
 }
 
 /// A reply without records to a query that has a header.
-pub(super) fn bare(query: &[u8], code: Code) -> Vec<u8> {
-    let mut reply = query[..2].to_vec();
-    let cd = query[3] & CHECKING_DISABLED;
-    reply.extend_from_slice(&[query[2] & KEPT | REPLY, cd | code as u8]);
+pub(super) fn bare(query: &[u8], code: ResponseCode) -> Vec<u8> {
+    let header = query.first_chunk().expect("the query has a header");
     let question = Question::of(query).map_or(&[][..], |question| question.0);
-    let n_questions = u8::from(!question.is_empty());
-    reply.extend_from_slice(&[0, n_questions, 0, 0, 0, 0, 0, 0]);
-    reply.extend_from_slice(question);
+    let mut reply = Vec::new();
+    message::write_bare(header, question, 0, code, &mut reply);
     reply
 }
 
@@ -86,7 +65,7 @@ pub(super) fn told_size(message: &[u8]) -> Option<usize> {
     let n_additional = usize::from(count(message, 3)?);
     let mut at = HEADER;
     for _ in 0..count(message, 0)? {
-        at = skip_name(message, at)? + 4;
+        at = skip_name(message, at)? + TYPE_AND_CLASS;
     }
     for n in 0..n_before + n_additional {
         // Type, class, time to live, and the length of what follows.
@@ -121,15 +100,7 @@ pub(super) fn cut(bytes: Vec<u8>, limit: usize) -> Vec<u8> {
     if let Some(bytes) = encoded(answers.len()) {
         return bytes;
     }
-    // The size grows with every answer, so the largest number that fits is found by halving.
-    let (mut fits, mut too_many) = (0, answers.len());
-    while too_many - fits > 1 {
-        let middle = fits + (too_many - fits) / 2;
-        match encoded(middle) {
-            Some(_) => fits = middle,
-            None => too_many = middle,
-        }
-    }
+    let fits = most_that_fit(answers.len(), |n| encoded(n).is_some());
     encoded(fits).unwrap_or_else(|| question_only(&bytes))
 }
 
@@ -138,15 +109,10 @@ fn question_only(reply: &[u8]) -> Vec<u8> {
     let question = Question::of(reply).map_or(&[][..], |question| question.0);
     let n_questions = u8::from(!question.is_empty());
     let mut bare = reply[..4].to_vec();
-    bare[2] |= CUT;
+    bare[2] |= flag::TC;
     bare.extend_from_slice(&[0, n_questions, 0, 0, 0, 0, 0, 0]);
     bare.extend_from_slice(question);
     bare
-}
-
-/// The names a question may be forwarded by, its own first and the root last.
-pub(super) fn zones(name: &Name) -> impl Iterator<Item = &[u8]> {
-    suffixes(name.as_wire())
 }
 
 /// The number of entries in section `n`.

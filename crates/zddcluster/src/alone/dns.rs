@@ -96,6 +96,9 @@ fn read(args: &DnsArgs) -> Result<Noted, Vec<String>> {
     }
     let settings = &mut noted.settings;
     let mut faults = settings.overrule(flags(args));
+    if args.gateways_url.is_some() && !args.dns_extras {
+        faults.push("--gateways-url is of use with --dns-extras only".to_owned());
+    }
     let forward = &mut settings.forward;
     if forward.external_on && forward.resolvers.is_empty() {
         // Without the file there are none.
@@ -190,5 +193,13 @@ mod tests {
         assert!(faults[0].contains("config.json: zk: a text"), "{faults:?}");
         let faults = read_with(FILE, line).unwrap_err();
         assert_eq!(faults, ["--resolvers: `here` is not IP or IP:PORT"]);
+    }
+
+    #[test]
+    fn gateways_are_for_extras() {
+        let line = "zddcluster dns --gateways-url http://127.0.0.2:9090";
+        let faults = read_with("", line).unwrap_err();
+        assert_eq!(faults, ["--gateways-url is of use with --dns-extras only"]);
+        assert!(read_with("", &format!("{line} --dns-extras")).is_ok());
     }
 }

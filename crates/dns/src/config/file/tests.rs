@@ -150,6 +150,10 @@ fn what_cannot_be_read_is_named_with_what_is_needed() {
             "resolvers: `dns` is not IP or IP:PORT",
         ),
         (
+            r#""zoneResolvers": {"Corp": ["8.8.8.8"], "corp": ["8.8.4.4"]}"#,
+            "zoneResolvers: \"corp\": this zone is listed twice",
+        ),
+        (
             r#""zoneResolvers": {"a": ["b"]}"#,
             "zoneResolvers: \"a\": `b` is not IP or IP:PORT",
         ),
