@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::peers::{CLIENT_CORE, Peer};
+use crate::peer::Peer;
+use crate::peers::CLIENT_CORE;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +41,6 @@ pub(crate) struct Run {
     pub(crate) per_second: f64,
     pub(crate) mean_ms: f64,
     pub(crate) n_lost: u64,
-}
-
-pub(crate) fn is_installed(program: &str) -> bool {
-    Command::new("which")
-        .arg(program)
-        .output()
-        .is_ok_and(|output| output.status.success())
 }
 
 pub(crate) fn run(scenario: Scenario, peer: &Peer, seconds: u64) -> anyhow::Result<Run> {

@@ -16,13 +16,16 @@ mod load;
 #[path = "../../tests/support/master.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod master;
+#[path = "../../../edge/examples/edge_rate/peer.rs"]
+#[allow(dead_code, reason = "proxies are measured by more of it")]
+mod peer;
 mod peers;
 
 use anyhow::ensure;
 use serde_json::Value;
 
 use crate::load::{Run, Scenario};
-use crate::peers::Peer;
+use crate::peer::{Peer, is_installed, median, number, spread, take_turns};
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -32,13 +35,9 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn number(text: Option<&str>, default: u64) -> anyhow::Result<u64> {
-    Ok(text.map_or(Ok(default), str::parse)?)
-}
-
 fn compare(n_rounds: u64, seconds: u64) -> anyhow::Result<()> {
     ensure!(
-        load::is_installed("dnsperf") && load::is_installed("taskset"),
+        is_installed("dnsperf") && is_installed("taskset"),
         "skipped: dnsperf or taskset is not installed; they drive the load"
     );
     let state: Value = serde_json::from_str(include_str!("../../tests/data/mesos-dns-state.json"))?;
@@ -54,14 +53,7 @@ fn compare(n_rounds: u64, seconds: u64) -> anyhow::Result<()> {
     }
     for scenario in Scenario::ALL {
         println!("\n{}", scenario.title());
-        let mut runs: Vec<Vec<Run>> = peers.iter().map(|_| Vec::new()).collect();
-        for round in 0..n_rounds {
-            // Each round begins with another one: nobody is always the first after a pause.
-            for turn in 0..peers.len() {
-                let at = (turn + round as usize) % peers.len();
-                runs[at].push(load::run(scenario, &peers[at], seconds)?);
-            }
-        }
+        let runs = take_turns(&peers, n_rounds, |peer| load::run(scenario, peer, seconds))?;
         print(&peers, &runs);
     }
     println!("\nlatency of 1,000 queries a second, one at a time");
@@ -86,28 +78,20 @@ fn print(peers: &[Peer], runs: &[Vec<Run>]) {
         "{:6} {:>14} {:>17} {:>8} {:>10} {:>10} {:>6}",
         "", "queries/cpu-s", "(least-most)", "of last", "queries/s", "mean ms", "lost"
     );
-    let rate = |runs: &[Run]| median(runs, |run| run.per_cpu_second);
-    let base = runs.last().map_or(f64::NAN, |runs| rate(runs));
+    let base = runs
+        .last()
+        .map_or(f64::NAN, |runs| median(runs, |run| run.per_cpu_second));
     for (peer, runs) in peers.iter().zip(runs) {
-        let all = runs.iter().map(|run| run.per_cpu_second);
-        let (least, most) = all.fold((f64::MAX, 0.0_f64), |(least, most), n| {
-            (least.min(n), most.max(n))
-        });
+        let [least, rate, most] = spread(runs, |run| run.per_cpu_second);
         println!(
             "{:6} {:14.0} {:>17} {:8.2} {:10.0} {:10.2} {:6}",
             peer.name,
-            rate(runs),
+            rate,
             format!("({least:.0}-{most:.0})"),
-            rate(runs) / base,
+            rate / base,
             median(runs, |run| run.per_second),
             median(runs, |run| run.mean_ms),
             runs.iter().map(|run| run.n_lost).sum::<u64>(),
         );
     }
-}
-
-fn median(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
-    let mut numbers: Vec<f64> = runs.iter().map(of).collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(0.0)
 }

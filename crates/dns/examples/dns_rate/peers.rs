@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use zddcluster_dns::{Config, ForwardConfig, Source, ZoneConfig};
 use zddcluster_runtime::Tasks;
 
-use crate::load::is_installed;
+use crate::peer::{Peer, is_installed};
 
 pub(crate) const CLIENT_CORE: &str = "0";
 const SERVER_CORE: &str = "1";
@@ -23,39 +22,6 @@ const KNOT: Ipv4Addr = Ipv4Addr::new(127, 99, 8, 2);
 const PORT: u16 = 8053;
 /// The recorded records, `Records` of `/v1/axfr`.
 const RECORDS: &str = include_str!("../../tests/data/mesos-dns-records.json");
-
-/// A server that runs; ends when dropped.
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
-    pub(crate) address: SocketAddr,
-    child: Child,
-    /// What it reads, if it does.
-    dir: Option<PathBuf>,
-}
-
-impl Peer {
-    /// The processor time it has used: user and system, all threads.
-    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Behind the name in brackets: field 3 on.
-        let rest = stat.rsplit_once(") ").context("a name in brackets")?.1;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // The kernel's USER_HZ is 100 on every architecture that we run on.
-        Ok(ticks as f64 / 100.0)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(dir) = &self.dir {
-            let _ = fs::remove_dir_all(dir);
-        }
-    }
-}
 
 /// Ours, with as many threads as it has cores: one.
 pub(crate) fn start_ours(master: &str) -> anyhow::Result<Peer> {
@@ -68,7 +34,7 @@ pub(crate) fn start_ours(master: &str) -> anyhow::Result<Peer> {
         name: "ours",
         address: (OURS, PORT).into(),
         child,
-        dir: None,
+        reads: None,
     })
 }
 
@@ -122,7 +88,7 @@ pub(crate) fn start_knot() -> anyhow::Result<Result<Peer, String>> {
         name: "knot",
         address: (KNOT, PORT).into(),
         child,
-        dir: Some(dir),
+        reads: Some(dir),
     })
     .map(Ok)
 }

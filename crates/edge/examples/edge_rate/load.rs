@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 /// What clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +36,6 @@ pub(crate) struct Run {
     /// Milliseconds.
     pub(crate) p99: f64,
     pub(crate) n_failed: u64,
-}
-
-pub(crate) fn is_installed(program: &str) -> bool {
-    Command::new("which")
-        .arg(program)
-        .output()
-        .is_ok_and(|output| output.status.success())
 }
 
 pub(crate) fn run(scenario: Scenario, peer: &Peer, seconds: u64) -> anyhow::Result<Run> {

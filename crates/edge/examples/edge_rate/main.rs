@@ -18,6 +18,7 @@
 
 mod load;
 mod origin;
+mod peer;
 mod peers;
 mod slow;
 
@@ -27,7 +28,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use crate::load::{Run, Scenario};
-use crate::peers::Peer;
+use crate::peer::{Peer, is_installed, median, number, spread, take_turns};
 
 /// Clients that are connected and say nothing. Below the usual limit of descriptors of HAProxy (twice its connections).
 const N_IDLE: usize = 5_000;
@@ -48,27 +49,16 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn number(text: Option<&str>, default: u64) -> anyhow::Result<u64> {
-    Ok(text.map_or(Ok(default), str::parse)?)
-}
-
 fn compare(n_rounds: u64, seconds: u64) -> anyhow::Result<()> {
     ensure!(
-        load::is_installed("wrk"),
+        is_installed("wrk"),
         "skipped: wrk is not installed; it drives the load"
     );
     let origin = origin::start()?;
     let peers = start_peers(origin.address)?;
     for scenario in Scenario::ALL {
         println!("\n{}", scenario.title());
-        let mut runs: Vec<Vec<Run>> = peers.iter().map(|_| Vec::new()).collect();
-        for round in 0..n_rounds {
-            // Each round begins with another peer: nobody is always the first after a pause.
-            for turn in 0..peers.len() {
-                let at = (turn + round as usize) % peers.len();
-                runs[at].push(load::run(scenario, &peers[at], seconds)?);
-            }
-        }
+        let runs = take_turns(&peers, n_rounds, |peer| load::run(scenario, peer, seconds))?;
         print(&peers, &runs);
     }
     println!("\nmemory with {N_IDLE} silent clients");
@@ -110,34 +100,24 @@ fn print(peers: &[Peer], runs: &[Vec<Run>]) {
         "{:14} {:>10} {:>17} {:>8} {:>8} {:>8} {:>7} {:>6}",
         "", "req/cpu-s", "(least-most)", "of keep", "req/s", "p50 ms", "p99 ms", "failed"
     );
-    let rate = |runs: &[Run]| median(runs, |run| run.per_cpu_second);
     let base = peers
         .iter()
         .position(|peer| peer.name == peers::HAPROXY_KEEP)
-        .map(|at| rate(&runs[at]));
+        .map(|at| median(&runs[at], |run| run.per_cpu_second));
     for (peer, runs) in peers.iter().zip(runs) {
-        let all = runs.iter().map(|run| run.per_cpu_second);
-        let (least, most) = all.fold((f64::MAX, 0.0_f64), |(least, most), n| {
-            (least.min(n), most.max(n))
-        });
+        let [least, rate, most] = spread(runs, |run| run.per_cpu_second);
         println!(
             "{:14} {:10.0} {:>17} {:>8} {:8.0} {:8.2} {:7.2} {:6}",
             peer.name,
-            rate(runs),
+            rate,
             format!("({least:.0}-{most:.0})"),
-            base.map_or_else(String::new, |base| format!("{:.2}", rate(runs) / base)),
+            base.map_or_else(String::new, |base| format!("{:.2}", rate / base)),
             median(runs, |run| run.per_second),
             median(runs, |run| run.p50),
             median(runs, |run| run.p99),
             runs.iter().map(|run| run.n_failed).sum::<u64>(),
         );
     }
-}
-
-fn median(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
-    let mut numbers: Vec<f64> = runs.iter().map(of).collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// The peer's resident memory before and with the idle clients, in KiB.

@@ -4,62 +4,18 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use zddcluster_edge::{Config, Ports};
 use zddcluster_runtime::Tasks;
 
-use crate::load::is_installed;
+use crate::peer::{Peer, is_installed};
 
 pub(crate) const HAPROXY_KEEP: &str = "haproxy keep";
 /// Where our edges listen, and the port of the one service: other edges of this machine have addresses of their own.
 const OURS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 99, 7, 1), Ipv4Addr::new(127, 99, 7, 2)];
 const PORT: u16 = 10_080;
-
-/// A proxy that runs; ends when dropped.
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
-    pub(crate) address: SocketAddr,
-    child: Child,
-    /// Its configuration, if it reads one.
-    config: Option<PathBuf>,
-}
-
-impl Peer {
-    /// The processor time it has used: user and system, all threads.
-    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Behind the name in brackets: field 3 on.
-        let rest = stat.rsplit_once(") ").context("a name in brackets")?.1;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // The kernel's USER_HZ is 100 on every architecture that we run on.
-        Ok(ticks as f64 / 100.0)
-    }
-
-    /// The resident set.
-    pub(crate) fn resident_kib(&self) -> anyhow::Result<i64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(config) = &self.config {
-            let _ = fs::remove_file(config);
-        }
-    }
-}
 
 /// A peer, or why there is none.
 type Started = anyhow::Result<Result<Peer, String>>;
@@ -96,7 +52,7 @@ fn start_edge(
         name,
         address: (ip, PORT).into(),
         child,
-        config: None,
+        reads: None,
     }))
 }
 
@@ -185,7 +141,7 @@ fn start_haproxy(name: &'static str, option: &str, origin: SocketAddr) -> Starte
         name,
         address,
         child,
-        config: Some(path),
+        reads: Some(path),
     }))
 }
 
@@ -216,7 +172,7 @@ pub(crate) fn start_nginx(origin: SocketAddr) -> Started {
         name: "nginx",
         address,
         child,
-        config: Some(path),
+        reads: Some(path),
     }))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 const N_CLIENTS: usize = 1_000;
 /// Between two requests of the one whose latency counts.
