@@ -1,7 +1,7 @@
 //! Keeps the zone equal to the master's state.
 //!
 //! ```text
-//!   subscribe ─▶ read the state ─▶ publish ─▶ ┌ event ─▶ apply ─▶ (≤ DEBOUNCE) ─▶ publish ┐
+//!   subscribe ─▶ read the state ─▶ publish ─▶ ┌ event ─▶ apply ─▶ (≤ PACE) ─────▶ publish ┐
 //!       ▲                                     └ every REREAD ─▶ read the state ─▶ publish ┘
 //!       └───────── back-off ◀── stream ended, went silent, or a reading failed ◀──┘
 //! ```
@@ -20,9 +20,9 @@ use zddcluster_runtime::{Backoff, Error};
 use crate::publish::Publisher;
 use crate::state::{Applied, apply};
 
-/// How long changes are gathered before a zone is made: a deployment's come in bursts, and a client that looks within
-/// a hundredth of a second cannot tell.
-const DEBOUNCE: Duration = Duration::from_millis(10);
+/// The least time between two zones: a deployment's changes come in bursts. The first of them is answered at once, the others
+/// after a hundredth of a second.
+const PACE: Duration = Duration::from_millis(10);
 /// How often the whole state is read: Mesos-DNS' own period, so that a fault here is never seen longer than there.
 pub(crate) const REREAD: Duration = Duration::from_secs(60);
 /// The least time between two readings that events ask for, so that a storm of them does not become one of requests.
@@ -89,6 +89,7 @@ impl Follower {
         let mut idle = FIRST_IDLE;
         let mut read_at = Instant::now();
         let mut reread_at = read_at + REREAD;
+        let mut published_at = read_at;
         let mut publish_at: Option<Instant> = None;
         loop {
             tokio::select! {
@@ -98,6 +99,7 @@ impl Follower {
                 () = sleep_until(publish_at.unwrap_or(reread_at)), if publish_at.is_some() => {
                     publish_at = None;
                     self.publisher.publish(&state);
+                    published_at = Instant::now();
                 }
                 // Cancel-safe: as above.
                 () = sleep_until(reread_at) => {
@@ -106,10 +108,11 @@ impl Follower {
                     reread_at = read_at + REREAD;
                     publish_at = None;
                     self.publisher.publish(&state);
+                    published_at = Instant::now();
                 }
                 // Cancel-safe.
                 () = self.publisher.gateways_changed() => {
-                    publish_at.get_or_insert_with(|| Instant::now() + DEBOUNCE);
+                    publish_at.get_or_insert(published_at + PACE);
                 }
                 // Cancel-safe: `next` keeps what it has read.
                 event = stream.next(idle) => {
@@ -120,7 +123,7 @@ impl Follower {
                     match apply(&mut state, event) {
                         Applied::Unchanged => {}
                         Applied::Changed => {
-                            publish_at.get_or_insert_with(|| Instant::now() + DEBOUNCE);
+                            publish_at.get_or_insert(published_at + PACE);
                         }
                         Applied::ReadAgain => {
                             let soon = (read_at + MIN_REREAD).max(Instant::now());
