@@ -19,9 +19,9 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use zddcluster_client::sse::EventStream;
+use zddcluster_tests::Apart;
 use zddcluster_tests::load::{Kind, Load, origin};
 use zddcluster_tests::swaps::this_program;
-use zddcluster_tests::{Apart, eventually};
 
 const INSTANCES: u64 = 8;
 const PORT: u16 = 10_080;
@@ -65,14 +65,14 @@ async fn measure(n_restarts: u64, rate: f64) -> anyhow::Result<()> {
     let mut events = EventStream::open(&apart.http, &apart.front("/v2/events")).await?;
     let status = apart.send(Method::POST, "/v2/apps", &app).await?;
     ensure!(status.is_success(), "{status}");
-    quiet(&apart).await;
+    apart.has_no_deployment().await;
     let load = Load::of(&[Kind::KeptAlive], (apart.host(3), PORT).into(), rate);
     let restarts = async {
         for _ in 0..n_restarts {
             let path = "/v2/apps/followed/restart";
             let status = apart.send(Method::POST, path, &json!({})).await?;
             ensure!(status.is_success(), "{status}");
-            quiet(&apart).await;
+            apart.has_no_deployment().await;
         }
         anyhow::Ok(())
     };
@@ -129,17 +129,4 @@ async fn measure(n_restarts: u64, rate: f64) -> anyhow::Result<()> {
     }
     println!("{}", report.table());
     Ok(())
-}
-
-/// Waits until no deployment runs.
-async fn quiet(apart: &Apart) {
-    eventually("the deployment to end", || async {
-        let url = apart.front("/v2/deployments");
-        match apart.http.get_json::<Value>(&url).await {
-            Ok(Value::Array(running)) if running.is_empty() => Ok(()),
-            Ok(other) => Err(other.to_string()),
-            Err(error) => Err(format!("{error:?}")),
-        }
-    })
-    .await;
 }

@@ -250,6 +250,19 @@ impl Apart {
         .await;
     }
 
+    /// Waits until no deployment runs.
+    pub async fn has_no_deployment(&self) {
+        eventually("the deployment to end", || async {
+            let answer = self.http.get_json(&self.front("/v2/deployments")).await;
+            match answer {
+                Ok(Value::Array(running)) if running.is_empty() => Ok(()),
+                Ok(other) => Err(other.to_string()),
+                Err(error) => Err(format!("{error:?}")),
+            }
+        })
+        .await;
+    }
+
     /// Waits until so many tasks run; their processes by their ids.
     pub async fn tasks_are(&self, n_tasks: usize) -> BTreeMap<String, u32> {
         self.tasks_of("/zdd/base", n_tasks).await
