@@ -20,8 +20,8 @@ use zddcluster_runtime::{Backoff, Error};
 use crate::publish::Publisher;
 use crate::state::{Applied, apply};
 
-/// The least time between two zones: a deployment's changes come in bursts. The first of them is answered at once, the others
-/// after a hundredth of a second.
+/// The least time between two zones: a deployment's changes come in bursts. The first change after a pause is answered at once,
+/// those that follow it a hundredth of a second later.
 const PACE: Duration = Duration::from_millis(10);
 /// How often the whole state is read: Mesos-DNS' own period, so that a fault here is never seen longer than there.
 pub(crate) const REREAD: Duration = Duration::from_secs(60);

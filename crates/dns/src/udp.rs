@@ -5,9 +5,9 @@
 //! Here only what others are to answer has one, since it waits.
 
 mod batch;
+mod local;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use zddcluster_runtime::Error;
 
-use self::batch::Batch;
+use self::batch::{Batch, Ends};
 use crate::server::{Outcome, Served};
 
 /// Errors in a row after which the socket counts as broken: some pass, as when memory is short.
@@ -34,13 +34,14 @@ pub(crate) async fn serve_udp(
     served: Served,
     token: CancellationToken,
 ) -> Result<(), Error> {
+    let is_told = local::tell(&socket)?;
     let Some(front) = served.front(&token).await else {
         return Ok(());
     };
     let (socket, front) = (Arc::new(socket), Arc::new(front));
     // What waits for others, up to the forwarder's own limit; given up with this.
     let mut waiting = JoinSet::new();
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(is_told);
     let mut n_errors = 0;
     loop {
         // Cancel-safe: it only looks.
@@ -60,16 +61,17 @@ pub(crate) async fn serve_udp(
             Err(error) => return Err(error.into()),
         }
         let now = Instant::now();
-        batch.answer(|query, client, answer| {
-            match front.answer(query, client.map(|client| client.ip()), now, answer) {
+        batch.answer(|query, ends, answer| {
+            let client = ends.address().map(|client| client.ip());
+            match front.answer(query, client, now, answer) {
                 Outcome::Silence => false,
                 Outcome::Answered => true,
                 Outcome::Elsewhere(name) => {
-                    let (socket, front, query) =
-                        (Arc::clone(&socket), Arc::clone(&front), query.to_vec());
+                    let (socket, front) = (Arc::clone(&socket), Arc::clone(&front));
+                    let (query, ends) = (query.to_vec(), *ends);
                     waiting.spawn(async move {
                         let answer = front.forward(&query, &name, Protocol::Udp).await;
-                        send_to(&socket, &answer, client).await;
+                        send_to(&socket, &answer, &ends).await;
                     });
                     false
                 }
@@ -117,11 +119,9 @@ async fn send(socket: &UdpSocket, batch: &mut Batch) {
 }
 
 /// Sends one answer that others gave.
-async fn send_to(socket: &UdpSocket, answer: &[u8], client: Option<SocketAddr>) {
-    let Some(client) = client else {
-        return;
-    };
-    if let Err(error) = socket.send_to(answer, client).await {
-        debug!(%error, %client, "sending failed");
+async fn send_to(socket: &UdpSocket, answer: &[u8], ends: &Ends) {
+    let sent = socket.async_io(Interest::WRITABLE, || ends.send(socket, answer));
+    if let Err(error) = sent.await {
+        debug!(%error, client = ?ends.address(), "sending failed");
     }
 }
