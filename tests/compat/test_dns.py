@@ -52,6 +52,17 @@ backend service
   server-template green 4 _green-zdd._tcp.marathon.mesos resolvers cluster init-addr none
 """
 
+# Weights are the records' own.
+HAPROXY_OF_GATEWAY = HAPROXY_CONFIG.split("frontend in")[0].replace("  timeout resolve", "  accepted_payload_size 1232\n  timeout resolve") + """
+frontend in
+  bind {net}.250:10092
+  default_backend shop
+backend shop
+  option httpchk GET /endpoint0
+  default-server check inter 200ms
+  server-template shop 8 _shop._tcp.gateway.mesos resolvers cluster init-addr none
+"""
+
 NGINX_CONFIG = """
 worker_processes 1;
 daemon off;
@@ -91,9 +102,10 @@ def app(colour, version, instances=4):
 
 class Dns(unittest.TestCase):
     NET = None
+    FLAGS = ()
 
     def setUp(self):
-        self.cluster = Cluster(self.NET)
+        self.cluster = Cluster(self.NET, *self.FLAGS)
         self.addCleanup(self.cluster.close)
         # Port 53 for root, else another one.
         self.dns, port = re.search(r"^DNS +([0-9.]+):(\d+)", self.cluster.announcement, re.M).groups()
@@ -184,18 +196,16 @@ class Lookups(Dns):
         wait_for("all to be named", look, lambda seen: seen == (True, 24))
 
 
-class Followers(Dns):
-    NET = 207
-
+class Proxies(Dns):
     def follows(self, what, look, is_good):
         """Waits for it, and says how long that took after the deployment's end."""
         at = time.monotonic()
         wait_for(what, look, is_good)
         print(f"{what} after {time.monotonic() - at:.2f} s", flush=True)
 
-    def get(self, port):
+    def get(self, port, host=250):
         """What a proxy answers at a port: the status and, if the service answered, its version."""
-        connection = http.client.HTTPConnection(f"{self.cluster.net}.250", port, timeout=5)
+        connection = http.client.HTTPConnection(f"{self.cluster.net}.{host}", port, timeout=5)
         try:
             connection.request("GET", "/endpoint0")
             answer = connection.getresponse()
@@ -205,6 +215,10 @@ class Followers(Dns):
             return 0, str(error)
         finally:
             connection.close()
+
+
+class Followers(Proxies):
+    NET = 207
 
     @unittest.skipUnless(HAPROXY, "Debian's package haproxy could not be had")
     def test_haproxy_follows_a_cut_over(self):
@@ -265,3 +279,43 @@ class Followers(Dns):
         self.cluster.settle()
         # It hands on what it has found every 5 s.
         self.follows("Prometheus follows", found, lambda n: n == 4)
+
+
+class Weights(Proxies):
+    NET = 208
+    FLAGS = ("--dns-extras", "--with", "marathon-lb")
+
+    def weigh(self, blue, green):
+        """Has the edge deal requests out by these weights; its answer means that it does."""
+        routes = [
+            {"name": name, "weight": weight, "to": {"app": {"id": f"/zdd/{name}"}}}
+            for name, weight in [("blue", blue), ("green", green)]
+        ]
+        gateway = json.dumps({"listen": {"port": 10099}, "routes": routes}).encode()
+        url = f"http://{self.cluster.net}.2:9090/zdd/v1/gateways/shop"
+        request = urllib.request.Request(url, data=gateway, method="PUT", headers={"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def shares(self, *at):
+        """Who answers a hundred requests."""
+        return collections.Counter(self.get(*at) for _ in range(100))
+
+    @unittest.skipUnless(HAPROXY, "Debian's package haproxy could not be had")
+    def test_haproxy_deals_out_by_a_gateways_weights(self):
+        self.start(app("blue", "0.9", 2))
+        self.start(app("green", "1.0", 2))
+        self.weigh(80, 20)
+        config = self.dir / "haproxy.cfg"
+        config.write_text(HAPROXY_OF_GATEWAY.format(dir=self.dir, dns=f"{self.dns}:{self.port}", net=self.cluster.net))
+        self.spawn([HAPROXY, "-db", "-f", config])
+        blue, green = (200, "0.9"), (200, "1.0")
+        # HAProxy knows 256 steps: of its 642 shares, 512 are blue's. The edge's are exact.
+        is_near = lambda seen: set(seen) == {blue, green} and abs(seen[blue] - 80) <= 2
+        wait_for("HAProxy to give blue 80 %", lambda: self.shares(10092), is_near)
+        self.assertEqual(self.shares(10099, 2), {blue: 80, green: 20})
+
+        self.weigh(25, 75)
+        is_near = lambda seen: set(seen) == {blue, green} and abs(seen[blue] - 25) <= 2
+        self.follows("HAProxy takes new weights", lambda: self.shares(10092), is_near)
+        self.weigh(0, 100)
+        self.follows("HAProxy leaves an app without weight", lambda: self.shares(10092), lambda seen: seen == {green: 100})
