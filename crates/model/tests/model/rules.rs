@@ -1,11 +1,10 @@
 //! The rules a definition has to keep (422), row by row of contract marathon §1.
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::app::{Form, validate};
 use zddcluster_model::{AppId, Timestamp};
+
+use crate::common::*;
 
 /// POST bodies with one broken rule each.
 #[track_caller]

@@ -1,11 +1,10 @@
 //! The printed form of apps: key order and number forms (contract marathon §1.11), and reading it back.
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, Form};
 use zddcluster_model::{App, AppId, Timestamp};
+
+use crate::common::*;
 
 /// The lab's definitions with what they are printed as, save for the keys every app has in the same place.
 const BASE_TAIL: &str = r#""ipAddress":null,"version":"1970-01-01T00:00:00.000Z","residency":null,"secrets":{},"taskKillGracePeriodSeconds":null,"#;
@@ -26,7 +25,7 @@ const ONE_PORT: &str = r#""ports":[0],"portDefinitions":[{"port":0,"protocol":"t
 fn base() {
     // contract: shown-order, shown-null, trap-1, trap-4, field-backoff
     check(
-        include_str!("../../../examples/default/base.json"),
+        include_str!("../../../../examples/default/base.json"),
         r#"{"id":"/zdd/base","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[],"readinessChecks":[],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,
         ONE_PORT,
     );
@@ -36,7 +35,7 @@ fn base() {
 fn base_health() {
     // contract: check-order, check-durations, check-most-failures, check-ignore-1xx
     check(
-        include_str!("../../../examples/default/base-health.json"),
+        include_str!("../../../../examples/default/base-health.json"),
         r#"{"id":"/zdd/base-health","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[{"path":"/health","protocol":"HTTP","portIndex":0,"gracePeriodSeconds":300,"intervalSeconds":60,"timeoutSeconds":20,"maxConsecutiveFailures":3,"ignoreHttp1xx":false}],"readinessChecks":[],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,
         ONE_PORT,
     );
@@ -46,7 +45,7 @@ fn base_health() {
 fn base_ready() {
     // contract: readiness-order, readiness-defaults
     check(
-        include_str!("../../../examples/default/base-ready.json"),
+        include_str!("../../../../examples/default/base-ready.json"),
         r#"{"id":"/zdd/base-ready","cmd":null,"args":null,"user":null,"env":{"HEALTH_MAX":"5000","HEALTH_MIN":"1000","SIMPLE_SERVICE_VERSION":"0.9"},"instances":4,"cpus":0.1,"mem":32,"disk":0,"gpus":0,"executor":"","constraints":[],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"mhausenblas/simpleservice:0.4.0","network":"HOST","portMappings":null,"privileged":false,"parameters":[],"forcePullImage":false}},"healthChecks":[],"readinessChecks":[{"name":"readinessCheck","protocol":"HTTP","path":"/health","portName":"main-api","intervalSeconds":30,"timeoutSeconds":10,"httpStatusCodesForReady":[200],"preserveLastResponse":false}],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":null,"#,
         r#""ports":[0],"portDefinitions":[{"port":0,"protocol":"tcp","name":"main-api","labels":{}}],"requirePorts":false}"#,
     );
@@ -55,7 +54,7 @@ fn base_ready() {
 #[test]
 fn vamp_gateway_agent() {
     check(
-        include_str!("../../../examples/canary/vamp-gateway.json"),
+        include_str!("../../../../examples/canary/vamp-gateway.json"),
         r#"{"id":"/vamp/vamp-gateway-agent","cmd":null,"args":["--storeType=zookeeper","--storeConnection=zk-1.zk:2181","--storeKey=/vamp/haproxy/1.6","--logstash=elasticsearch-executor.elasticsearch.mesos:10001"],"user":null,"env":{},"instances":3,"cpus":0.2,"mem":256,"disk":0,"gpus":0,"executor":"","constraints":[["hostname","UNIQUE"]],"uris":[],"fetch":[],"storeUrls":[],"backoffSeconds":1,"backoffFactor":1.15,"maxLaunchDelaySeconds":3600,"container":{"type":"DOCKER","volumes":[],"docker":{"image":"magneticio/vamp-gateway-agent:0.9.0","network":"HOST","portMappings":null,"privileged":true,"parameters":[],"forcePullImage":false}},"healthChecks":[],"readinessChecks":[],"dependencies":[],"upgradeStrategy":{"minimumHealthCapacity":1,"maximumOverCapacity":1},"labels":{},"acceptedResourceRoles":["slave_public","*"],"#,
         ONE_PORT,
     );
@@ -64,10 +63,10 @@ fn vamp_gateway_agent() {
 #[test]
 fn the_other_definitions_of_the_lab_can_be_read() {
     for text in [
-        include_str!("../../../examples/blue-green/blue.json"),
-        include_str!("../../../examples/blue-green/green.json"),
-        include_str!("../../../examples/canary/vamp.json"),
-        include_str!("../../../examples/canary/vamp-es.json"),
+        include_str!("../../../../examples/blue-green/blue.json"),
+        include_str!("../../../../examples/blue-green/green.json"),
+        include_str!("../../../../examples/canary/vamp.json"),
+        include_str!("../../../../examples/canary/vamp-es.json"),
     ] {
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(whole_faults(value), Vec::<String>::new());

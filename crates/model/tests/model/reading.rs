@@ -1,10 +1,9 @@
 //! What a body must look like to be read at all (400), row by row of contract marathon §1.
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, Form, ReadError};
+
+use crate::common::*;
 
 /// POST bodies with one fault each, and the fault.
 #[track_caller]

@@ -1,10 +1,9 @@
 //! What a definition is when it says little, and how its parts are shown (contract marathon §1.2, §1.6, §1.10, §1.11).
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::app::Form;
+
+use crate::common::*;
 
 /// One key of the printed app, as text, so that the order of keys and the form of numbers count.
 #[track_caller]

@@ -1,9 +1,8 @@
 //! The rules (422) of ports, volumes and checks, row by row of contract marathon §1.5 to §1.9.
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
+
+use crate::common::*;
 
 /// POST bodies with one broken rule each.
 #[track_caller]

@@ -20,14 +20,14 @@ fn faults(instance: &Value) -> Vec<String> {
 fn the_labs_apps_are_valid_as_sent_and_as_printed() {
     // contract: schema
     for text in [
-        include_str!("../../../examples/default/base.json"),
-        include_str!("../../../examples/default/base-health.json"),
-        include_str!("../../../examples/default/base-ready.json"),
-        include_str!("../../../examples/blue-green/blue.json"),
-        include_str!("../../../examples/blue-green/green.json"),
-        include_str!("../../../examples/canary/vamp.json"),
-        include_str!("../../../examples/canary/vamp-es.json"),
-        include_str!("../../../examples/canary/vamp-gateway.json"),
+        include_str!("../../../../examples/default/base.json"),
+        include_str!("../../../../examples/default/base-health.json"),
+        include_str!("../../../../examples/default/base-ready.json"),
+        include_str!("../../../../examples/blue-green/blue.json"),
+        include_str!("../../../../examples/blue-green/green.json"),
+        include_str!("../../../../examples/canary/vamp.json"),
+        include_str!("../../../../examples/canary/vamp-es.json"),
+        include_str!("../../../../examples/canary/vamp-gateway.json"),
     ] {
         let sent: Value = serde_json::from_str(text).unwrap();
         assert_eq!(faults(&sent), Vec::<String>::new(), "{}", sent["id"]);

@@ -1,11 +1,10 @@
 //! Updates laid over a current app, networks of newer definitions, and ports in step (contract marathon §1.5, §1.13, §2.3).
 
-mod common;
-
-use common::*;
 use serde_json::{Value, json};
 use zddcluster_model::App;
 use zddcluster_model::app::{AppUpdate, Form, KillSelection, VersionInfo};
+
+use crate::common::*;
 
 #[test]
 fn present_keys_replace_whole_values() {

@@ -9,7 +9,7 @@ use zddcluster_model::event::{Event, EventKind};
 use zddcluster_model::task::IpAddress;
 use zddcluster_model::{App, AppId, DeploymentId, TaskId, Timestamp};
 
-const RECORDING: &str = include_str!("data/event-bus-log-base-min-over.txt");
+const RECORDING: &str = include_str!("../data/event-bus-log-base-min-over.txt");
 
 /// The events of the recording: name and JSON text.
 fn recorded() -> Vec<(&'static str, &'static str)> {

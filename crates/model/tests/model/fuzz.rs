@@ -2,17 +2,16 @@
 //!
 //! Each property is tried with some thousand bodies; `ZDD_FUZZ_CASES=1000000` tries that many.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, Form, ReadError};
 use zddcluster_model::group::{GroupRequest, GroupUpdate, check_tree};
 use zddcluster_model::{App, AppId, Group, Timestamp};
+
+use crate::common::*;
 
 /// Bodies tried for each property, unless told otherwise: a few seconds.
 const CASES: u32 = 5_000;

@@ -1,13 +1,12 @@
 //! Bodies of `/v2/groups`: what they may not say, and what they make of a group (contract marathon §1.3, §2.5).
 
-mod common;
-
-use common::lines;
 use serde_json::{Value, json};
 use zddcluster_model::app::{ReadError, RuleErrors};
 use zddcluster_model::group::{GroupRequest, GroupUpdate, MissingId, place};
 use zddcluster_model::id::SEGMENT_FAULT;
 use zddcluster_model::{AppId, Group, Timestamp};
+
+use crate::common::lines;
 
 const NEW: Timestamp = Timestamp::from_millis(2);
 
@@ -307,7 +306,7 @@ fn an_emptied_group_gives_way_to_an_app() {
 #[test]
 fn sets_of_a_whole_definition_keep_their_order() {
     let body = |constraints: Value, roles: Value| {
-        common::whole(
+        crate::common::whole(
             json!({"id": "/a", "cmd": "x", "constraints": constraints, "acceptedResourceRoles": roles}),
         )
     };

@@ -1,7 +1,5 @@
 //! Cases in a line or two: a body, and the app or the faults it gives.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use serde_json::{Value, json};
 use zddcluster_model::app::{AppUpdate, Fault, Form, ReadError};
 use zddcluster_model::{App, AppId, Timestamp};
