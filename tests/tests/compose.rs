@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -26,6 +26,8 @@ const RATE: f64 = 50.0;
 
 /// For an answer through the edge while an agent's address is gone: three seconds for each of its tasks that is tried.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long tasks are there that stay: the master has decided about others by then.
+const STAYS: Duration = Duration::from_secs(1);
 
 /// All roles of the file.
 const ROLES: [&str; 6] = ["master", "agent1", "agent2", "public", "dns", "edge"];
@@ -187,12 +189,6 @@ impl Compose {
         ask().map_err(|error| error.to_string())
     }
 
-    async fn n_healthy(&self) -> Result<u64, String> {
-        let app = self.get("/v2/apps//zdd/green").await?;
-        let healthy = app["app"]["tasksHealthy"].as_u64();
-        healthy.ok_or_else(|| app.to_string())
-    }
-
     async fn settled(&self) {
         eventually("the deployments to end", || async {
             match self.get("/v2/deployments").await? {
@@ -216,25 +212,41 @@ impl Compose {
         .await;
     }
 
-    /// How many tasks green has, and on how many hosts they are.
-    async fn tasks(&self) -> Result<(usize, usize), String> {
-        let tasks = self.get("/v2/apps//zdd/green/tasks").await?;
-        let tasks = tasks["tasks"].as_array().map_or(&[][..], Vec::as_slice);
-        let hosts: BTreeSet<_> = tasks.iter().filter_map(|it| it["host"].as_str()).collect();
-        Ok((tasks.len(), hosts.len()))
+    /// Green as one answer shows it: how many of its tasks are healthy, and their ids with their hosts.
+    async fn green(&self) -> Result<(u64, BTreeMap<String, String>), String> {
+        let app = self.get("/v2/apps//zdd/green").await?;
+        let text = |task: &Value, key: &str| task[key].as_str().map(str::to_owned);
+        let tasks = app["app"]["tasks"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        let tasks = tasks
+            .iter()
+            .map(|it| Some((text(it, "id")?, text(it, "host")?)));
+        let tasks = tasks.collect::<Option<_>>();
+        let healthy = app["app"]["tasksHealthy"].as_u64();
+        healthy.zip(tasks).ok_or_else(|| app.to_string())
+    }
+
+    /// On how many hosts green's tasks are.
+    async fn n_hosts(&self) -> Result<usize, String> {
+        let (_, tasks) = self.green().await?;
+        Ok(tasks.values().collect::<BTreeSet<_>>().len())
     }
 
     /// Waits until all is as it should be: API, agents, tasks, names, service. Where an agent has been away there are six tasks for a
-    /// while, its own and others instead of them; four may be healthy then, but that does not last.
+    /// while, its own and others instead of them; four may be healthy then, but they are not those that stay.
     async fn is_well(&self) {
         self.agents_are(3).await;
-        eventually("four healthy tasks, named and served", || async {
-            let (healthy, (n_tasks, hosts)) = (self.n_healthy().await?, self.tasks().await?);
-            let (names, version) = (self.n_names()?, self.version().await?);
-            match healthy == 4 && n_tasks == 4 && names == hosts && version == "1.0" {
-                true => Ok(()),
-                false => Err(format!(
-                    "{healthy} of {n_tasks} healthy on {hosts} hosts, {names} names, {version}"
+        eventually("four healthy tasks that stay, named and served", || async {
+            let (healthy, tasks) = self.green().await?;
+            let (hosts, names) = (self.n_hosts().await?, self.n_names()?);
+            let version = self.version().await?;
+            tokio::time::sleep(STAYS).await;
+            let then = self.green().await?;
+            match healthy == 4 && tasks.len() == 4 && names == hosts && version == "1.0" {
+                true if then == (healthy, tasks) => Ok(()),
+                _ => Err(format!(
+                    "{healthy} healthy on {hosts} hosts, {names} names, {version}, then {then:?}"
                 )),
             }
         })
@@ -324,7 +336,7 @@ async fn the_lab_works_from_the_host_and_each_role_may_stop() -> anyhow::Result<
     switch(&compose).await?;
 
     for role in ["master", "agent1", "public", "dns", "edge"] {
-        let (_, n_hosts) = compose.tasks().await.map_err(anyhow::Error::msg)?;
+        let n_hosts = compose.n_hosts().await.map_err(anyhow::Error::msg)?;
         compose
             .stop(role)
             .with_context(|| format!("stopping {role}"))?;
@@ -353,7 +365,10 @@ async fn the_lab_works_from_the_host_and_each_role_may_stop() -> anyhow::Result<
                 assert!(answer.is_err(), "{answer:?}");
             }
             "agent1" | "public" => compose.agents_are(2).await,
-            _ => assert_eq!(compose.n_healthy().await, Ok(4), "without {role}"),
+            _ => {
+                let healthy = compose.green().await.map(|(healthy, _)| healthy);
+                assert_eq!(healthy, Ok(4), "without {role}");
+            }
         }
         let container = compose.container(role)?;
         compose.engine.docker(&["start", &container])?;
