@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An app of eight tasks is restarted again and again (125 times); each restart is eight changes of either sort. Its SRV records are
-//! asked for every millisecond over one TCP connection, which carries all of them. The moments of changes are the events' own,
+//! asked for over one TCP connection, which carries all of them, a millisecond or two after each answer. The moments of changes are the events' own,
 //! whole milliseconds; a record is there, or gone, when the first answer that says so has come. All on the clock of this machine.
 
 #![expect(clippy::print_stdout, reason = "a program that prints its figures")]
