@@ -8,12 +8,29 @@ use proptest::prelude::*;
 use super::*;
 use crate::MemoryStore;
 
+/// Far longer than sled's threads take to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn put(key: &str, value: &str) -> Change {
     Change::Put(key.to_owned(), value.as_bytes().to_vec())
 }
 
 fn record(key: &str, value: &str) -> Record {
     (key.to_owned(), value.as_bytes().to_vec())
+}
+
+/// Opens a store that was just closed: sled lets go of its lock a moment after the last handle is gone.
+fn open_again(dir: &Path) -> Result<SledStore, StoreError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match SledStore::open(dir) {
+            #[expect(clippy::disallowed_methods, reason = "a thread of the test")]
+            Err(StoreError::Locked { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(REOPEN_POLL);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Every file below a directory with its contents.
@@ -46,7 +63,7 @@ fn records_survive_and_a_snapshot_lies_beside_them() {
         .unwrap();
     drop(store);
 
-    let mut store = SledStore::open(dir.path()).unwrap();
+    let mut store = open_again(dir.path()).unwrap();
     assert_eq!(store.load().unwrap(), [record("a", "1"), record("c", "3")]);
     let snapshot = crate::read_snapshot(&SledStore::snapshot_path(dir.path())).unwrap();
     assert_eq!(snapshot, store.load().unwrap());
@@ -103,7 +120,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     db.insert(SCHEMA_KEY, &7_u64.to_be_bytes()).unwrap();
     db.flush().unwrap();
     drop(store);
-    let error = SledStore::open(dir.path()).unwrap_err();
+    let error = open_again(dir.path()).unwrap_err();
     assert!(
         matches!(error, StoreError::NewerSchema { found: 7, .. }),
         "{error:?}"
@@ -123,11 +140,11 @@ fn check_damage(damage: impl FnOnce(&Path)) {
     }
     drop(store);
     // The snapshot is of the last start.
-    drop(SledStore::open(dir.path()).unwrap());
+    drop(open_again(dir.path()).unwrap());
 
     damage(&dir.path().join("db"));
     let before = files(dir.path());
-    let error = SledStore::open(dir.path()).unwrap_err();
+    let error = open_again(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains(".damaged/snapshot.json"), "{text}");
@@ -196,7 +213,7 @@ proptest! {
             prop_assert_eq!(disk.load().unwrap(), memory.load().unwrap());
         }
         drop(disk);
-        let mut disk = SledStore::open(dir.path()).unwrap();
+        let mut disk = open_again(dir.path()).unwrap();
         prop_assert_eq!(disk.load().unwrap(), memory.load().unwrap());
     }
 }
