@@ -34,6 +34,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 const AFTER: Duration = Duration::from_secs(1);
 /// Later than all.
 const NEVER: i64 = i64::MAX;
+/// How much earlier than its event a change may be seen: both streams are told of it, one after the other. Microseconds.
+const EARLIER: i64 = 20_000;
+/// What takes longer belongs to another task.
+const LONGEST: i64 = 5_000_000;
 
 /// When a record was in the answers, microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -169,27 +173,27 @@ async fn watch(
     Ok((seen.into_values().collect(), n_answers))
 }
 
-/// Prints one line. A change that no answer followed is a fault.
+/// Prints one line. A change that no answer followed is a fault, but for a task that was killed before an answer had it.
 fn show(is_running: bool, changes: &[Change], sightings: &[Sighting]) -> anyhow::Result<()> {
-    let mut took = Vec::new();
+    let (mut took, mut n_unseen) = (Vec::new(), 0);
     for change in changes
         .iter()
         .filter(|change| change.is_running == is_running)
     {
         let of_port = sightings.iter().filter(|seen| seen.port == change.port);
-        let after = if is_running {
-            of_port
-                .map(|seen| seen.first - change.at)
-                .filter(|after| *after >= 0)
-                .min()
-        } else {
-            // The one that was there then.
-            let killed = of_port.filter(|seen| seen.first <= change.at && change.at <= seen.gone);
-            killed.map(|seen| seen.gone - change.at).min()
-        };
+        let moments = of_port.map(|seen| match is_running {
+            true => seen.first,
+            false => seen.gone,
+        });
+        // Another task may have had the port much earlier or later.
+        let after = moments
+            .map(|moment| moment.saturating_sub(change.at))
+            .filter(|after| (-EARLIER..LONGEST).contains(after))
+            .min();
         match after {
-            Some(after) if after < NEVER / 2 => took.push(after),
-            _ => bail!("no answer shows {change:?}"),
+            Some(after) => took.push(after),
+            None if is_running => bail!("no answer shows {change:?}"),
+            None => n_unseen += 1,
         }
     }
     ensure!(!took.is_empty(), "nothing was seen");
@@ -200,7 +204,7 @@ fn show(is_running: bool, changes: &[Change], sightings: &[Sighting]) -> anyhow:
         false => "TASK_KILLING to gone",
     };
     println!(
-        "{name:25} {:6} changes, ms: p50 {:5.1}, p90 {:5.1}, p99 {:5.1}, most {:5.1}",
+        "{name:25} {:6} changes, ms: p50 {:5.1}, p90 {:5.1}, p99 {:5.1}, most {:5.1}; {n_unseen} never answered",
         took.len(),
         at(50),
         at(90),
