@@ -25,7 +25,7 @@ NGINX = program("nginx")
 PROMETHEUS = program("prometheus")
 SRV = "_blue-zdd._tcp.marathon.mesos"
 
-HAPROXY_CONFIG = """
+HAPROXY_RESOLVES = """
 global
   stats socket {dir}/stats
 defaults
@@ -42,6 +42,9 @@ resolvers cluster
   hold valid 200ms
   hold obsolete 0s
   hold nx 200ms
+"""
+
+HAPROXY_CONFIG = HAPROXY_RESOLVES + """
 frontend in
   bind {net}.250:10090
   default_backend service
@@ -53,7 +56,7 @@ backend service
 """
 
 # Weights are the records' own.
-HAPROXY_OF_GATEWAY = HAPROXY_CONFIG.split("frontend in")[0].replace("  timeout resolve", "  accepted_payload_size 1232\n  timeout resolve") + """
+HAPROXY_OF_GATEWAY = HAPROXY_RESOLVES + """
 frontend in
   bind {net}.250:10092
   default_backend shop

@@ -227,19 +227,13 @@ impl Compose {
         healthy.zip(tasks).ok_or_else(|| app.to_string())
     }
 
-    /// On how many hosts green's tasks are.
-    async fn n_hosts(&self) -> Result<usize, String> {
-        let (_, tasks) = self.green().await?;
-        Ok(tasks.values().collect::<BTreeSet<_>>().len())
-    }
-
     /// Waits until all is as it should be: API, agents, tasks, names, service. Where an agent has been away there are six tasks for a
     /// while, its own and others instead of them; four may be healthy then, but they are not those that stay.
     async fn is_well(&self) {
         self.agents_are(3).await;
         eventually("four healthy tasks that stay, named and served", || async {
             let (healthy, tasks) = self.green().await?;
-            let (hosts, names) = (self.n_hosts().await?, self.n_names()?);
+            let (hosts, names) = (n_hosts(&tasks), self.n_names()?);
             let version = self.version().await?;
             tokio::time::sleep(STAYS).await;
             let then = self.green().await?;
@@ -252,6 +246,11 @@ impl Compose {
         })
         .await;
     }
+}
+
+/// On how many hosts tasks are.
+fn n_hosts(tasks: &BTreeMap<String, String>) -> usize {
+    tasks.values().collect::<BTreeSet<_>>().len()
 }
 
 fn done(output: Output, what: &str) -> anyhow::Result<String> {
@@ -336,7 +335,8 @@ async fn the_lab_works_from_the_host_and_each_role_may_stop() -> anyhow::Result<
     switch(&compose).await?;
 
     for role in ["master", "agent1", "public", "dns", "edge"] {
-        let n_hosts = compose.n_hosts().await.map_err(anyhow::Error::msg)?;
+        let (_, tasks) = compose.green().await.map_err(anyhow::Error::msg)?;
+        let n_hosts = n_hosts(&tasks);
         compose
             .stop(role)
             .with_context(|| format!("stopping {role}"))?;

@@ -73,6 +73,22 @@ pub(crate) fn rule_faults(extra: Value) -> Vec<String> {
     whole_faults(body(extra))
 }
 
+/// Checks POST bodies with one broken rule each.
+#[track_caller]
+pub(crate) fn check_broken(rows: &[(Value, &str)]) {
+    for (extra, fault) in rows {
+        assert_eq!(rule_faults(extra.clone()), [*fault], "{extra}");
+    }
+}
+
+/// Checks POST bodies that keep the rules.
+#[track_caller]
+pub(crate) fn check_good(rows: &[Value]) {
+    for extra in rows {
+        assert_eq!(rule_faults(extra.clone()), Vec::<String>::new(), "{extra}");
+    }
+}
+
 pub(crate) fn lines(faults: &[Fault]) -> Vec<String> {
     faults
         .iter()
